@@ -1,0 +1,406 @@
+//! The record that one request carries through the stack.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::uri::PathAndQuery;
+use http::{Request, Response};
+
+use crate::body::DenialBody;
+use crate::denial::ClaimPlace;
+use crate::respond::{self, Format, X_REQUEST_ID};
+use crate::source::Source;
+use crate::{
+    CompanyId, Denial, Edge, Endpoint, Identity, KeyId, KeyPrefix, Moment, Notes, Reason,
+    RequestId, TraceId,
+};
+
+/// What is known of one request so far. The first layer of the stack makes it and puts it into
+/// the request's extensions; each layer fills in its part once and reads the earlier parts. A
+/// clone is a handle to the same record.
+#[derive(Debug, Clone)]
+pub struct AccessContext(Arc<Record>);
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    edge: Edge,
+    received: Moment,
+    request_id: RequestId,
+    trace_id: Option<TraceId>,
+    format: Format,
+    source: Option<Source>,
+    endpoint: OnceLock<MatchedEndpoint>,
+    presented: OnceLock<PresentedKey>,
+    identity: OnceLock<Identity>,
+    company: OnceLock<CompanyBinding>,
+    claimed: OnceLock<CompanyId>,
+    limit: OnceLock<LimitNote>,
+    denial: OnceLock<Denial>,
+    notes: Mutex<Option<Box<Notes>>>,
+}
+
+/// A part of the record was filled in before: two layers of one kind, or one layer twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another layer filled in this part of the request's record before")]
+pub struct AlreadySet;
+
+/// The contract's entry for a request, and the target it was found for.
+#[derive(Clone)]
+pub struct MatchedEndpoint {
+    /// The entry.
+    pub endpoint: Arc<Endpoint>,
+    /// The target that the contract looked up. It is the caller's text: never log it.
+    pub target: PathAndQuery,
+}
+
+/// Whose data a request may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompanyBinding {
+    /// The company that owns the credential.
+    pub owner: CompanyId,
+    /// The company whose data the request works on.
+    pub effective: CompanyId,
+}
+
+/// Which limit spoke, for the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitNote {
+    /// The policy that refused.
+    pub policy: Option<Arc<str>>,
+    /// The limit store was down and local limits decided.
+    pub fallback: bool,
+}
+
+/// The key that a refused caller named; who owns it only if the secret was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PresentedKey {
+    pub(crate) prefix: KeyPrefix,
+    pub(crate) owner: Option<(KeyId, CompanyId)>,
+}
+
+impl AccessContext {
+    pub(crate) fn new(record: Record) -> Self {
+        Self(Arc::new(record))
+    }
+
+    /// The record of `request`, if a layer of the stack has seen it.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Option<&Self> {
+        request.extensions().get()
+    }
+
+    /// When the request came in.
+    #[must_use]
+    pub fn received(&self) -> Moment {
+        self.0.received
+    }
+
+    /// The request's id.
+    #[must_use]
+    pub fn request_id(&self) -> &RequestId {
+        &self.0.request_id
+    }
+
+    /// The trace that the request belongs to, if it said so.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.0.trace_id
+    }
+
+    /// The form in which the caller wants a refusal.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.0.format
+    }
+
+    /// Where the request came from; `None` when nobody put a peer address into its extensions.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        self.0.source
+    }
+
+    /// The edge that the request came in by.
+    #[must_use]
+    pub fn edge(&self) -> &Edge {
+        &self.0.edge
+    }
+
+    /// The contract's entry for the request, once it was found.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.0.endpoint.get().map(|matched| &matched.endpoint)
+    }
+
+    /// The contract's entry and the target it was found for.
+    #[must_use]
+    pub fn matched(&self) -> Option<&MatchedEndpoint> {
+        self.0.endpoint.get()
+    }
+
+    /// Fills in the contract's entry.
+    ///
+    /// # Errors
+    /// When a contract did so before.
+    pub fn match_endpoint(&self, matched: MatchedEndpoint) -> Result<(), AlreadySet> {
+        self.0.endpoint.set(matched).map_err(|_| AlreadySet)
+    }
+
+    /// The verified caller, once there is one.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.identity.get()
+    }
+
+    /// Fills in the verified caller.
+    ///
+    /// # Errors
+    /// When the caller was identified before.
+    pub fn identify(&self, identity: Identity) -> Result<(), AlreadySet> {
+        self.0.identity.set(identity).map_err(|_| AlreadySet)
+    }
+
+    /// Takes down the key that a refused caller named, for the audit. `owner` only where the
+    /// secret was right.
+    pub fn present_key(&self, prefix: KeyPrefix, owner: Option<(KeyId, CompanyId)>) {
+        // The first credential that was looked at is the one that was refused.
+        let _ = self.0.presented.set(PresentedKey { prefix, owner });
+    }
+
+    /// The key that was used or named: the verified one, else the one that was refused.
+    #[must_use]
+    pub fn key(&self) -> (Option<KeyId>, Option<KeyPrefix>) {
+        match (self.identity(), self.0.presented.get()) {
+            (Some(identity), _) => (identity.key_id(), identity.key_prefix().copied()),
+            (None, Some(key)) => (key.owner.map(|(id, _)| id), Some(key.prefix)),
+            (None, None) => (None, None),
+        }
+    }
+
+    /// The company that owns the credential, where its secret was right.
+    #[must_use]
+    pub fn owner(&self) -> Option<CompanyId> {
+        let presented = || self.0.presented.get()?.owner.map(|(_, company)| company);
+        let verified = self.identity().map(Identity::company).copied();
+        verified.or_else(presented)
+    }
+
+    /// Whose data the request may touch, once that is decided.
+    #[must_use]
+    pub fn company(&self) -> Option<&CompanyBinding> {
+        self.0.company.get()
+    }
+
+    /// Decides whose data the request may touch.
+    ///
+    /// # Errors
+    /// When that was decided before.
+    pub fn bind_company(&self, binding: CompanyBinding) -> Result<(), AlreadySet> {
+        self.0.company.set(binding).map_err(|_| AlreadySet)
+    }
+
+    /// The company that the caller named, if it named one.
+    #[must_use]
+    pub fn claimed_company(&self) -> Option<&CompanyId> {
+        self.0.claimed.get()
+    }
+
+    /// Takes down the company that the caller named. The first claim stays.
+    pub fn claim_company(&self, company: CompanyId) {
+        let _ = self.0.claimed.set(company);
+    }
+
+    /// Which limit spoke, if one did.
+    #[must_use]
+    pub fn limit(&self) -> Option<&LimitNote> {
+        self.0.limit.get()
+    }
+
+    /// Takes down which limit spoke. The first note stays.
+    pub fn note_limit(&self, note: LimitNote) {
+        let _ = self.0.limit.set(note);
+    }
+
+    /// Why the request is refused, if it is.
+    #[must_use]
+    pub fn denial(&self) -> Option<&Denial> {
+        self.0.denial.get()
+    }
+
+    /// Takes down why the request is refused. The first reason stays.
+    pub fn deny(&self, denial: Denial) {
+        tracing::debug!(
+            target: "countersign",
+            request_id = %self.0.request_id,
+            reason = denial.reason().as_str(),
+            error = denial.error().as_str(),
+            route = self.endpoint().map(|e| e.template()),
+            "request refused"
+        );
+        let _ = self.0.denial.set(denial);
+    }
+
+    /// Takes down why the request is refused, and makes the answer that says so.
+    #[must_use]
+    pub fn refuse<B: DenialBody>(&self, denial: Denial) -> Response<B> {
+        let style = self.0.edge.style();
+        let response = respond::render(&denial, &self.0.request_id, self.0.format, style);
+        self.deny(denial);
+        response
+    }
+
+    /// A refusal because `layer` misses what an earlier layer should have filled in; one loud log
+    /// line says so.
+    #[must_use]
+    pub fn misconfigured(&self, layer: &'static str, missing: &'static str) -> Denial {
+        tracing::error!(
+            target: "countersign",
+            request_id = %self.0.request_id,
+            layer,
+            missing,
+            "misconfigured stack: every request is refused until the layers are put in order"
+        );
+        Denial::new(Reason::MisconfiguredStack)
+    }
+
+    /// What the handler noted for the audit so far; the notes start over.
+    #[must_use]
+    pub fn take_notes(&self) -> Option<Box<Notes>> {
+        self.lock_notes().take()
+    }
+
+    /// Adds to the notes for the audit.
+    pub fn note<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> T {
+        change(self.lock_notes().get_or_insert_default())
+    }
+
+    /// The place of the claim that was refused, if that is why.
+    #[must_use]
+    pub fn refused_claim(&self) -> Option<ClaimPlace> {
+        self.denial().and_then(Denial::claim)
+    }
+
+    pub(crate) fn settle<B: DenialBody>(&self, response: &mut Response<B>) {
+        if let Some(HandlerDenial(denial)) = response.extensions_mut().remove() {
+            let rendered = self.refuse::<B>(denial);
+            let (parts, body) = rendered.into_parts();
+            *response.status_mut() = parts.status;
+            *response.body_mut() = body;
+            let headers = response.headers_mut();
+            headers.remove(CONTENT_LENGTH);
+            headers.remove(CONTENT_TYPE);
+            headers.extend(parts.headers);
+        }
+        response
+            .headers_mut()
+            .insert(X_REQUEST_ID, self.0.request_id.header_value());
+    }
+
+    fn lock_notes(&self) -> std::sync::MutexGuard<'_, Option<Box<Notes>>> {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    pub(crate) fn new(
+        edge: Edge,
+        received: Moment,
+        request_id: RequestId,
+        trace_id: Option<TraceId>,
+        format: Format,
+        source: Option<Source>,
+    ) -> Self {
+        Self {
+            edge,
+            received,
+            request_id,
+            trace_id,
+            format,
+            source,
+            endpoint: OnceLock::new(),
+            presented: OnceLock::new(),
+            identity: OnceLock::new(),
+            company: OnceLock::new(),
+            claimed: OnceLock::new(),
+            limit: OnceLock::new(),
+            denial: OnceLock::new(),
+            notes: Mutex::new(None),
+        }
+    }
+}
+
+impl std::fmt::Debug for MatchedEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MatchedEndpoint")
+            .field("endpoint", &self.endpoint)
+            .field("target", &"[redacted]")
+            .finish()
+    }
+}
+
+/// A handler's denial, on its way to the layer that puts it into the caller's form.
+#[derive(Debug, Clone)]
+pub(crate) struct HandlerDenial(pub(crate) Denial);
+
+/// A handler's error: plain JSON by itself, and in the caller's form, with the request's id and
+/// its audit event, behind any layer of the stack.
+#[cfg(feature = "axum")]
+impl axum_core::response::IntoResponse for Denial {
+    fn into_response(self) -> axum_core::response::Response {
+        let mut response = Response::new(axum_core::body::Body::empty());
+        *response.status_mut() = self.error().status();
+        response.extensions_mut().insert(HandlerDenial(self));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Environment, ScopeSet};
+
+    fn enter() -> (Request<()>, AccessContext) {
+        let mut request = Request::new(());
+        let entered = Edge::default().enter(&mut request);
+        assert!(entered.is_first());
+        let context = entered.context(&request).clone();
+        (request, context)
+    }
+
+    #[test]
+    fn the_second_layer_finds_the_first_ones_record() {
+        let (mut request, context) = enter();
+        let second = Edge::default().enter(&mut request);
+        assert!(!second.is_first());
+        assert_eq!(second.context(&request).request_id(), context.request_id());
+    }
+
+    #[test]
+    fn a_part_is_filled_in_once() {
+        let (_, context) = enter();
+        let identity = |company: &str| {
+            Identity::new(company.parse().unwrap(), Environment::Live, ScopeSet::new())
+        };
+        assert_eq!(context.identify(identity("company_12")), Ok(()));
+        assert_eq!(context.identify(identity("company_34")), Err(AlreadySet));
+        assert_eq!(context.owner().unwrap().as_str(), "company_12");
+    }
+
+    #[test]
+    fn the_first_reason_stays() {
+        let (_, context) = enter();
+        context.deny(Reason::ScopeMissing.into());
+        context.deny(Reason::MisconfiguredStack.into());
+        assert_eq!(context.denial().unwrap().reason(), Reason::ScopeMissing);
+    }
+
+    #[test]
+    fn debug_output_holds_no_target() {
+        let (_, context) = enter();
+        let matched = MatchedEndpoint {
+            endpoint: Arc::new(Endpoint::get("/a/{id}")),
+            target: PathAndQuery::from_static("/a/secret-path?q=secret-query"),
+        };
+        context.match_endpoint(matched).unwrap();
+        assert!(!format!("{context:?}").contains("secret"));
+    }
+}

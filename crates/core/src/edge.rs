@@ -1,0 +1,187 @@
+//! How a request enters the stack, and how its answer leaves it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::{HeaderName, Request, Response};
+
+use crate::body::DenialBody;
+use crate::context::Record;
+use crate::respond::{DenialStyle, Format, X_REQUEST_ID};
+use crate::source::TrustedProxies;
+use crate::{AccessContext, Clock, Moment, RequestId, SystemClock, TraceId};
+
+/// The address of the peer, put into a request's extensions by whoever accepted its connection.
+/// With the feature `axum`, axum's `ConnectInfo<SocketAddr>` is read as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// What every layer must do alike when a request comes in: which clock is read, which proxies are
+/// believed, where its id comes from and how a refusal is put. One `Edge` is shared by all layers
+/// of a stack; cloning it is cheap.
+///
+/// ```
+/// use countersign_core::{Edge, source::TrustedProxies};
+///
+/// let edge = Edge::builder()
+///     .trusted_proxies(TrustedProxies::new(["10.0.0.0/8".parse()?]))
+///     .build();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Edge(Arc<Settings>);
+
+#[derive(Debug)]
+struct Settings {
+    clock: Arc<dyn Clock>,
+    proxies: TrustedProxies,
+    trusts_request_id: bool,
+    style: DenialStyle,
+}
+
+impl Edge {
+    /// Begins with the system's clock, no trusted proxy, ids of our own and JSON.
+    pub fn builder() -> EdgeBuilder {
+        EdgeBuilder(Settings {
+            clock: Arc::new(SystemClock),
+            proxies: TrustedProxies::default(),
+            trusts_request_id: false,
+            style: DenialStyle::default(),
+        })
+    }
+
+    /// Finds the request's record, or makes it where this is the first layer of the stack.
+    pub fn enter<B>(&self, request: &mut Request<B>) -> Entered {
+        if request.extensions().get::<AccessContext>().is_some() {
+            return Entered(None);
+        }
+        let context = AccessContext::new(self.read(request));
+        request.extensions_mut().insert(context.clone());
+        Entered(Some(context))
+    }
+
+    /// The clock that this stack reads.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn style(&self) -> &DenialStyle {
+        &self.0.style
+    }
+
+    fn read<B>(&self, request: &Request<B>) -> Record {
+        let headers = request.headers();
+        let received = self.now();
+        let given_id = self.0.trusts_request_id.then(|| {
+            let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+            id.parse::<RequestId>().ok()
+        });
+        Record::new(
+            self.clone(),
+            received,
+            given_id
+                .flatten()
+                .unwrap_or_else(|| RequestId::generate(received.wall)),
+            headers
+                .get(TRACEPARENT)
+                .and_then(|value| TraceId::from_traceparent(value.as_bytes())),
+            Format::negotiate(headers, self.0.style.default_format),
+            peer(request).map(|peer| self.0.proxies.resolve(peer, headers)),
+        )
+    }
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+/// Puts an [`Edge`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct EdgeBuilder(Settings);
+
+impl EdgeBuilder {
+    /// Reads time from `clock`.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.0.clock = Arc::new(clock);
+        self
+    }
+
+    /// Believes these proxies about where a request came from.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.0.proxies = proxies;
+        self
+    }
+
+    /// Takes `X-Request-Id` from the request where it is 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    /// For services behind an edge that sets the field itself: otherwise callers choose their ids.
+    pub fn trust_request_id(mut self) -> Self {
+        self.0.trusts_request_id = true;
+        self
+    }
+
+    /// How refusals are put.
+    pub fn denial_style(mut self, style: DenialStyle) -> Self {
+        self.0.style = style;
+        self
+    }
+
+    /// The finished edge.
+    #[must_use]
+    pub fn build(self) -> Edge {
+        Edge(Arc::new(self.0))
+    }
+}
+
+/// A layer's standing at one request: whether it was the first of the stack, which then also
+/// finishes the answer.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered(Option<AccessContext>);
+
+impl Entered {
+    /// Whether the layer made the request's record.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The request's record.
+    pub fn context<'a, B>(&'a self, request: &'a Request<B>) -> &'a AccessContext {
+        self.0
+            .as_ref()
+            .or_else(|| AccessContext::of(request))
+            .expect("`enter` either made the record or found it in this request")
+    }
+
+    /// Finishes an answer on its way out, in the first layer of the stack and in no other: gives
+    /// it its `X-Request-Id`, and puts a handler's [`Denial`](crate::Denial) into the form that
+    /// the caller asked for.
+    pub fn settle<B: DenialBody>(&self, response: &mut Response<B>) {
+        if let Some(context) = &self.0 {
+            context.settle(response);
+        }
+    }
+}
+
+fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
+    let extensions = request.extensions();
+    let ours = extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
+    #[cfg(feature = "axum")]
+    let ours = ours.or_else(|| {
+        let info = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()?;
+        Some(info.0.ip())
+    });
+    ours
+}
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -1,0 +1,270 @@
+//! Identifiers that can't hold a bad value.
+
+use std::fmt;
+use std::str::FromStr;
+
+use arrayvec::ArrayString;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::ParseError;
+
+/// Whether a key, or a service, is for production or for the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Production.
+    Live,
+    /// The sandbox.
+    Test,
+}
+
+impl Environment {
+    /// `live` or `test`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Environment {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "live" => Ok(Self::Live),
+            "test" => Ok(Self::Test),
+            _ => Err(ParseError::new("environment", "`live` or `test`")),
+        }
+    }
+}
+
+/// The tenant that owns a key: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. Held inline, so that a
+/// copy costs no allocation and no shared reference count.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CompanyId(ArrayString<64>);
+
+impl CompanyId {
+    /// The identifier as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CompanyId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let error = ParseError::new("company id", "1 to 64 characters of A-Z a-z 0-9 . _ -");
+        if text.is_empty() || !text.bytes().all(good) {
+            return Err(error);
+        }
+        ArrayString::from(text).map(Self).map_err(|_| error)
+    }
+}
+
+/// The public part of a key, `<brand>_<env>_<id>`: names the key in look-ups, support and audit.
+/// Not a secret.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyPrefix(ArrayString<{ KeyPrefix::MAX }>);
+
+impl KeyPrefix {
+    /// The longest prefix, in bytes.
+    pub const MAX: usize = 10 + 1 + 4 + 1 + Self::ID;
+    /// The length of the `id` part.
+    pub const ID: usize = 12;
+
+    /// The prefix as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The brand: `[a-z0-9]{2,10}`.
+    #[must_use]
+    pub fn brand(&self) -> &str {
+        let end = self.0.len() - Self::ID - 6;
+        &self.0[..end]
+    }
+
+    /// The environment that the prefix names.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        let start = self.0.len() - Self::ID - 5;
+        if &self.0[start..start + 4] == "live" {
+            Environment::Live
+        } else {
+            Environment::Test
+        }
+    }
+
+    /// Whether `brand` may stand at the front of a prefix.
+    #[must_use]
+    pub fn is_brand(brand: &str) -> bool {
+        (2..=10).contains(&brand.len())
+            && brand
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    }
+}
+
+impl FromStr for KeyPrefix {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = ParseError::new(
+            "key prefix",
+            "<brand>_<live|test>_<12 characters of 0-9 A-Z a-z>",
+        );
+        let mut parts = text.split('_');
+        let (Some(brand), Some(environment), Some(id), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(error);
+        };
+        let good = Self::is_brand(brand)
+            && environment.parse::<Environment>().is_ok()
+            && id.len() == Self::ID
+            && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !good {
+            return Err(error);
+        }
+        ArrayString::from(text).map(Self).map_err(|_| error)
+    }
+}
+
+/// The stable identifier of a key record: `key_` and a ULID. It survives a change of format and
+/// is what management endpoints take.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Ulid);
+
+impl KeyId {
+    /// The identifier with these 128 bits.
+    #[must_use]
+    pub const fn from_u128(bits: u128) -> Self {
+        Self(Ulid(bits))
+    }
+
+    /// The 128 bits behind the text.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut buffer = [0; ulid::ULID_LEN];
+        write!(f, "key_{}", self.0.array_to_str(&mut buffer))
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.strip_prefix("key_")
+            .and_then(|rest| Ulid::from_string(rest).ok())
+            .map(Self)
+            // One key, one text: the lenient spellings that ULID readers accept are refused.
+            .filter(|id| id.to_string() == text)
+            .ok_or(ParseError::new("key id", "`key_` and a ULID"))
+    }
+}
+
+/// Display, Debug and serde for a type whose text is its canonical form.
+macro_rules! text_type {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+impl fmt::Display for CompanyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for KeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+text_type!(CompanyId, KeyPrefix, KeyId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_names_its_brand_and_environment() {
+        let prefix: KeyPrefix = "acme_live_pBakQVyk6bW4".parse().unwrap();
+        assert_eq!(prefix.brand(), "acme");
+        assert_eq!(prefix.environment(), Environment::Live);
+        let prefix: KeyPrefix = "ab_test_000000000000".parse().unwrap();
+        assert_eq!(prefix.brand(), "ab");
+        assert_eq!(prefix.environment(), Environment::Test);
+    }
+
+    #[test]
+    fn a_brand_never_holds_the_separator() {
+        for bad in [
+            "my_brand_live_pBakQVyk6bW4",
+            "acme_prod_pBakQVyk6bW4",
+            "ACME_live_pBakQVyk6bW4",
+            "a_live_pBakQVyk6bW4",
+            "acme_live_pBakQVyk6bW",
+            "acme_live_pBakQVyk6bW4_",
+            "acme_live_pBakQVyk6b-4",
+            "",
+        ] {
+            assert!(bad.parse::<KeyPrefix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_id_has_one_spelling() {
+        let id = KeyId::from_u128(0x0199_0000_0000_0000_0000_0000_0000_0042);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().to_lowercase().parse::<KeyId>().is_err());
+    }
+
+    #[test]
+    fn a_company_id_is_bounded() {
+        assert!("company_12".parse::<CompanyId>().is_ok());
+        assert!("x".repeat(64).parse::<CompanyId>().is_ok());
+        assert!("x".repeat(65).parse::<CompanyId>().is_err());
+        for bad in ["", "a b", "a/b", "é", "a\n"] {
+            assert!(bad.parse::<CompanyId>().is_err(), "{bad:?}");
+        }
+    }
+}

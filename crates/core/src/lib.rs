@@ -1,0 +1,72 @@
+//! The vocabulary that the layers of countersign share.
+//!
+//! Each external call is challenged, placed, checked and countersigned by a stack of small Tower
+//! layers. The layers never name each other: they meet in this crate. Every request carries one
+//! [`AccessContext`]; each layer fills in its part once and reads the parts that were filled in
+//! before it, and the audit reads the whole on the way out.
+//!
+//! | what | where |
+//! |---|---|
+//! | who a caller is | [`Identity`], [`KeyPrefix`], [`KeyId`], [`CompanyId`], [`ScopeSet`], [`Environment`] |
+//! | what is called | [`Endpoint`], [`OperationType`], [`Sensitivity`] |
+//! | what was decided | [`AccessContext`], [`Denial`], [`Reason`], [`ErrorCode`] |
+//! | how a request enters | [`Edge`]: clock, trusted proxies, request ids, answer format |
+//! | how a denial leaves | [`respond`]: JSON, RFC 9457 problem details, gRPC trailers-only |
+//!
+//! A layer of your own joins the stack by using the same record:
+//!
+//! ```
+//! use countersign_core::{CompanyId, Edge, Environment, Identity, ScopeSet};
+//!
+//! let edge = Edge::default();
+//! let mut request = http::Request::builder().uri("/accounts").body(()).unwrap();
+//! let entered = edge.enter(&mut request);
+//! // After your own authentication succeeded:
+//! let identity = Identity::new(
+//!     "company_12".parse::<CompanyId>()?,
+//!     Environment::Live,
+//!     ScopeSet::from_names(["accounts:read"])?,
+//! );
+//! entered.context(&request).identify(identity).expect("nobody identified this request before");
+//! # Ok::<(), countersign_core::ParseError>(())
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod body;
+mod clock;
+mod context;
+mod denial;
+mod edge;
+mod endpoint;
+mod error;
+mod identity;
+mod ids;
+mod lifecycle;
+mod meter;
+mod notes;
+mod quota;
+mod reason;
+mod request_id;
+pub mod respond;
+mod scope;
+pub mod source;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod timestamp;
+
+pub use clock::{Clock, ManualClock, Moment, Monotonic, SystemClock};
+pub use context::{AccessContext, AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint};
+pub use denial::{ClaimPlace, Denial};
+pub use edge::{Edge, EdgeBuilder, Entered, PeerAddr};
+pub use endpoint::{Endpoint, OperationType, Sensitivity};
+pub use error::{ConfigError, ParseError, StoreError, StoreErrorKind};
+pub use identity::{ActorType, Identity};
+pub use ids::{CompanyId, Environment, KeyId, KeyPrefix};
+pub use lifecycle::{EventId, LifecycleEvent, LifecycleKind};
+pub use meter::{Attempt, FailureMeter, Throttled};
+pub use notes::{MetadataValue, Notes, Resource};
+pub use quota::{LimitOverride, LimitOverrides, Quota};
+pub use reason::{ErrorCode, Reason};
+pub use request_id::{RequestId, TraceId};
+pub use scope::{Scope, ScopeSet};
+pub use timestamp::Timestamp;

@@ -1,0 +1,123 @@
+//! gRPC over HTTP/2: a trailers-only response with `google.rpc.ErrorInfo` and `RetryInfo`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Response};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use prost::Message;
+
+use super::{DenialStyle, Rendered};
+use crate::{Denial, RequestId};
+
+pub(super) fn render(denial: &Denial, request_id: &RequestId, style: &DenialStyle) -> Rendered {
+    let code = denial.error().grpc_code();
+    let message = utf8_percent_encode(denial.message(), MESSAGE).to_string();
+    let details = STANDARD_NO_PAD.encode(status(denial, request_id, style).encode_to_vec());
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from(code));
+    for (name, value) in [(GRPC_MESSAGE, message), (GRPC_STATUS_DETAILS, details)] {
+        // Proof: percent-encoded text and base64 hold only visible ASCII.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+fn status(denial: &Denial, request_id: &RequestId, style: &DenialStyle) -> Status {
+    let mut metadata = BTreeMap::from([("requestId".to_owned(), request_id.to_string())]);
+    for (name, value) in denial.details().into_iter().flatten() {
+        let text = match value {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        metadata.insert(name, text);
+    }
+    let info = ErrorInfo {
+        reason: denial.error().as_str().to_ascii_uppercase(),
+        domain: style.grpc_domain.clone(),
+        metadata,
+    };
+    let mut details = vec![any("google.rpc.ErrorInfo", &info)];
+    if let Some(seconds) = denial.retry_after_seconds() {
+        let delay = Some(Duration {
+            seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+        });
+        details.push(any("google.rpc.RetryInfo", &RetryInfo { delay }));
+    }
+    Status {
+        code: denial.error().grpc_code(),
+        message: denial.message().to_owned(),
+        details,
+    }
+}
+
+fn any(name: &str, message: &impl Message) -> Any {
+    Any {
+        type_url: format!("type.googleapis.com/{name}"),
+        value: message.encode_to_vec(),
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Status {
+    #[prost(int32, tag = "1")]
+    pub(super) code: i32,
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) details: Vec<Any>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Any {
+    #[prost(string, tag = "1")]
+    pub(super) type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    pub(super) reason: String,
+    #[prost(string, tag = "2")]
+    pub(super) domain: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    pub(super) delay: Option<Duration>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Duration {
+    #[prost(int64, tag = "1")]
+    pub(super) seconds: i64,
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// What the gRPC protocol's percent-encoding must hide, and what tonic hides beyond it.
+const MESSAGE: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`')
+    .add(b'?')
+    .add(b'{')
+    .add(b'}')
+    .add(b'%');

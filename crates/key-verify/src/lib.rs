@@ -1,0 +1,3 @@
+//! API keys for outside companies.
+mod record;
+mod store;

@@ -1,0 +1,146 @@
+//! The store that an application brings.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+
+use crate::record::{CompanyRecord, CompanyStatus, KeyRecord};
+
+/// Where keys are kept. Ours are in memory (tests), SQLite (embedded) and whatever you write:
+/// run the `conformance` suite against it.
+///
+/// Reading is off the hot path: verified keys are answered from a cache. Writing is one verb,
+/// [`KeyStore::commit`], so that a change and its audit event are stored together or not at all.
+/// Records are never deleted: a key at its end is evidence.
+#[async_trait]
+pub trait KeyStore: Debug + Send + Sync + 'static {
+    /// The key with this prefix and the standing of its company, read at one point in time.
+    ///
+    /// # Errors
+    /// When the store can't be asked; the request is then refused with 503.
+    async fn find(&self, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError>;
+
+    /// The key with this id.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn get(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// A company's keys by ascending id: those after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn list(
+        &self,
+        company: &CompanyId,
+        after: Option<KeyId>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// The company with this id.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError>;
+
+    /// Makes all writes of `change` and stores its events, or does nothing. Concurrent commits are
+    /// as if one came after the other.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when an inserted id or prefix exists, `Conflict` when an updated record has
+    /// another version than expected, `NotFound` when it does not exist; nothing was written then.
+    /// `Unavailable` when it is not known whether anything was written.
+    async fn commit(&self, change: &Change) -> Result<(), StoreError>;
+
+    /// The oldest events that were not acknowledged yet, in the order of their commits.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn pending_events(&self, limit: u32) -> Result<Vec<LifecycleEvent>, StoreError>;
+
+    /// Forgets these events: they are in the audit log now. Unknown events are passed over.
+    ///
+    /// # Errors
+    /// When the store can't be asked; the events are then delivered again, with the same ids.
+    async fn acknowledge_events(&self, events: &[LifecycleEvent]) -> Result<(), StoreError>;
+}
+
+/// A key and the standing of the company that owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundKey {
+    /// The key.
+    pub record: KeyRecord,
+    /// Whether its company may use it.
+    pub company: CompanyStatus,
+}
+
+/// Writes that belong together, and the events that tell of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What is written.
+    pub writes: Vec<Write>,
+    /// What the audit log will be told.
+    pub events: Vec<LifecycleEvent>,
+}
+
+/// One write of a [`Change`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Write {
+    /// Stores a new key; neither its id nor its prefix may exist.
+    InsertKey(KeyRecord),
+    /// Replaces the key of this id where its stored version is `expected`.
+    UpdateKey {
+        /// The record as it shall be, its version already counted up.
+        record: KeyRecord,
+        /// The version that it replaces.
+        expected: u64,
+    },
+    /// Stores a new company; its id may not exist.
+    InsertCompany(CompanyRecord),
+    /// Replaces the company of this id where its stored version is `expected`.
+    UpdateCompany {
+        /// The record as it shall be, its version already counted up.
+        record: CompanyRecord,
+        /// The version that it replaces.
+        expected: u64,
+    },
+}
+
+#[async_trait]
+impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
+    async fn find(&self, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError> {
+        (**self).find(prefix).await
+    }
+
+    async fn get(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        (**self).get(id).await
+    }
+
+    async fn list(
+        &self,
+        company: &CompanyId,
+        after: Option<KeyId>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        (**self).list(company, after, limit).await
+    }
+
+    async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
+        (**self).company(id).await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), StoreError> {
+        (**self).commit(change).await
+    }
+
+    async fn pending_events(&self, limit: u32) -> Result<Vec<LifecycleEvent>, StoreError> {
+        (**self).pending_events(limit).await
+    }
+
+    async fn acknowledge_events(&self, events: &[LifecycleEvent]) -> Result<(), StoreError> {
+        (**self).acknowledge_events(events).await
+    }
+}

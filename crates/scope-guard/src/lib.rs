@@ -1,0 +1,1 @@
+//! The external contract: which endpoints outside callers may use, with which scope, and which targets are refused.
