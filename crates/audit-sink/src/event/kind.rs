@@ -1,0 +1,189 @@
+//! What an event is about and how it was decided.
+
+use std::fmt;
+
+use countersign_core::{Denial, ErrorCode, LifecycleKind, Reason};
+use serde::{Serialize, Serializer};
+
+/// What an audit event is about. Its text is the event's `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventType {
+    /// The handler ran and answered.
+    Allowed,
+    /// Nobody who may call was identified.
+    DeniedAuthentication,
+    /// The caller lacks the endpoint's scope.
+    DeniedScope,
+    /// The request names another company's data.
+    DeniedCompanyBoundary,
+    /// The endpoint is not open to outside callers, or the request is ambiguous.
+    DeniedContract,
+    /// A limit is spent.
+    RateLimited,
+    /// An abuse rule refuses the caller.
+    AbuseDenied,
+    /// The request could not be served to its end.
+    Failed,
+    /// The handler of a sensitive endpoint is about to run.
+    Intent,
+    /// A key's or a company's state changed.
+    Lifecycle(LifecycleKind),
+    /// Events were lost; how many stands in `metadata.count`.
+    Gap,
+    /// The log was repaired when it was opened; the bytes that were set aside stand in
+    /// `metadata.bytes`.
+    Recovered,
+}
+
+impl EventType {
+    /// The text in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "external_api.request.allowed",
+            Self::DeniedAuthentication => "external_api.request.denied_authentication",
+            Self::DeniedScope => "external_api.request.denied_scope",
+            Self::DeniedCompanyBoundary => "external_api.request.denied_company_boundary",
+            Self::DeniedContract => "external_api.request.denied_contract",
+            Self::RateLimited => "external_api.request.rate_limited",
+            Self::AbuseDenied => "external_api.request.abuse_denied",
+            Self::Failed => "external_api.request.failed",
+            Self::Intent => "external_api.request.intent",
+            Self::Lifecycle(kind) => kind.as_str(),
+            Self::Gap => "external_api.audit.gap",
+            Self::Recovered => "external_api.audit.recovered",
+        }
+    }
+
+    /// Whether the event is the outcome of a request: each request that enters has one.
+    #[must_use]
+    pub const fn is_outcome(self) -> bool {
+        !matches!(
+            self,
+            Self::Intent | Self::Lifecycle(_) | Self::Gap | Self::Recovered
+        )
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for EventType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How a request was decided, or that the event is none of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Decision {
+    /// The handler ran, or may have run.
+    Allowed,
+    /// The handler did not run, or refused on behalf of the company boundary.
+    Denied,
+    /// A limit refused.
+    RateLimited,
+    /// A key's or a company's state changed.
+    LifecycleChanged,
+}
+
+impl Decision {
+    /// The name in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::RateLimited => "rate_limited",
+            Self::LifecycleChanged => "lifecycle_changed",
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a refusal is called in the log, and how the request counts. `identified` tells whether a
+/// caller was identified before the request broke off.
+pub(super) fn classify(denial: &Denial, identified: bool) -> (EventType, Decision) {
+    let reason = denial.reason();
+    (event_type(reason), decision(reason, identified))
+}
+
+const fn event_type(reason: Reason) -> EventType {
+    match reason.error() {
+        ErrorCode::AuthenticationFailed
+        | ErrorCode::TokenExpired
+        | ErrorCode::TokenRevoked
+        | ErrorCode::TokenNotActive => EventType::DeniedAuthentication,
+        ErrorCode::InsufficientScope => EventType::DeniedScope,
+        ErrorCode::EndpointNotAllowed | ErrorCode::InvalidRequest => EventType::DeniedContract,
+        ErrorCode::CompanyBoundaryViolation | ErrorCode::ResourceNotFound => {
+            EventType::DeniedCompanyBoundary
+        }
+        ErrorCode::RateLimitExceeded if matches!(reason, Reason::AbuseDenied) => {
+            EventType::AbuseDenied
+        }
+        ErrorCode::RateLimitExceeded => EventType::RateLimited,
+        _ => EventType::Failed,
+    }
+}
+
+/// A request that broke off counts as allowed once its caller was identified: the handler may have
+/// run, and a log must not deny what may have happened.
+const fn decision(reason: Reason, identified: bool) -> Decision {
+    match reason {
+        Reason::ValidationFailed => Decision::Allowed,
+        Reason::HandlerPanicked | Reason::ClientDisconnected if identified => Decision::Allowed,
+        Reason::AbuseDenied => Decision::Denied,
+        _ if matches!(reason.error(), ErrorCode::RateLimitExceeded) => Decision::RateLimited,
+        _ => Decision::Denied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_type_and_decision() {
+        for reason in Reason::ALL {
+            let (kind, decision) = classify(&Denial::new(*reason), true);
+            let expected = match reason.error().status().as_u16() {
+                401 => (EventType::DeniedAuthentication, Decision::Denied),
+                403 if *reason == Reason::ScopeMissing => (EventType::DeniedScope, Decision::Denied),
+                403 if *reason == Reason::CompanyMismatch => {
+                    (EventType::DeniedCompanyBoundary, Decision::Denied)
+                }
+                403 => (EventType::DeniedContract, Decision::Denied),
+                404 => (EventType::DeniedCompanyBoundary, Decision::Denied),
+                400 if reason.error() == ErrorCode::InvalidRequest => {
+                    (EventType::DeniedContract, Decision::Denied)
+                }
+                422 => (EventType::Failed, Decision::Allowed),
+                429 if *reason == Reason::AbuseDenied => (EventType::AbuseDenied, Decision::Denied),
+                429 => (EventType::RateLimited, Decision::RateLimited),
+                500 if *reason != Reason::MisconfiguredStack => {
+                    (EventType::Failed, Decision::Allowed)
+                }
+                _ => (EventType::Failed, Decision::Denied),
+            };
+            assert_eq!((kind, decision), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_broke_off_before_anybody_was_identified_was_not_allowed() {
+        let denial = Denial::new(Reason::ClientDisconnected);
+        assert_eq!(classify(&denial, false).1, Decision::Denied);
+    }
+}

@@ -1,0 +1,198 @@
+//! In which form a source address enters the log, and the hash of a user agent.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use countersign_core::ConfigError;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// In which form the source address of a request enters the audit log. The other forms never
+/// leave the layer.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum SourceForm {
+    /// The address as it is.
+    #[default]
+    Plain,
+    /// The network of the address: /24 of IPv4, /48 of IPv6.
+    Truncated,
+    /// `h:` and 32 hex digits: the first 16 bytes of the HMAC-SHA-256 (RFC 2104) of the address's
+    /// text under a key, so that whoever holds the key can still look for one address.
+    KeyedHash(SourceKey),
+}
+
+/// The key of [`SourceForm::KeyedHash`].
+#[derive(Clone)]
+pub struct SourceKey(Hmac<Sha256>);
+
+impl SourceKey {
+    /// A key of at least 16 bytes.
+    ///
+    /// # Errors
+    /// When it is shorter: all of IPv4 would be found by trying.
+    pub fn new(key: &[u8]) -> Result<Self, ConfigError> {
+        if key.len() < 16 {
+            return Err(ConfigError::new("source key", "use at least 16 bytes"));
+        }
+        Hmac::new_from_slice(key)
+            .map(Self)
+            .map_err(|_| ConfigError::new("source key", "HMAC does not take this key"))
+    }
+}
+
+impl fmt::Debug for SourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SourceKey([redacted])")
+    }
+}
+
+/// A source address in the form that was chosen for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSource(Form);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Address(IpAddr),
+    Network(IpAddr),
+    Hash([u8; 16]),
+}
+
+impl AuditSource {
+    pub(crate) fn new(address: IpAddr, form: &SourceForm) -> Self {
+        let address = address.to_canonical();
+        Self(match form {
+            SourceForm::Plain => Form::Address(address),
+            SourceForm::Truncated => Form::Network(network(address)),
+            SourceForm::KeyedHash(SourceKey(keyed)) => {
+                let mut mac = keyed.clone();
+                mac.update(address.to_string().as_bytes());
+                let mut hash = [0; 16];
+                hash.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+                Form::Hash(hash)
+            }
+        })
+    }
+}
+
+impl fmt::Display for AuditSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Form::Address(address) => address.fmt(f),
+            Form::Network(address @ IpAddr::V4(_)) => write!(f, "{address}/24"),
+            Form::Network(address @ IpAddr::V6(_)) => write!(f, "{address}/48"),
+            Form::Hash(hash) => write!(f, "h:{:032x}", u128::from_be_bytes(hash)),
+        }
+    }
+}
+
+impl Serialize for AuditSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The first 8 bytes of the SHA-256 of a `User-Agent` field's value. Prints as hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AgentHash([u8; 8]);
+
+impl AgentHash {
+    /// The hash of `value`. A thread remembers the last agent it saw: a repeated one costs a
+    /// comparison.
+    pub(crate) fn of(value: &[u8]) -> Self {
+        if value.len() > LONGEST_REMEMBERED {
+            return Self::digest(value);
+        }
+        LAST_AGENT.with_borrow_mut(|(known, hash)| {
+            if known != value {
+                *hash = Self::digest(value).0;
+                known.clear();
+                known.extend_from_slice(value);
+            }
+            Self(*hash)
+        })
+    }
+
+    fn digest(value: &[u8]) -> Self {
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&Sha256::digest(value)[..8]);
+        Self(hash)
+    }
+}
+
+impl fmt::Display for AgentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for AgentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AgentHash({self})")
+    }
+}
+
+impl Serialize for AgentHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << 8))),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 80))),
+    }
+}
+
+const LONGEST_REMEMBERED: usize = 1024;
+
+thread_local! {
+    static LAST_AGENT: RefCell<(Vec<u8>, [u8; 8])> =
+        // The first 8 bytes of SHA-256 of nothing, which is what stands in the memo at first.
+        const { RefCell::new((Vec::new(), [0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14])) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(address: &str, form: &SourceForm) -> String {
+        AuditSource::new(address.parse().unwrap(), form).to_string()
+    }
+
+    #[test]
+    fn truncates_to_the_network() {
+        let cut = SourceForm::Truncated;
+        assert_eq!(form("203.0.113.9", &cut), "203.0.113.0/24");
+        assert_eq!(form("::ffff:203.0.113.9", &cut), "203.0.113.0/24");
+        assert_eq!(form("2001:db8:1:2:3::4", &cut), "2001:db8:1::/48");
+        assert_eq!(form("2001:db8:1:2:3::4", &SourceForm::Plain), "2001:db8:1:2:3::4");
+    }
+
+    /// `printf 203.0.113.9 | openssl dgst -sha256 -hmac 0123456789abcdef`, first 32 digits.
+    #[test]
+    fn a_keyed_hash_can_be_computed_by_whoever_holds_the_key() {
+        let key = SourceKey::new(b"0123456789abcdef").unwrap();
+        assert_eq!(format!("{key:?}"), "SourceKey([redacted])");
+        let keyed = SourceForm::KeyedHash(key);
+        let hash = form("203.0.113.9", &keyed);
+        assert_eq!(hash, "h:6c12fd2b48792833d1b66bab19e823a5");
+        assert_eq!(form("::ffff:203.0.113.9", &keyed), hash);
+        assert!(SourceKey::new(b"short").is_err());
+    }
+
+    #[test]
+    fn remembers_the_last_agent_and_no_wrong_one() {
+        let curl = AgentHash::of(b"curl/8");
+        assert_eq!(curl.to_string(), "d26c0650abb48cff");
+        assert_eq!(AgentHash::of(b"").to_string(), "e3b0c44298fc1c14");
+        assert_eq!(AgentHash::of(b"curl/8"), curl);
+        assert_eq!(AgentHash::of(b"curl/8"), curl);
+        let long = vec![b'x'; LONGEST_REMEMBERED + 1];
+        assert_eq!(AgentHash::of(&long), AgentHash::digest(&long));
+        assert_eq!(AgentHash::of(b"curl/8"), curl);
+    }
+}

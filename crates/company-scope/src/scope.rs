@@ -1,0 +1,109 @@
+//! The company scope, as a capability.
+
+use countersign_core::{AccessContext, CompanyId, Environment};
+
+/// Whose data a request may touch. To hold one is to be allowed: the only way to get one is a
+/// request whose caller was verified and placed, so repositories take it as an argument.
+///
+/// ```
+/// use countersign_company_scope::CompanyScope;
+///
+/// fn list_accounts(scope: &CompanyScope) -> String {
+///     format!("SELECT … WHERE company = '{}'", scope.company())
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompanyScope {
+    company: CompanyId,
+    owner: CompanyId,
+    environment: Environment,
+}
+
+impl CompanyScope {
+    /// The scope of the request that `context` records; `None` unless a
+    /// [`CompanyScopeLayer`](crate::CompanyScopeLayer) placed its verified caller, and for a
+    /// caller that is another one than the one that was placed.
+    #[must_use]
+    pub fn from_context(context: &AccessContext) -> Option<Self> {
+        let binding = context.company()?;
+        let identity = context.identity()?;
+        (binding.owner == *identity.company()).then(|| Self {
+            company: binding.effective,
+            owner: binding.owner,
+            environment: identity.environment(),
+        })
+    }
+
+    /// A scope without a request, in the sandbox: for tests only.
+    #[cfg(any(test, feature = "test-util"))]
+    #[must_use]
+    pub const fn for_tests(company: CompanyId) -> Self {
+        Self {
+            company,
+            owner: company,
+            environment: Environment::Test,
+        }
+    }
+
+    /// The company whose data the request may touch.
+    #[must_use]
+    pub const fn company(&self) -> &CompanyId {
+        &self.company
+    }
+
+    /// The company that owns the credential; the same as [`CompanyScope::company`] wherever
+    /// [`CompanyScopeLayer`](crate::CompanyScopeLayer) decided.
+    #[must_use]
+    pub const fn owner(&self) -> &CompanyId {
+        &self.owner
+    }
+
+    /// Production or sandbox.
+    #[must_use]
+    pub const fn environment(&self) -> Environment {
+        self.environment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_core::{CompanyBinding, Edge, Identity, ScopeSet};
+
+    use super::*;
+
+    #[test]
+    fn a_scope_needs_both_a_verified_caller_and_its_place() {
+        let mut request = http::Request::new(());
+        let entered = Edge::default().enter(&mut request);
+        let context = entered.context(&request);
+        assert_eq!(CompanyScope::from_context(context), None);
+        let company: CompanyId = "company_12".parse().unwrap();
+        let identity = Identity::new(company, Environment::Live, ScopeSet::new());
+        context.identify(identity).unwrap();
+        assert_eq!(CompanyScope::from_context(context), None);
+        let binding = CompanyBinding {
+            owner: company,
+            effective: company,
+        };
+        context.bind_company(binding).unwrap();
+        let scope = CompanyScope::from_context(context).unwrap();
+        assert_eq!(scope.company().as_str(), "company_12");
+        assert_eq!(scope.environment(), Environment::Live);
+    }
+
+    #[test]
+    fn a_place_that_is_another_callers_gives_no_scope() {
+        let mut request = http::Request::new(());
+        let entered = Edge::default().enter(&mut request);
+        let context = entered.context(&request);
+        let company = |text: &str| text.parse::<CompanyId>().unwrap();
+        let identity = Identity::new(company("company_12"), Environment::Live, ScopeSet::new());
+        context.identify(identity).unwrap();
+        let binding = CompanyBinding {
+            owner: company("company_34"),
+            effective: company("company_34"),
+        };
+        context.bind_company(binding).unwrap();
+        assert_eq!(CompanyScope::from_context(context), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! The external contract: a list of endpoints, checked once and compiled into a router.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use countersign_core::{ConfigError, Endpoint};
+use http::Method;
+
+use crate::template;
+
+/// The endpoints that outside callers may use. Everything else is the internal API. Cloning is
+/// cheap.
+///
+/// ```
+/// use countersign_core::Endpoint;
+/// use countersign_scope_guard::Contract;
+/// use http::Method;
+///
+/// let contract = Contract::builder()
+///     .endpoint(Endpoint::get("/external/v1/accounts/{id}").scope("accounts:read".parse()?))
+///     .endpoint(Endpoint::post("/external/v1/payments").scope("payments:create".parse()?))
+///     .build()?;
+/// let found = contract.find(&Method::HEAD, "/external/v1/accounts/7").unwrap();
+/// assert_eq!(found.template(), "/external/v1/accounts/{id}");
+/// assert!(contract.find(&Method::DELETE, "/external/v1/accounts/7").is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Contract(Arc<Compiled>);
+
+struct Compiled {
+    endpoints: Box<[Arc<Endpoint>]>,
+    /// By template; the few endpoints of one template stand in a list.
+    router: matchit::Router<Vec<Arc<Endpoint>>>,
+}
+
+impl Contract {
+    /// Begins with no endpoint, and with endpoints without a scope as a mistake.
+    pub fn builder() -> ContractBuilder {
+        ContractBuilder::default()
+    }
+
+    /// The endpoint of a request for `path`, a path that passed the target rules
+    /// ([`crate::target`]). `HEAD` is served by its `GET`'s entry, unless it has its own.
+    #[must_use]
+    pub fn find(&self, method: &Method, path: &str) -> Option<&Arc<Endpoint>> {
+        of_method(self.0.router.at(path).ok()?.value, method)
+    }
+
+    /// The endpoint with exactly this template, by the same rule for `HEAD`.
+    #[must_use]
+    pub fn find_template(&self, method: &Method, template: &str) -> Option<&Arc<Endpoint>> {
+        let same = |method| {
+            let mut all = self.endpoints();
+            all.find(|e| e.method() == method && e.template() == template)
+        };
+        same(method).or_else(|| (method == Method::HEAD).then(|| same(&Method::GET))?)
+    }
+
+    /// Every endpoint, in the order in which they were added.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.0.endpoints.iter()
+    }
+}
+
+impl fmt::Debug for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.endpoints()).finish()
+    }
+}
+
+/// Puts a [`Contract`] together.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct ContractBuilder {
+    endpoints: Vec<Endpoint>,
+    denies_unscoped: bool,
+}
+
+impl ContractBuilder {
+    /// Adds an endpoint.
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Adds endpoints.
+    pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
+        self.endpoints.extend(endpoints);
+        self
+    }
+
+    /// Keeps endpoints without a scope in the contract. They can be listed, and every call of one
+    /// is refused with `endpoint_without_scope`.
+    pub fn deny_unscoped(mut self) -> Self {
+        self.denies_unscoped = true;
+        self
+    }
+
+    /// The finished contract.
+    ///
+    /// # Errors
+    /// Names the method and template of the first endpoint that has no scope (unless
+    /// [`ContractBuilder::deny_unscoped`] was chosen), has a template that no permitted target can
+    /// match, has a method that is always refused (`CONNECT`, `TRACE`), is declared twice, or
+    /// overlaps another template so that one path would match both.
+    pub fn build(self) -> Result<Contract, ConfigError> {
+        for endpoint in &self.endpoints {
+            self.check(endpoint)
+                .map_err(|problem| ConfigError::new(name(endpoint), problem))?;
+        }
+        let endpoints: Box<[_]> = self.endpoints.into_iter().map(Arc::new).collect();
+        let router = compile(&endpoints)?;
+        Ok(Contract(Arc::new(Compiled { endpoints, router })))
+    }
+
+    fn check(&self, endpoint: &Endpoint) -> Result<(), &'static str> {
+        if matches!(*endpoint.method(), Method::CONNECT | Method::TRACE) {
+            return Err("this method is refused for every target");
+        }
+        if endpoint.required_scope().is_none() && !self.denies_unscoped {
+            return Err("it declares no scope: give it one, or choose `deny_unscoped`");
+        }
+        template::check(endpoint.template())
+    }
+}
+
+fn compile(
+    endpoints: &[Arc<Endpoint>],
+) -> Result<matchit::Router<Vec<Arc<Endpoint>>>, ConfigError> {
+    let mut by_template: HashMap<&str, Vec<Arc<Endpoint>>> = HashMap::new();
+    let mut templates = Vec::new();
+    for endpoint in endpoints {
+        let same = by_template.entry(endpoint.template()).or_insert_with(|| {
+            templates.push(endpoint);
+            Vec::new()
+        });
+        if same.iter().any(|e| e.method() == endpoint.method()) {
+            return Err(ConfigError::new(name(endpoint), "it is declared twice"));
+        }
+        same.push(Arc::clone(endpoint));
+    }
+    let mut router = matchit::Router::new();
+    // In the order of declaration, so that the endpoint at fault is always the same one.
+    for endpoint in templates {
+        let same = by_template.remove(endpoint.template()).into_iter();
+        router
+            .insert(endpoint.template(), same.flatten().collect())
+            .map_err(|error| ConfigError::new(name(endpoint), problem(&error)))?;
+    }
+    Ok(router)
+}
+
+fn of_method<'a>(endpoints: &'a [Arc<Endpoint>], method: &Method) -> Option<&'a Arc<Endpoint>> {
+    let declared = |method| endpoints.iter().find(|e| e.method() == method);
+    declared(method).or_else(|| (method == Method::HEAD).then(|| declared(&Method::GET))?)
+}
+
+fn name(endpoint: &Endpoint) -> String {
+    format!("{} {}", endpoint.method(), endpoint.template())
+}
+
+fn problem(error: &matchit::InsertError) -> String {
+    match error {
+        matchit::InsertError::Conflict { with } => {
+            format!("a path could match both it and `{with}`: use one template for both")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(template: &str) -> Endpoint {
+        Endpoint::get(template).scope("accounts:read".parse().unwrap())
+    }
+
+    fn build(endpoints: impl IntoIterator<Item = Endpoint>) -> Result<Contract, ConfigError> {
+        Contract::builder().endpoints(endpoints).build()
+    }
+
+    #[test]
+    fn an_endpoint_without_a_scope_is_a_mistake_that_names_it() {
+        let error = build([get("/a"), Endpoint::post("/b/{id}")]).unwrap_err();
+        assert_eq!(error.subject(), "POST /b/{id}");
+        let kept = Contract::builder()
+            .endpoint(Endpoint::post("/b/{id}"))
+            .deny_unscoped()
+            .build()
+            .unwrap();
+        let found = kept.find(&Method::POST, "/b/7").unwrap();
+        assert_eq!(found.required_scope(), None);
+    }
+
+    #[test]
+    fn two_entries_for_one_path_are_a_mistake() {
+        for (first, second) in [
+            ("/a", "/a"),
+            ("/a/{id}", "/a/{id}"),
+            ("/a/{id}", "/a/{name}"),
+            ("/a/{id}", "/a/{*rest}"),
+            ("/a/{id}/b", "/a/{name}/c"),
+        ] {
+            let error = build([get(first), get(second)]).unwrap_err();
+            assert_eq!(error.subject(), format!("GET {second}"));
+        }
+    }
+
+    #[test]
+    fn a_static_segment_beside_a_parameter_is_two_endpoints() {
+        let contract = build([get("/a/{id}"), get("/a/me")]).unwrap();
+        let found = |path| contract.find(&Method::GET, path).unwrap().template();
+        assert_eq!(found("/a/me"), "/a/me");
+        assert_eq!(found("/a/you"), "/a/{id}");
+    }
+
+    #[test]
+    fn methods_are_told_apart_and_head_is_its_get() {
+        let post = Endpoint::post("/a").scope("accounts:write".parse().unwrap());
+        let head = Endpoint::new(Method::HEAD, "/b").scope("accounts:head".parse().unwrap());
+        let contract = build([get("/a"), post, get("/b"), head]).unwrap();
+        let method = |asked: Method, path| {
+            contract
+                .find(&asked, path)
+                .map(|endpoint| endpoint.method().as_str())
+        };
+        assert_eq!(method(Method::GET, "/a"), Some("GET"));
+        assert_eq!(method(Method::POST, "/a"), Some("POST"));
+        assert_eq!(method(Method::HEAD, "/a"), Some("GET"));
+        assert_eq!(method(Method::HEAD, "/b"), Some("HEAD"));
+        assert_eq!(method(Method::OPTIONS, "/a"), None);
+        assert_eq!(method(Method::from_bytes(b"Get").unwrap(), "/a"), None);
+        assert_eq!(method(Method::GET, "/a/"), None);
+        assert_eq!(method(Method::GET, "/A"), None);
+        assert_eq!(contract.endpoints().count(), 4);
+    }
+
+    #[test]
+    fn a_template_is_found_by_its_text_alone() {
+        let contract = build([get("/a/{id}")]).unwrap();
+        let found = |method, text| contract.find_template(&method, text).is_some();
+        assert!(found(Method::GET, "/a/{id}"));
+        assert!(found(Method::HEAD, "/a/{id}"));
+        assert!(!found(Method::GET, "/a/{other}"));
+        assert!(!found(Method::GET, "/a/7"));
+        assert!(!found(Method::POST, "/a/{id}"));
+    }
+
+    #[test]
+    fn methods_that_are_always_refused_and_bad_templates_name_the_endpoint() {
+        let trace = Endpoint::new(Method::TRACE, "/a").scope("accounts:read".parse().unwrap());
+        assert_eq!(build([trace]).unwrap_err().subject(), "TRACE /a");
+        assert_eq!(build([get("/a//b")]).unwrap_err().subject(), "GET /a//b");
+    }
+}

@@ -1,0 +1,90 @@
+//! Which entry of the contract a request is for.
+
+use std::sync::Arc;
+
+use countersign_core::{AccessContext, Denial, Endpoint, MatchedEndpoint, Reason};
+use http::{Request, Uri};
+
+use crate::{Contract, target};
+
+/// Checks the request's target, finds its endpoint and fills it into the record.
+///
+/// # Errors
+/// The refusal: `ambiguous_target`, `malformed_request`, `endpoint_unknown`, or
+/// `misconfigured_stack`.
+pub(crate) fn look_up<B>(
+    contract: &Contract,
+    request: &Request<B>,
+    context: &AccessContext,
+) -> Result<(), Denial> {
+    let misplaced = |missing| context.misconfigured("contract", missing);
+    let uri = routed_uri(request).map_err(misplaced)?;
+    target::check(
+        request.method(),
+        uri,
+        request.headers(),
+        request.version(),
+    )?;
+    let target = uri.path_and_query().ok_or(Reason::AmbiguousTarget)?;
+    let found = contract.find(request.method(), target.path());
+    let endpoint = agreed(contract, request, found).map_err(misplaced)?;
+    let matched = MatchedEndpoint {
+        endpoint: Arc::clone(endpoint.ok_or(Reason::EndpointUnknown)?),
+        target: target.clone(),
+    };
+    context
+        .match_endpoint(matched)
+        .map_err(|_| misplaced("a request that no other contract matched before"))
+}
+
+/// The target that the caller sent: inside `nest`, axum shows a layer only the end of it.
+#[cfg(feature = "axum")]
+fn routed_uri<B>(request: &Request<B>) -> Result<&Uri, &'static str> {
+    let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() else {
+        return Ok(request.uri());
+    };
+    let (whole, seen) = (original.0.path(), request.uri().path());
+    // A router strips a prefix and does nothing else. If somebody rewrote the target after it
+    // entered a router, the contract would decide on one path and the handler run on another.
+    if whole.ends_with(seen) || seen == "/" {
+        Ok(&original.0)
+    } else {
+        Err("a target that nobody rewrote inside the router")
+    }
+}
+
+#[cfg(not(feature = "axum"))]
+#[expect(clippy::unnecessary_wraps, reason = "with axum it can fail")]
+fn routed_uri<B>(request: &Request<B>) -> Result<&Uri, &'static str> {
+    Ok(request.uri())
+}
+
+/// The entry, if the router that the request came through agrees: a route of the router that is
+/// not in the contract is internal, whatever template of the contract the path matches.
+#[cfg(feature = "axum")]
+fn agreed<'a, B>(
+    contract: &'a Contract,
+    request: &Request<B>,
+    found: Option<&'a Arc<Endpoint>>,
+) -> Result<Option<&'a Arc<Endpoint>>, &'static str> {
+    let Some(route) = request.extensions().get::<axum::extract::MatchedPath>() else {
+        return Ok(found);
+    };
+    if found.is_some_and(|endpoint| endpoint.template() == route.as_str()) {
+        return Ok(found);
+    }
+    match contract.find_template(request.method(), route.as_str()) {
+        None => Ok(None),
+        Some(_) => Err("agreement of the router and the contract on the request's template"),
+    }
+}
+
+#[cfg(not(feature = "axum"))]
+#[expect(clippy::unnecessary_wraps, reason = "with axum it can fail")]
+fn agreed<'a, B>(
+    _: &'a Contract,
+    _: &Request<B>,
+    found: Option<&'a Arc<Endpoint>>,
+) -> Result<Option<&'a Arc<Endpoint>>, &'static str> {
+    Ok(found)
+}

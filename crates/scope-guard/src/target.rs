@@ -1,0 +1,202 @@
+//! Which request targets are clear enough to decide on.
+//!
+//! A target is refused wherever two readers of it could disagree: the contract decides on the
+//! same characters that the router will use, and nothing is normalised and then trusted.
+//!
+//! | refused | as |
+//! |---|---|
+//! | a path that is not in the normal form of RFC 3986 §6.2.2, see [`is_normal_path`] | `ambiguous_target` |
+//! | `CONNECT`, `TRACE`, `*`, a target without its leading slash | `ambiguous_target` |
+//! | HTTP/1: no `Host`, or more than one | `ambiguous_target` |
+//! | HTTP/2 and later: neither `:authority` nor `Host`, or more than one `Host` | `ambiguous_target` |
+//! | an authority in the target that is not, letter case apart, what `Host` says | `ambiguous_target` |
+//! | user information, a `Host` that is no host, another scheme than `http` and `https` | `ambiguous_target` |
+//! | `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, whatever they say | `ambiguous_target` |
+//! | a target of more than [`MAX_TARGET`] bytes | `malformed_request` |
+//!
+//! The query is not looked at: nothing is decided on it here.
+
+use countersign_core::Reason;
+use http::header::{HOST, HeaderName};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+
+/// The longest target that is looked at, path and query together, in bytes. RFC 9110 §4.1 asks
+/// for at least 8000.
+pub const MAX_TARGET: usize = 8192;
+
+/// Whether the request's target can be read in one way only. Allocates nothing.
+///
+/// # Errors
+/// The reason of the refusal: `ambiguous_target`, or `malformed_request` for a target that is too
+/// long.
+pub fn check(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    version: Version,
+) -> Result<(), Reason> {
+    let Some(target) = uri.path_and_query() else {
+        return Err(Reason::AmbiguousTarget);
+    };
+    if target.as_str().len() > MAX_TARGET {
+        return Err(Reason::MalformedRequest);
+    }
+    // `PathAndQuery::path` shows an empty path as "/"; its whole text does not.
+    let clear = target.as_str().starts_with('/')
+        && *method != Method::CONNECT
+        && *method != Method::TRACE
+        && is_normal_path(target.path())
+        && is_web_scheme(uri)
+        && hosts_agree(uri.authority(), headers, version)
+        && !METHOD_OVERRIDES.iter().any(|name| headers.contains_key(name));
+    if clear {
+        Ok(())
+    } else {
+        Err(Reason::AmbiguousTarget)
+    }
+}
+
+/// Whether `path` is in the normal form of RFC 3986 §6.2.2 and can be decoded in one way only.
+///
+/// It begins with `/` and has no empty segment but a trailing one, and no `.` or `..` segment. Its
+/// characters are those of `pchar` without `;`. What is percent-encoded is encoded in upper-case
+/// hex digits, is UTF-8 when decoded, and is none of: an unreserved character, `/ \ ? # % ;`, a
+/// control character.
+#[must_use]
+pub fn is_normal_path(path: &str) -> bool {
+    let path = path.as_bytes();
+    if path.first() != Some(&b'/') {
+        return false;
+    }
+    let mut segment = 1;
+    let mut at = 1;
+    while let Some(byte) = path.get(at) {
+        match CLASSES[usize::from(*byte)] {
+            Class::Plain => at += 1,
+            Class::Slash => {
+                if at == segment || is_dots(&path[segment..at]) {
+                    return false;
+                }
+                at += 1;
+                segment = at;
+            }
+            Class::Percent => match encoded_char(&path[at..]) {
+                Some(len) => at += len,
+                None => return false,
+            },
+            Class::Refused => return false,
+        }
+    }
+    !is_dots(&path[segment..])
+}
+
+fn is_dots(segment: &[u8]) -> bool {
+    matches!(segment, b"." | b"..")
+}
+
+/// The length of the percent-encoded character that `text` begins with; `None` when it is not one
+/// or must not be encoded.
+fn encoded_char(text: &[u8]) -> Option<usize> {
+    let mut decoded = [0; 4];
+    decoded[0] = encoded_byte(text)?;
+    let len = match decoded[0] {
+        0x00..=0x7F => 1,
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => return None,
+    };
+    for (index, byte) in decoded.iter_mut().enumerate().take(len).skip(1) {
+        *byte = encoded_byte(text.get(index * 3..)?)?;
+    }
+    let char = std::str::from_utf8(&decoded[..len]).ok()?.chars().next()?;
+    let must_stay_visible = char.is_ascii_alphanumeric()
+        || char.is_control()
+        || matches!(char, '-' | '.' | '_' | '~' | '/' | '\\' | '?' | '#' | '%' | ';');
+    (!must_stay_visible).then_some(len * 3)
+}
+
+fn encoded_byte(text: &[u8]) -> Option<u8> {
+    match text {
+        [b'%', high, low, ..] => Some(hex_digit(*high)? << 4 | hex_digit(*low)?),
+        _ => None,
+    }
+}
+
+/// Upper-case digits only: RFC 3986 §6.2.2.1 makes them the normal form.
+const fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+fn is_web_scheme(uri: &Uri) -> bool {
+    uri.scheme_str()
+        .is_none_or(|scheme| matches!(scheme, "http" | "https"))
+}
+
+fn hosts_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Version) -> bool {
+    let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return false;
+    }
+    match (host, authority.map(|authority| authority.as_str().as_bytes())) {
+        (Some(host), Some(authority)) => is_host(host) && host.eq_ignore_ascii_case(authority),
+        (Some(host), None) => is_host(host),
+        (None, Some(authority)) => version >= Version::HTTP_2 && is_host(authority),
+        (None, None) => false,
+    }
+}
+
+/// A host name or address and perhaps a port. Characters that `reg-name` allows and no host has
+/// are refused with the rest, above all the comma of two joined fields.
+fn is_host(host: &[u8]) -> bool {
+    let good = |b: &u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
+    };
+    !host.is_empty() && host.iter().all(good)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Refused,
+    Plain,
+    Slash,
+    Percent,
+}
+
+/// RFC 3986 §3.3: `pchar` less `;`, whose path parameters some readers cut off.
+static CLASSES: [Class; 256] = classes();
+
+const fn classes() -> [Class; 256] {
+    let mut table = [Class::Refused; 256];
+    let mut byte = 0;
+    while byte < 128u8 {
+        if byte.is_ascii_alphanumeric() {
+            table[byte as usize] = Class::Plain;
+        }
+        byte += 1;
+    }
+    let marks = b"-._~!$&'()*+,=:@";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = Class::Plain;
+        at += 1;
+    }
+    table[b'/' as usize] = Class::Slash;
+    table[b'%' as usize] = Class::Percent;
+    table
+}
+
+const METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+#[cfg(test)]
+mod tests;

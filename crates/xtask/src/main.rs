@@ -1,0 +1,64 @@
+//! The project's own chores, run as `cargo xtask <chore>`.
+//!
+//! | chore | what it does |
+//! |---|---|
+//! | `test` | formatting, lints, documentation and all tests, those that need a server included |
+//! | `bench [--quick]` | the performance budget with today's figures |
+//! | `vectors DIR` | replays test vectors against this code |
+//! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL and Redis |
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the output of a command line tool"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a command line tool waits for real processes in real time, on a thread of its own"
+)]
+
+mod bench;
+mod servers;
+mod step;
+mod test;
+mod vectors;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<ExitCode> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["test"] => test::run(),
+        ["bench"] => bench::run(false),
+        ["bench", "--quick"] => bench::run(true),
+        ["vectors", directory] => vectors::run(directory.as_ref()),
+        ["servers", ref command @ ..] if !command.is_empty() => servers::run(command),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("there is no such chore\n\n{USAGE}"),
+    }
+}
+
+const USAGE: &str = "\
+usage: cargo xtask <chore>
+
+  test               formatting, lints, documentation, all tests
+  bench [--quick]    the performance budget with today's figures
+  vectors DIR        replays the test vectors found in DIR
+  servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL and Redis, whose addresses it
+                     finds in COUNTERSIGN_TEST_POSTGRES and COUNTERSIGN_TEST_REDIS";

@@ -1,0 +1,86 @@
+//! Throw-away servers for tests. Each lives in a directory of its own, listens on a free port of
+//! the loopback interface and ends with the value that stands for it.
+
+mod install;
+mod postgres;
+mod process;
+mod redis;
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+pub(crate) use install::require_tool;
+use postgres::Postgres;
+use redis::Redis;
+
+use crate::workspace::Workspace;
+
+/// The servers that tests were given.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    postgres: Option<Postgres>,
+    redis: Option<Redis>,
+}
+
+impl Servers {
+    /// Starts what the workspace's adapters are tested against, and nothing where there is none.
+    /// A server that the caller named in the environment is used instead of a new one.
+    ///
+    /// # Errors
+    /// When a server can't be found, installed or started.
+    pub(crate) fn for_members(workspace: &Workspace) -> Result<Self> {
+        let needed = |member, variable| workspace.has_member(member) && !is_given(variable);
+        Self::start(
+            needed("countersign-postgres", POSTGRES),
+            needed("countersign-redis", REDIS),
+        )
+    }
+
+    fn start(postgres: bool, redis: bool) -> Result<Self> {
+        let mut servers = Self::default();
+        if postgres {
+            let binaries = install::postgres()?;
+            servers.postgres = Some(Postgres::start(&binaries).context("PostgreSQL")?);
+        }
+        if redis {
+            let server = install::redis()?;
+            servers.redis = Some(Redis::start(&server).context("Redis")?);
+        }
+        Ok(servers)
+    }
+
+    /// The variables by which tests find the servers.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let postgres = self.postgres.as_ref().map(|it| (POSTGRES, it.url()));
+        let redis = self.redis.as_ref().map(|it| (REDIS, it.url()));
+        postgres.into_iter().chain(redis).collect()
+    }
+}
+
+/// `cargo xtask servers COMMAND…`
+pub(crate) fn run(command: &[&str]) -> Result<ExitCode> {
+    let servers = Servers::start(!is_given(POSTGRES), !is_given(REDIS))?;
+    let environment = servers.environment();
+    for (name, value) in &environment {
+        println!("{name}={value}");
+    }
+    let status = Command::new(command[0])
+        .args(&command[1..])
+        .envs(environment)
+        .status()
+        .with_context(|| format!("can't start {}", command[0]))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn is_given(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+const POSTGRES: &str = "COUNTERSIGN_TEST_POSTGRES";
+const REDIS: &str = "COUNTERSIGN_TEST_REDIS";
