@@ -39,10 +39,10 @@ pub(crate) enum Finding {
 }
 
 impl ClaimTree {
-    pub(crate) fn insert(&mut self, pointer: &JsonPointer) {
+    pub(crate) fn insert(&mut self, pointer: JsonPointer) {
         let mut node = self;
-        for token in pointer.tokens() {
-            let at = node.steps.iter().position(|step| step.name == *token);
+        for token in pointer.into_tokens() {
+            let at = node.steps.iter().position(|step| step.name == token);
             let at = at.unwrap_or_else(|| {
                 node.steps.push(Step::new(token));
                 node.steps.len() - 1
@@ -75,11 +75,11 @@ impl ClaimTree {
 }
 
 impl Step {
-    fn new(token: &str) -> Self {
-        let canonical = |index: &usize| index.to_string() == token;
+    fn new(name: Box<str>) -> Self {
+        let canonical = |index: &usize| *index.to_string() == *name;
         Self {
-            name: token.into(),
-            index: token.parse().ok().filter(canonical),
+            index: name.parse().ok().filter(canonical),
+            name,
             below: ClaimTree::default(),
         }
     }
@@ -162,7 +162,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_> {
                 continue;
             };
             if std::mem::replace(&mut met[at], true) {
-                return Err(A::Error::custom("a name on the way to a claim stands twice"));
+                return Err(A::Error::custom(
+                    "a name on the way to a claim stands twice",
+                ));
             }
             map.next_value_seed(Walk(&tree.steps[at].below, &mut *seen))?;
         }

@@ -132,7 +132,10 @@ mod tests {
         assert_eq!(all("company+id"), [""]);
         assert_eq!(all("company+id=a=b"), ["a=b"]);
         assert_eq!(all("x=1;company+id=a"), [""; 0]);
-        assert_eq!(all("company+id=a;company+id=b"), ["a;company+id=b"].map(|s| s.replace('+', " ")));
+        assert_eq!(
+            all("company+id=a;company+id=b"),
+            ["a;company+id=b"].map(|s| s.replace('+', " "))
+        );
         assert_eq!(all("company%2Bid=a&=b&&"), [""; 0]);
     }
 }

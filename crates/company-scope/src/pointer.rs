@@ -15,8 +15,8 @@ impl JsonPointer {
     pub const MAX_TOKENS: usize = 32;
 
     /// The steps, with their escapes undone.
-    pub(crate) fn tokens(&self) -> &[Box<str>] {
-        &self.0
+    pub(crate) fn into_tokens(self) -> Vec<Box<str>> {
+        self.0
     }
 }
 

@@ -39,6 +39,8 @@ mod denial;
 mod edge;
 mod endpoint;
 mod error;
+#[cfg(feature = "axum")]
+mod extract;
 mod identity;
 mod ids;
 mod lifecycle;

@@ -239,6 +239,8 @@ reasons! {
     ValidationFailed = "validation_failed" => ValidationFailed,
     /// A layer misses what an earlier layer should have found out.
     MisconfiguredStack = "misconfigured_stack" => InternalError,
+    /// The handler met a fault of its own.
+    HandlerFailed = "handler_failed" => InternalError,
     /// The handler panicked.
     HandlerPanicked = "handler_panicked" => InternalError,
     /// The caller was gone before there was an answer. No answer is sent.

@@ -54,6 +54,17 @@ impl KeyStatus {
             Self::Revoked { .. } => "revoked",
         }
     }
+
+    pub(crate) fn standing(&self, expires_at: Timestamp, now: Timestamp) -> Result<(), Reason> {
+        match self {
+            Self::Revoked { .. } => Err(Reason::RevokedApiKey),
+            _ if now >= expires_at => Err(Reason::ExpiredApiKey),
+            Self::Pending => Err(Reason::PendingApiKey),
+            Self::Suspended => Err(Reason::SuspendedApiKey),
+            Self::Rotated { until, .. } if now >= *until => Err(Reason::RotatedApiKey),
+            Self::Active | Self::Rotated { .. } => Ok(()),
+        }
+    }
 }
 
 /// Why a key was revoked; a closed list, so that reviews can count.
@@ -171,15 +182,7 @@ impl KeyRecord {
     /// # Errors
     /// The reason why it is not. Revocation is named before expiry, and expiry before the rest.
     pub fn standing(&self, now: Timestamp) -> Result<(), Reason> {
-        let expired = now >= self.expires_at;
-        match &self.status {
-            KeyStatus::Revoked { .. } => Err(Reason::RevokedApiKey),
-            _ if expired => Err(Reason::ExpiredApiKey),
-            KeyStatus::Pending => Err(Reason::PendingApiKey),
-            KeyStatus::Suspended => Err(Reason::SuspendedApiKey),
-            KeyStatus::Rotated { until, .. } if now >= *until => Err(Reason::RotatedApiKey),
-            KeyStatus::Active | KeyStatus::Rotated { .. } => Ok(()),
-        }
+        self.status.standing(self.expires_at, now)
     }
 
     /// The status as people see it: `expired` where the clock says so, the stored state otherwise.

@@ -19,12 +19,7 @@ pub(crate) fn look_up<B>(
 ) -> Result<(), Denial> {
     let misplaced = |missing| context.misconfigured("contract", missing);
     let uri = routed_uri(request).map_err(misplaced)?;
-    target::check(
-        request.method(),
-        uri,
-        request.headers(),
-        request.version(),
-    )?;
+    target::check(request.method(), uri, request.headers(), request.version())?;
     let target = uri.path_and_query().ok_or(Reason::AmbiguousTarget)?;
     let found = contract.find(request.method(), target.path());
     let endpoint = agreed(contract, request, found).map_err(misplaced)?;

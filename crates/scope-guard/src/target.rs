@@ -49,7 +49,9 @@ pub fn check(
         && is_normal_path(target.path())
         && is_web_scheme(uri)
         && hosts_agree(uri.authority(), headers, version)
-        && !METHOD_OVERRIDES.iter().any(|name| headers.contains_key(name));
+        && !METHOD_OVERRIDES
+            .iter()
+            .any(|name| headers.contains_key(name));
     if clear {
         Ok(())
     } else {
@@ -113,7 +115,10 @@ fn encoded_char(text: &[u8]) -> Option<usize> {
     let char = std::str::from_utf8(&decoded[..len]).ok()?.chars().next()?;
     let must_stay_visible = char.is_ascii_alphanumeric()
         || char.is_control()
-        || matches!(char, '-' | '.' | '_' | '~' | '/' | '\\' | '?' | '#' | '%' | ';');
+        || matches!(
+            char,
+            '-' | '.' | '_' | '~' | '/' | '\\' | '?' | '#' | '%' | ';'
+        );
     (!must_stay_visible).then_some(len * 3)
 }
 
@@ -144,7 +149,10 @@ fn hosts_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Vers
     if second.is_some() {
         return false;
     }
-    match (host, authority.map(|authority| authority.as_str().as_bytes())) {
+    match (
+        host,
+        authority.map(|authority| authority.as_str().as_bytes()),
+    ) {
         (Some(host), Some(authority)) => is_host(host) && host.eq_ignore_ascii_case(authority),
         (Some(host), None) => is_host(host),
         (None, Some(authority)) => version >= Version::HTTP_2 && is_host(authority),

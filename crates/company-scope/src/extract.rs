@@ -1,0 +1,75 @@
+//! Arguments of axum handlers.
+
+use axum_core::extract::FromRequestParts;
+use countersign_core::{
+    AccessContext, CompanyId, Denial, Environment, KeyId, KeyPrefix, Reason, ScopeSet,
+};
+use http::request::Parts;
+
+use crate::CompanyScope;
+
+/// The request's company scope. Where no [`CompanyScopeLayer`](crate::CompanyScopeLayer) stands
+/// around the handler, the request fails with `misconfigured_stack`.
+impl<S: Sync> FromRequestParts<S> for CompanyScope {
+    type Rejection = Denial;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Denial> {
+        let found = parts.extensions.get::<AccessContext>();
+        found
+            .and_then(Self::from_context)
+            .ok_or_else(|| missing(found, "company: a company-scope layer around this handler"))
+    }
+}
+
+/// The API key that was verified for a request, as far as a handler may know it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct VerifiedKey {
+    /// The key's record.
+    pub id: KeyId,
+    /// The key's public part.
+    pub prefix: KeyPrefix,
+    /// The company that owns the key.
+    pub company: CompanyId,
+    /// Production or sandbox.
+    pub environment: Environment,
+    /// What the key may do.
+    pub scopes: ScopeSet,
+}
+
+impl VerifiedKey {
+    /// The key that was verified for the request that `context` records; `None` when no caller
+    /// was verified, or one without an API key.
+    #[must_use]
+    pub fn from_context(context: &AccessContext) -> Option<Self> {
+        let identity = context.identity()?;
+        Some(Self {
+            id: identity.key_id()?,
+            prefix: *identity.key_prefix()?,
+            company: *identity.company(),
+            environment: identity.environment(),
+            scopes: identity.scopes().clone(),
+        })
+    }
+}
+
+/// The verified key. Where no layer verified one, the request fails with `misconfigured_stack`.
+impl<S: Sync> FromRequestParts<S> for VerifiedKey {
+    type Rejection = Denial;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Denial> {
+        let found = parts.extensions.get::<AccessContext>();
+        found
+            .and_then(Self::from_context)
+            .ok_or_else(|| missing(found, "key: a key-verify layer around this handler"))
+    }
+}
+
+fn missing(context: Option<&AccessContext>, what: &'static str) -> Denial {
+    const LAYER: &str = "handler";
+    let Some(context) = context else {
+        tracing::error!(target: "countersign", layer = LAYER, missing = what, "misconfigured stack");
+        return Denial::new(Reason::MisconfiguredStack);
+    };
+    context.misconfigured(LAYER, what)
+}

@@ -1,0 +1,226 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn tree(pointers: &[&str]) -> ClaimTree {
+    let mut tree = ClaimTree::default();
+    for pointer in pointers {
+        tree.insert(pointer.parse().unwrap());
+    }
+    tree
+}
+
+fn owner() -> CompanyId {
+    "company_34".parse().unwrap()
+}
+
+fn find(pointers: &[&str], document: &str) -> Finding {
+    tree(pointers).check(document.as_bytes(), &owner())
+}
+
+fn other(company: &str) -> Finding {
+    Finding::Other(Some(company.parse().unwrap()))
+}
+
+#[test]
+fn a_claim_is_the_owner_or_it_is_not() {
+    let ask = |document| find(&["/company_id"], document);
+    assert_eq!(ask(r#"{"company_id":"company_34"}"#), Finding::Owner);
+    assert_eq!(ask(r#"{"company_id":"company_12"}"#), other("company_12"));
+    assert_eq!(ask(r#"{"company_id":"company_3"}"#), other("company_3"));
+    assert_eq!(ask(r#"{"company_id":"COMPANY_34"}"#), other("COMPANY_34"));
+    assert_eq!(ask(r#"{"company_id":" company_34"}"#), Finding::Other(None));
+    assert_eq!(ask(r#"{"company_id":""}"#), Finding::Other(None));
+}
+
+#[test]
+fn a_claim_that_is_no_text_is_not_the_owner() {
+    for value in [
+        "null",
+        "34",
+        "-1",
+        "3.5",
+        "true",
+        "{}",
+        "[]",
+        r#"["company_34"]"#,
+    ] {
+        let document = format!(r#"{{"company_id":{value}}}"#);
+        assert_eq!(
+            find(&["/company_id"], &document),
+            Finding::Other(None),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn no_claim_is_no_claim() {
+    for document in [
+        "{}",
+        "[]",
+        "7",
+        "null",
+        r#""company_12""#,
+        r#"{"Company_id":"company_12"}"#,
+        r#"{"a":{"company_id":"company_12"}}"#,
+        r#"[{"company_id":"company_12"}]"#,
+    ] {
+        assert_eq!(
+            find(&["/company_id"], document),
+            Finding::Absent,
+            "{document}"
+        );
+    }
+    assert_eq!(find(&["/a/b"], r#"{"a":"company_12"}"#), Finding::Absent);
+}
+
+#[test]
+fn names_are_compared_after_their_escapes_are_undone() {
+    let document = r#"{"company\u005fid":"company\u005f12"}"#;
+    assert_eq!(find(&["/company_id"], document), other("company_12"));
+    assert_eq!(
+        find(&["/a~1b"], r#"{"a/b":"company_12"}"#),
+        other("company_12")
+    );
+    assert_eq!(find(&[""], r#""company_12""#), other("company_12"));
+    assert_eq!(find(&["/"], r#"{"":"company_12"}"#), other("company_12"));
+}
+
+#[test]
+fn elements_of_arrays_are_claims_by_their_index() {
+    let document = r#"{"a":[{"id":"x"},{"id":"company_12"}],"01":"company_12"}"#;
+    assert_eq!(find(&["/a/1/id"], document), other("company_12"));
+    assert_eq!(find(&["/a/2/id"], document), Finding::Absent);
+    assert_eq!(find(&["/a/01/id"], document), Finding::Absent);
+    assert_eq!(find(&["/a/-"], document), Finding::Absent);
+    assert_eq!(find(&["/01"], document), other("company_12"));
+}
+
+#[test]
+fn all_claims_must_match() {
+    let pointers = ["/from/company", "/to/company", "/from"];
+    let ask = |document: &str| find(&pointers[..2], document);
+    let both = |from: &str, to: &str| {
+        format!(r#"{{"from":{{"company":"{from}"}},"x":1,"to":{{"company":"{to}"}}}}"#)
+    };
+    assert_eq!(ask(&both("company_34", "company_34")), Finding::Owner);
+    assert_eq!(ask(&both("company_34", "company_12")), other("company_12"));
+    assert_eq!(ask(&both("company_12", "company_34")), other("company_12"));
+    assert_eq!(
+        find(&pointers, &both("company_34", "company_34")),
+        Finding::Other(None)
+    );
+}
+
+#[test]
+fn a_name_on_the_way_to_a_claim_stands_once() {
+    for document in [
+        r#"{"company_id":"company_34","company_id":"company_34"}"#,
+        r#"{"company_id":"company_34","company\u005fid":"company_12"}"#,
+    ] {
+        assert_eq!(
+            find(&["/company_id"], document),
+            Finding::Malformed,
+            "{document}"
+        );
+    }
+    let twice = r#"{"a":{"b":"company_34"},"a":{}}"#;
+    assert_eq!(find(&["/a/b"], twice), Finding::Malformed);
+    assert_eq!(
+        find(&["/c"], twice),
+        Finding::Absent,
+        "it is on nobody's way"
+    );
+}
+
+#[test]
+fn a_broken_document_is_malformed_wherever_it_breaks() {
+    for document in [
+        "",
+        " ",
+        "{",
+        r#"{"company_id":"company_34""#,
+        r#"{"company_id":"company_34"}x"#,
+        r#"{"company_id":"company_34"}{}"#,
+        r#"{"company_id":"company_34",}"#,
+        r#"{"company_id":"company_34","a":[1,]}"#,
+        r#"{"company_id":"\ud800"}"#,
+        r#"{company_id:"company_34"}"#,
+        "\u{feff}{}",
+    ] {
+        assert_eq!(
+            find(&["/company_id"], document),
+            Finding::Malformed,
+            "{document}"
+        );
+    }
+    let not_utf8 = b"{\"company_id\":\"company_34\xff\"}";
+    assert_eq!(
+        tree(&["/company_id"]).check(not_utf8, &owner()),
+        Finding::Malformed
+    );
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let ask = |document: &str| find(&["/company_id"], document);
+    assert_eq!(ask(&nested(MAX_DEPTH)), Finding::Absent);
+    assert_eq!(ask(&nested(MAX_DEPTH + 1)), Finding::Malformed);
+    assert_eq!(ask(&nested(30_000)), Finding::Malformed);
+    let member = format!(r#"{{"a":{}}}"#, nested(MAX_DEPTH));
+    assert_eq!(ask(&member), Finding::Malformed);
+    let text = format!(r#"{{"a":"\\\"{}"}}"#, "[".repeat(500));
+    assert_eq!(
+        ask(&text),
+        Finding::Absent,
+        "brackets within text nest nothing"
+    );
+}
+
+fn document() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        proptest::bool::ANY.prop_map(Value::from),
+        (-5i64..5).prop_map(Value::from),
+        Just(json!("company_34")),
+        Just(json!("company_12")),
+        "[a\"\\\\{}]{0,3}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map("[ab0]", inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn finds_what_a_document_tree_would_find(
+        document in document(),
+        pointers in proptest::collection::vec("(/[ab0]){0,3}", 1..4),
+    ) {
+        let pointers: Vec<&str> = pointers.iter().map(String::as_str).collect();
+        let values: Vec<&Value> = pointers.iter().filter_map(|p| document.pointer(p)).collect();
+        let found = find(&pointers, &document.to_string());
+        if values.is_empty() {
+            prop_assert_eq!(found, Finding::Absent);
+        } else if values.iter().all(|v| v.as_str() == Some("company_34")) {
+            prop_assert_eq!(found, Finding::Owner);
+        } else {
+            prop_assert!(matches!(found, Finding::Other(_)), "{:?}", found);
+        }
+    }
+
+    #[test]
+    fn never_panics_on_any_bytes(document in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+        let accepted = tree(&["/a", ""]).check(&document, &owner()) != Finding::Malformed;
+        prop_assert!(!accepted || serde_json::from_slice::<Value>(&document).is_ok());
+    }
+}

@@ -1,0 +1,95 @@
+//! What is kept in memory of a key: as much as a request needs, side by side.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use countersign_core::{Identity, Monotonic, Reason, Timestamp};
+use ipnet::IpNet;
+
+use crate::digest::SecretDigest;
+use crate::record::{CompanyStatus, KeyStatus};
+use crate::store::FoundKey;
+
+/// A key as it was found in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct CachedKey {
+    pub(crate) digest: SecretDigest,
+    pub(crate) identity: Identity,
+    pub(crate) fetched: Monotonic,
+    expires_at: Timestamp,
+    status: KeyStatus,
+    company: CompanyStatus,
+    networks: Box<[IpNet]>,
+    pub(crate) version: u64,
+}
+
+impl CachedKey {
+    /// `fetched` is the time *before* the store was asked, so that an age is never understated.
+    pub(crate) fn new(found: FoundKey, fetched: Monotonic) -> Self {
+        let record = found.record;
+        let identity = Identity::new(record.company, record.environment(), record.scopes)
+            .with_key(record.id, record.prefix)
+            .with_limits(record.limits.into_iter().collect());
+        Self {
+            digest: record.digest,
+            identity,
+            fetched,
+            expires_at: record.expires_at,
+            status: record.status,
+            company: found.company,
+            networks: record.networks.into(),
+            version: record.version,
+        }
+    }
+
+    /// Whether the key may be used now and from there, its secret aside.
+    pub(crate) fn standing(&self, now: Timestamp, source: Option<IpAddr>) -> Result<(), Reason> {
+        self.status.standing(self.expires_at, now)?;
+        if self.company == CompanyStatus::Suspended {
+            return Err(Reason::CompanyInactive);
+        }
+        let mut networks = self.networks.iter();
+        let inside = |address| networks.any(|net| net.contains(&address));
+        // A key that is bound to networks is not used from a place that nobody knows.
+        if self.networks.is_empty() || source.is_some_and(inside) {
+            Ok(())
+        } else {
+            Err(Reason::SourceNotAllowed)
+        }
+    }
+}
+
+/// A key's place in the cache.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) key: CachedKey,
+    touched: AtomicBool,
+    refreshed: AtomicBool,
+}
+
+impl Slot {
+    pub(crate) const fn new(key: CachedKey) -> Self {
+        Self {
+            key,
+            touched: AtomicBool::new(false),
+            refreshed: AtomicBool::new(false),
+        }
+    }
+
+    /// Remembers a use; written once, so that a busy key's line stays shared between cores.
+    pub(crate) fn touch(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the key was used since this was last asked.
+    pub(crate) fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// True for the first who asks: who then asks the store again.
+    pub(crate) fn claim_refresh(&self) -> bool {
+        !self.refreshed.load(Ordering::Relaxed) && !self.refreshed.swap(true, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,140 @@
+//! Where a request carries its credential. Nothing is allocated, and nothing is believed yet.
+
+use std::borrow::Cow;
+
+use countersign_core::Reason;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use crate::key::has_shape;
+
+/// The one credential of a request.
+///
+/// `X-Api-Key` and, where `bearer` is on, `Authorization: Bearer` (RFC 6750 §2.1; the scheme in
+/// any case, RFC 9110 §11.1) are looked at. The same credential twice is one credential.
+///
+/// # Errors
+/// `KeyInQuery` where the query string holds a key, whatever else was sent; `AmbiguousCredentials`
+/// for two different ones; `MissingApiKey` for none; `MalformedApiKey` for an empty one.
+pub(crate) fn find<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&str>,
+    bearer: bool,
+) -> Result<&'a [u8], Reason> {
+    if query.is_some_and(holds_key) {
+        return Err(Reason::KeyInQuery);
+    }
+    let own = headers.get_all(X_API_KEY).iter().map(HeaderValue::as_bytes);
+    let authorization = bearer.then(|| headers.get_all(AUTHORIZATION).iter());
+    let tokens = authorization
+        .into_iter()
+        .flatten()
+        .filter_map(|value| bearer_token(value.as_bytes()));
+    let mut all = own.chain(tokens);
+    let first = all.next().ok_or(Reason::MissingApiKey)?;
+    if all.any(|other| other != first) {
+        return Err(Reason::AmbiguousCredentials);
+    }
+    if first.is_empty() {
+        return Err(Reason::MalformedApiKey);
+    }
+    Ok(first)
+}
+
+/// The token of a `Bearer` credential; `None` for another scheme.
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    let scheme = value.get(..BEARER.len())?;
+    if !scheme.eq_ignore_ascii_case(BEARER) {
+        return None;
+    }
+    match &value[BEARER.len()..] {
+        [] => Some(&[]),
+        [b' ', rest @ ..] => Some(rest.trim_ascii_start()),
+        _ => None,
+    }
+}
+
+/// Whether a query string holds a key: anything of a key's shape, under any name or as a name, or
+/// a value under a name that is meant for one.
+fn holds_key(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decoded(name), decoded(value));
+        let meant = !value.is_empty() && {
+            let mut names = MEANT_FOR_KEYS.iter();
+            names.any(|meant| name.eq_ignore_ascii_case(meant.as_bytes()))
+        };
+        meant || has_shape(&name) || has_shape(&value)
+    })
+}
+
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    percent_decode_str(text).into()
+}
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const BEARER: &[u8] = b"bearer";
+const MEANT_FOR_KEYS: [&str; 5] = ["api_key", "apikey", "api-key", "x-api-key", "access_token"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_scheme_is_read_in_any_case() {
+        for value in ["Bearer k", "bearer k", "BEARER k", "bEaReR   k"] {
+            let headers = headers(&[("authorization", value)]);
+            assert_eq!(find(&headers, None, true), Ok(&b"k"[..]), "{value}");
+            assert_eq!(find(&headers, None, false), Err(Reason::MissingApiKey));
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_no_credential_of_ours() {
+        for value in ["Basic k", "Bearerk", "Digest k", ""] {
+            let headers = headers(&[("authorization", value)]);
+            assert_eq!(find(&headers, None, true), Err(Reason::MissingApiKey), "{value}");
+        }
+        let empty = headers(&[("authorization", "Bearer")]);
+        assert_eq!(find(&empty, None, true), Err(Reason::MalformedApiKey));
+    }
+
+    #[test]
+    fn two_credentials_are_refused_unless_they_are_one() {
+        let two = headers(&[("x-api-key", "a"), ("authorization", "Bearer b")]);
+        assert_eq!(find(&two, None, true), Err(Reason::AmbiguousCredentials));
+        let repeated = headers(&[("x-api-key", "a"), ("x-api-key", "b")]);
+        assert_eq!(find(&repeated, None, true), Err(Reason::AmbiguousCredentials));
+        let same = headers(&[("x-api-key", "a"), ("authorization", "Bearer a")]);
+        assert_eq!(find(&same, None, true), Ok(&b"a"[..]));
+    }
+
+    #[test]
+    fn a_key_in_the_query_is_refused_even_beside_a_good_one() {
+        let good = headers(&[("x-api-key", "a")]);
+        let key = "acme_live_pBakQVyk6bW4_dyAUnGlWpgXAf27a1TXTHmxUUGcFQfjFK8uPd5kCyZY1swXXr";
+        let encoded = key.replace('_', "%5F");
+        for query in [
+            "api_key=x".to_owned(),
+            "a=b&API_KEY=x".to_owned(),
+            "access_token=t".to_owned(),
+            format!("q={key}"),
+            format!("q={encoded}"),
+            key.to_owned(),
+        ] {
+            assert_eq!(find(&good, Some(&query), true), Err(Reason::KeyInQuery), "{query}");
+        }
+        for query in ["", "a=b", "api_key=", "page=2&company_id=company_12"] {
+            assert!(find(&good, Some(query), true).is_ok(), "{query}");
+        }
+    }
+}

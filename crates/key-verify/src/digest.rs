@@ -1,0 +1,242 @@
+//! What is stored in place of a secret, and how a secret is compared with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use countersign_core::{ConfigError, ParseError};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::key::Secret;
+
+/// Names a pepper, so that several can be in use while one replaces another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PepperId(pub u16);
+
+/// The only stored form of a secret: SHA-256 of its 32 bytes, or HMAC-SHA-256 under a pepper. A
+/// plain hash is enough for 256 random bits; a pepper keeps a stolen database from confirming a
+/// key that was found elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SecretDigest {
+    /// SHA-256.
+    Sha256([u8; 32]),
+    /// HMAC-SHA-256 under the pepper of this id.
+    HmacSha256(PepperId, [u8; 32]),
+}
+
+impl SecretDigest {
+    /// The digest as text, for a store: `sha256:<hex>` or `hmac-sha256:<pepper>:<hex>`.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        match self {
+            Self::Sha256(digest) => format!("sha256:{}", hex::encode(digest)),
+            Self::HmacSha256(pepper, mac) => {
+                format!("hmac-sha256:{}:{}", pepper.0, hex::encode(mac))
+            }
+        }
+    }
+
+    /// Reads what [`SecretDigest::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the text is not a digest.
+    pub fn decode(text: &str) -> Result<Self, ParseError> {
+        let error = ParseError::new("digest", "sha256:<hex> or hmac-sha256:<pepper>:<hex>");
+        let bytes = |text: &str| {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text, &mut bytes).map_err(|_| error)?;
+            Ok(bytes)
+        };
+        if let Some(digest) = text.strip_prefix("sha256:") {
+            return Ok(Self::Sha256(bytes(digest)?));
+        }
+        let rest = text.strip_prefix("hmac-sha256:").ok_or(error)?;
+        let (pepper, mac) = rest.split_once(':').ok_or(error)?;
+        let pepper = PepperId(pepper.parse().map_err(|_| error)?);
+        Ok(Self::HmacSha256(pepper, bytes(mac)?))
+    }
+}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(_) => f.write_str("Sha256([redacted])"),
+            Self::HmacSha256(pepper, _) => write!(f, "HmacSha256({}, [redacted])", pepper.0),
+        }
+    }
+}
+
+/// Digests secrets and compares them with stored digests. New digests are made in one way; stored
+/// ones are compared in whichever way they were made. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct Digester {
+    /// The pepper for new digests and then the older ones; none means SHA-256 for new digests.
+    peppers: Arc<[(PepperId, Hmac<Sha256>)]>,
+}
+
+impl Digester {
+    /// SHA-256, without a pepper.
+    #[must_use]
+    pub fn sha256() -> Self {
+        Self::default()
+    }
+
+    /// HMAC-SHA-256: new digests under `current`, stored ones under any of these. The peppers come
+    /// from where you keep your secrets, never from the database of the keys.
+    ///
+    /// # Errors
+    /// When a pepper is shorter than 16 bytes, or two have one id.
+    pub fn with_peppers<'a>(
+        current: (PepperId, &'a [u8]),
+        older: impl IntoIterator<Item = (PepperId, &'a [u8])>,
+    ) -> Result<Self, ConfigError> {
+        let mut peppers: Vec<(PepperId, Hmac<Sha256>)> = Vec::new();
+        for (id, bytes) in std::iter::once(current).chain(older) {
+            let subject = format!("pepper {}", id.0);
+            if peppers.iter().any(|(other, _)| *other == id) {
+                return Err(ConfigError::new(subject, "its id is used twice"));
+            }
+            if bytes.len() < 16 {
+                return Err(ConfigError::new(subject, "a pepper has 16 bytes or more"));
+            }
+            let mac = Hmac::new_from_slice(bytes)
+                .map_err(|error| ConfigError::new(subject, error.to_string()))?;
+            peppers.push((id, mac));
+        }
+        Ok(Self {
+            peppers: peppers.into(),
+        })
+    }
+
+    /// The digest to store for a new secret.
+    #[must_use]
+    pub fn digest(&self, secret: &Secret) -> SecretDigest {
+        match self.peppers.first() {
+            None => SecretDigest::Sha256(sha256(secret)),
+            Some((id, mac)) => SecretDigest::HmacSha256(*id, hmac(mac, secret)),
+        }
+    }
+
+    /// Whether `stored` is the digest of `secret`. Takes the same time wherever they differ. A
+    /// digest under a pepper that this digester lacks matches nothing.
+    #[must_use]
+    pub fn matches(&self, secret: &Secret, stored: &SecretDigest) -> bool {
+        match stored {
+            SecretDigest::Sha256(digest) => same(&sha256(secret), digest),
+            SecretDigest::HmacSha256(id, mac) => {
+                let mut peppers = self.peppers.iter();
+                match peppers.find(|(known, _)| known == id) {
+                    Some((_, pepper)) => same(&hmac(pepper, secret), mac),
+                    None => {
+                        tracing::error!(
+                            target: "countersign",
+                            pepper = id.0,
+                            "a key can't be verified: its pepper is not configured"
+                        );
+                        false
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does the work of a comparison that fails, where there is nothing to compare with.
+    pub(crate) fn waste(&self, secret: &Secret) {
+        let zero = match self.peppers.first() {
+            None => SecretDigest::Sha256([0; 32]),
+            Some((id, _)) => SecretDigest::HmacSha256(*id, [0; 32]),
+        };
+        std::hint::black_box(self.matches(secret, &zero));
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<u16> = self.peppers.iter().map(|(id, _)| id.0).collect();
+        f.debug_struct("Digester").field("peppers", &ids).finish()
+    }
+}
+
+fn sha256(secret: &Secret) -> [u8; 32] {
+    Sha256::digest(secret.bytes()).into()
+}
+
+/// The state that the pepper leads to was computed once; a clone goes on from it.
+fn hmac(mac: &Hmac<Sha256>, secret: &Secret) -> [u8; 32] {
+    mac.clone()
+        .chain_update(secret.bytes())
+        .finalize()
+        .into_bytes()
+        .into()
+}
+
+/// Constant-time, over two words instead of 32 bytes.
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    let half = |bytes: &[u8; 32], at: usize| {
+        let mut word = [0; 16];
+        word.copy_from_slice(&bytes[at..at + 16]);
+        u128::from_ne_bytes(word)
+    };
+    (half(a, 0).ct_eq(&half(b, 0)) & half(a, 16).ct_eq(&half(b, 16))).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEPPER: &[u8] = b"a pepper of some length";
+
+    #[test]
+    fn a_digest_matches_its_secret_alone() {
+        let secret = Secret::from_bytes([7; 32]);
+        let other = Secret::from_bytes([8; 32]);
+        let plain = Digester::sha256();
+        let peppered = Digester::with_peppers((PepperId(2), PEPPER), []).unwrap();
+        for digester in [plain, peppered] {
+            let digest = digester.digest(&secret);
+            assert!(digester.matches(&secret, &digest));
+            assert!(!digester.matches(&other, &digest));
+            assert_eq!(SecretDigest::decode(&digest.encode()), Ok(digest));
+        }
+    }
+
+    #[test]
+    fn an_older_pepper_goes_on_while_a_new_one_takes_over() {
+        let secret = Secret::from_bytes([7; 32]);
+        let old = Digester::with_peppers((PepperId(1), PEPPER), []).unwrap();
+        let stored = old.digest(&secret);
+        let next: &[u8] = b"another pepper, as long";
+        let both = Digester::with_peppers((PepperId(2), next), [(PepperId(1), PEPPER)]).unwrap();
+        assert!(both.matches(&secret, &stored));
+        assert_ne!(both.digest(&secret), stored);
+        let new = Digester::with_peppers((PepperId(2), next), []).unwrap();
+        assert!(!new.matches(&secret, &stored), "an unknown pepper matches nothing");
+    }
+
+    #[test]
+    fn the_digests_are_those_of_the_standards() {
+        let secret = Secret::from_bytes([0; 32]);
+        assert_eq!(
+            Digester::sha256().digest(&secret).encode(),
+            "sha256:66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"
+        );
+    }
+
+    #[test]
+    fn short_and_doubled_peppers_are_refused() {
+        assert!(Digester::with_peppers((PepperId(1), b"short"), []).is_err());
+        let twice = Digester::with_peppers((PepperId(1), PEPPER), [(PepperId(1), PEPPER)]);
+        assert!(twice.is_err());
+    }
+
+    #[test]
+    fn debug_output_shows_no_digest_and_no_pepper() {
+        let digester = Digester::with_peppers((PepperId(1), PEPPER), []).unwrap();
+        let digest = digester.digest(&Secret::from_bytes([7; 32]));
+        let shown = format!("{digester:?} {digest:?}");
+        let hex = digest.encode();
+        assert!(!shown.contains(hex.rsplit(':').next().unwrap()));
+        assert!(!shown.contains("a pepper"));
+    }
+}

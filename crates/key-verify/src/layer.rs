@@ -1,0 +1,44 @@
+//! The layer.
+
+use countersign_core::Edge;
+use tower_layer::Layer;
+
+use crate::service::KeyVerify;
+use crate::verifier::KeyVerifier;
+
+/// Lets a request pass when it carries a key that [`KeyVerifier`] accepts, and puts the key's
+/// identity into the request's record.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct KeyVerifyLayer {
+    verifier: KeyVerifier,
+    edge: Edge,
+}
+
+impl KeyVerifyLayer {
+    /// Verifies keys with `verifier`.
+    pub fn new(verifier: KeyVerifier) -> Self {
+        Self {
+            verifier,
+            edge: Edge::default(),
+        }
+    }
+
+    /// Shares the edge of the other layers of the stack.
+    pub fn with_edge(mut self, edge: Edge) -> Self {
+        self.edge = edge;
+        self
+    }
+}
+
+impl<S> Layer<S> for KeyVerifyLayer {
+    type Service = KeyVerify<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        KeyVerify {
+            inner,
+            verifier: self.verifier.clone(),
+            edge: self.edge.clone(),
+        }
+    }
+}

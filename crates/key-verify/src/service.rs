@@ -1,0 +1,68 @@
+//! The service.
+
+use std::mem;
+use std::task::{Context, Poll};
+
+use countersign_core::body::DenialBody;
+use countersign_core::{Edge, Identity};
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::future::ResponseFuture;
+use crate::verifier::{KeyVerifier, Step};
+
+/// A service behind [`KeyVerifyLayer`](crate::KeyVerifyLayer).
+#[derive(Debug, Clone)]
+pub struct KeyVerify<S> {
+    pub(crate) inner: S,
+    pub(crate) verifier: KeyVerifier,
+    pub(crate) edge: Edge,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for KeyVerify<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: DenialBody,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let entered = self.edge.enter(&mut request);
+        let context = entered.context(&request);
+        let query = request.uri().query();
+        match self.verifier.check(context, request.headers(), query) {
+            Step::Refused(denial) => {
+                let response = context.refuse(denial);
+                ResponseFuture::refused(entered, response)
+            }
+            Step::Allowed(identity) => match pass(context, identity) {
+                Ok(()) => ResponseFuture::calling(entered, self.inner.call(request)),
+                Err(response) => ResponseFuture::refused(entered, response),
+            },
+            Step::Ask(key) => {
+                // The future takes the service that was polled ready and leaves its clone: a clone
+                // never inherits readiness.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                let answer = self.verifier.clone().ask(context.clone(), key);
+                ResponseFuture::asking(entered, Box::pin(answer), ready, request)
+            }
+        }
+    }
+}
+
+/// Puts the caller into the record, or says why the stack can't have another one.
+pub(crate) fn pass<ResBody: DenialBody>(
+    context: &countersign_core::AccessContext,
+    identity: Identity,
+) -> Result<(), Response<ResBody>> {
+    context.identify(identity).map_err(|_| {
+        context.refuse(context.misconfigured("key-verify", "a request that nobody identified yet"))
+    })
+}

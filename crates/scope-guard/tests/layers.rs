@@ -1,0 +1,215 @@
+//! The two layers around services: decisions, and the contract between services.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::task::{Context, Waker};
+
+use countersign_core::testing::{NeverAnswers, ReadinessProbe};
+use countersign_core::{AccessContext, Endpoint, Identity, Reason};
+use countersign_scope_guard::{
+    Contract, ContractLayer, ContractService, ResponseFuture, ScopeGuard, ScopeGuardLayer,
+};
+use http::{HeaderName, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use support::{Body, contract, enter, identity, reason, request};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+assert_impl_all!(Contract: Clone, Send, Sync, std::fmt::Debug);
+assert_impl_all!(ContractLayer: Clone, Send, Sync, std::fmt::Debug);
+assert_impl_all!(ScopeGuardLayer: Clone, Send, Sync, std::fmt::Debug);
+assert_impl_all!(ContractService<ReadinessProbe>: Clone, Send, Sync, std::fmt::Debug);
+assert_impl_all!(ScopeGuard<ReadinessProbe>: Clone, Send, Sync, std::fmt::Debug);
+assert_impl_all!(ResponseFuture<std::future::Ready<()>, Body>: Send, Sync, Unpin, std::fmt::Debug);
+assert_not_impl_any!(ResponseFuture<std::marker::PhantomPinned, Body>: Unpin);
+
+fn layer() -> ContractLayer {
+    ContractLayer::new(contract(&[("GET", "/a/{id}"), ("POST", "/a")]))
+}
+
+/// A request that an outer layer entered, found the endpoint of, and identified the caller of.
+fn known(method: &str, target: &str, caller: Option<Identity>) -> (Request<Body>, AccessContext) {
+    let mut request = request(method, target);
+    let context = enter(&mut request);
+    if let Some(caller) = caller {
+        context.identify(caller).unwrap();
+    }
+    (request, context)
+}
+
+async fn through<L>(layer: L, request: Request<Body>) -> (u16, usize)
+where
+    L: Layer<ReadinessProbe>,
+    L::Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let probe = ReadinessProbe::default();
+    let response = layer.layer(probe.clone()).oneshot(request).await.unwrap();
+    assert!(response.status() == 200 || response.headers().contains_key("x-request-id"));
+    (response.status().as_u16(), probe.calls())
+}
+
+#[tokio::test]
+async fn what_the_contract_declares_passes_with_its_endpoint() {
+    for (method, target, template) in [
+        ("GET", "/a/7?x=/../y", "/a/{id}"),
+        ("HEAD", "/a/7", "/a/{id}"),
+        ("POST", "/a", "/a"),
+    ] {
+        let (request, context) = known(method, target, None);
+        assert_eq!(through(layer(), request).await, (200, 1));
+        let matched = context.matched().unwrap();
+        assert_eq!(matched.endpoint.template(), template);
+        assert_eq!(matched.target.as_str(), target);
+    }
+}
+
+#[tokio::test]
+async fn everything_else_is_refused() {
+    for (method, target, status, why) in [
+        ("GET", "/a", 403, Reason::EndpointUnknown),
+        ("DELETE", "/a/7", 403, Reason::EndpointUnknown),
+        ("OPTIONS", "/a", 403, Reason::EndpointUnknown),
+        ("GET", "/internal", 403, Reason::EndpointUnknown),
+        ("GET", "/a/../internal", 400, Reason::AmbiguousTarget),
+        ("TRACE", "/a/7", 400, Reason::AmbiguousTarget),
+    ] {
+        let (request, context) = known(method, target, None);
+        assert_eq!(through(layer(), request).await, (status, 0), "{target}");
+        assert_eq!(reason(&context), Some(why), "{method} {target}");
+        assert!(context.matched().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_second_contract_is_a_mistake() {
+    let (request, context) = known("GET", "/a/7", None);
+    let twice = ServiceBuilder::new().layer(layer()).layer(layer());
+    assert_eq!(through(twice.into_inner(), request).await, (500, 0));
+    assert_eq!(reason(&context), Some(Reason::MisconfiguredStack));
+}
+
+#[tokio::test]
+async fn the_scope_decides() {
+    let both = ServiceBuilder::new()
+        .layer(layer())
+        .layer(ScopeGuardLayer::new())
+        .into_inner();
+    for (scopes, status, why) in [
+        (&["accounts:read"][..], 200, None),
+        (&["accounts:write", "accounts:read"], 200, None),
+        (&["accounts:write"], 403, Some(Reason::ScopeMissing)),
+        (&[], 403, Some(Reason::ScopeMissing)),
+    ] {
+        let (request, context) = known("GET", "/a/7", Some(identity(scopes)));
+        let (answer, _) = through(both.clone(), request).await;
+        assert_eq!((answer, reason(&context)), (status, why), "{scopes:?}");
+        if why.is_some() {
+            let scope = context.denial().unwrap().required_scope().unwrap();
+            assert_eq!(scope.as_str(), "accounts:read");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_without_a_scope_is_refused_to_everybody() {
+    let contract = Contract::builder()
+        .endpoint(Endpoint::get("/a"))
+        .deny_unscoped()
+        .build()
+        .unwrap();
+    let both = ServiceBuilder::new()
+        .layer(ContractLayer::new(contract))
+        .layer(ScopeGuardLayer::new());
+    let (request, context) = known("GET", "/a", Some(identity(&["accounts:read"])));
+    assert_eq!(through(both.into_inner(), request).await, (403, 0));
+    assert_eq!(reason(&context), Some(Reason::EndpointWithoutScope));
+}
+
+#[tokio::test]
+async fn a_guard_without_an_endpoint_or_a_caller_fails_closed() {
+    let (request, context) = known("GET", "/a/7", Some(identity(&["accounts:read"])));
+    assert_eq!(through(ScopeGuardLayer::new(), request).await, (500, 0));
+    assert_eq!(reason(&context), Some(Reason::MisconfiguredStack));
+
+    let both = ServiceBuilder::new()
+        .layer(layer())
+        .layer(ScopeGuardLayer::new());
+    let (request, context) = known("GET", "/a/7", None);
+    assert_eq!(through(both.into_inner(), request).await, (500, 0));
+    assert_eq!(reason(&context), Some(Reason::MisconfiguredStack));
+
+    // The wrong order: the guard stands outside the contract.
+    let wrong = ServiceBuilder::new()
+        .layer(ScopeGuardLayer::new())
+        .layer(layer());
+    let (request, context) = known("GET", "/a/7", Some(identity(&["accounts:read"])));
+    assert_eq!(through(wrong.into_inner(), request).await, (500, 0));
+    assert_eq!(reason(&context), Some(Reason::MisconfiguredStack));
+}
+
+#[tokio::test]
+async fn the_first_layer_gives_every_answer_its_id() {
+    let service = layer().layer(ReadinessProbe::default());
+    for (target, status) in [("/a/7", 200), ("/b", 403)] {
+        let response = service.clone().oneshot(request("GET", target)).await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), status);
+        let id = &response.headers()[HeaderName::from_static("x-request-id")];
+        assert!(id.to_str().unwrap().starts_with("req_"));
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_inner_service_pass_through() {
+    let failing = service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("broken") });
+    let service = layer().layer(failing);
+    let answer = service.oneshot(request("GET", "/a/7")).await;
+    assert_eq!(answer.unwrap_err(), "broken");
+}
+
+#[tokio::test]
+async fn readiness_is_the_inner_services_own_through_buffer_and_load_shed() {
+    let probe = ReadinessProbe::default();
+    let service = ServiceBuilder::new()
+        .buffer(8)
+        .load_shed()
+        .layer(layer())
+        .service(probe.clone());
+    for _ in 0..20 {
+        let mut service = service.clone();
+        let answer = service.ready().await.unwrap().call(request("GET", "/a/7"));
+        assert_eq!(answer.await.unwrap().status(), 200);
+        let refused = service.ready().await.unwrap().call(request("GET", "/b"));
+        assert_eq!(refused.await.unwrap().status(), 403);
+    }
+    assert_eq!(probe.calls(), 20);
+}
+
+#[test]
+fn a_future_that_is_dropped_half_way_leaves_the_record_whole() {
+    let (request, context) = known("GET", "/a/7", None);
+    let mut service = layer().layer(NeverAnswers);
+    let mut future = Box::pin(service.call(request));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+    drop(future);
+    assert_eq!(context.endpoint().unwrap().template(), "/a/{id}");
+    assert_eq!(reason(&context), None);
+}
+
+#[tokio::test]
+async fn streaming_bodies_of_both_directions_pass() {
+    type Streaming = UnsyncBoxBody<bytes::Bytes, std::io::Error>;
+    let echo = service_fn(|request: Request<Streaming>| async {
+        Ok::<_, Infallible>(Response::new(request.into_body()))
+    });
+    let body = Full::from("hello").map_err(|never| match never {});
+    let request = request("POST", "/a").map(|_| body.boxed_unsync());
+    let response = layer().layer(echo).oneshot(request).await.unwrap();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(bytes, "hello");
+}
