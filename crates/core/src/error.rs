@@ -109,3 +109,9 @@ impl StoreError {
         self.kind
     }
 }
+
+impl From<StoreErrorKind> for StoreError {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self::new(kind)
+    }
+}

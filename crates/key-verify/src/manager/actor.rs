@@ -1,0 +1,67 @@
+//! Who changes a key.
+
+use countersign_core::{ActorType, CompanyId, KeyPrefix, ParseError};
+
+use crate::record::KeyRecord;
+
+/// Who makes a change, for the audit log and for what it may touch: an operator of the platform
+/// any key, a company its own keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Operator(String),
+    Company(CompanyId, KeyPrefix),
+}
+
+impl Actor {
+    /// An operator of the platform, by name.
+    ///
+    /// # Errors
+    /// When the name is not 1 to 64 printable characters.
+    pub fn operator(name: &str) -> Result<Self, ParseError> {
+        let count = name.chars().count();
+        if !(1..=64).contains(&count) || name.chars().any(char::is_control) {
+            let rule = "1 to 64 printable characters";
+            return Err(ParseError::new("operator's name", rule));
+        }
+        Ok(Self(Kind::Operator(name.to_owned())))
+    }
+
+    /// A company, by the key that it used.
+    #[must_use]
+    pub const fn company(company: CompanyId, key: KeyPrefix) -> Self {
+        Self(Kind::Company(company, key))
+    }
+
+    pub(super) const fn is_operator(&self) -> bool {
+        matches!(self.0, Kind::Operator(_))
+    }
+
+    /// Whether this record is any of the actor's business.
+    pub(super) fn may_touch(&self, record: &KeyRecord) -> bool {
+        self.may_touch_company(&record.company)
+    }
+
+    pub(super) fn may_touch_company(&self, company: &CompanyId) -> bool {
+        match &self.0 {
+            Kind::Operator(_) => true,
+            Kind::Company(own, _) => own == company,
+        }
+    }
+
+    pub(super) const fn kind(&self) -> ActorType {
+        match self.0 {
+            Kind::Operator(_) => ActorType::Operator,
+            Kind::Company(..) => ActorType::ApiKey,
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        match &self.0 {
+            Kind::Operator(name) => name.clone(),
+            Kind::Company(_, key) => key.to_string(),
+        }
+    }
+}

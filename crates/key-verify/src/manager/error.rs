@@ -1,0 +1,51 @@
+//! Why a change was not made.
+
+use countersign_core::{ConfigError, StoreError, StoreErrorKind};
+
+/// Why a change of a key or a company was not made. Nothing was written, unless it says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManageError {
+    /// There is no such key or company, or it is not the actor's.
+    #[error("no such key or company; list the company's keys to find its id")]
+    NotFound,
+    /// The company exists already.
+    #[error("it exists already")]
+    AlreadyExists,
+    /// The key's state doesn't allow it.
+    #[error("a key that is {from} can't be {verb}; {instead}")]
+    IllegalTransition {
+        /// The state that the key is in.
+        from: &'static str,
+        /// What was asked for.
+        verb: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// What was asked for is not acceptable.
+    #[error("{0}")]
+    Invalid(String),
+    /// Others changed the same record again and again; try again.
+    #[error("others were changing it at the same time; look at it and try again")]
+    Conflict,
+    /// The store failed. Where it is unavailable it is not known whether the change was made.
+    #[error("the key store failed; look at the key before trying again")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for ManageError {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::NotFound => Self::NotFound,
+            StoreErrorKind::AlreadyExists => Self::AlreadyExists,
+            StoreErrorKind::Conflict => Self::Conflict,
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<ConfigError> for ManageError {
+    fn from(error: ConfigError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}

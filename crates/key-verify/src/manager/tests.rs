@@ -1,0 +1,227 @@
+use std::sync::Arc;
+
+use countersign_core::ManualClock;
+use proptest::prelude::*;
+
+use super::*;
+use crate::MemoryKeyStore;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct World {
+    store: Arc<MemoryKeyStore>,
+    clock: ManualClock,
+    manager: KeyManager,
+    operator: Actor,
+    company: CompanyId,
+}
+
+impl World {
+    async fn new() -> Self {
+        let store = Arc::new(MemoryKeyStore::default());
+        let clock = ManualClock::default();
+        let manager = KeyManager::builder(Arc::clone(&store))
+            .clock(clock.clone())
+            .brand("acme")
+            .known_scopes(ScopeSet::from_names(["accounts:read", "payments:create"]).unwrap())
+            .build()
+            .unwrap();
+        let operator = Actor::operator("ada").unwrap();
+        let company = "company_12".parse().unwrap();
+        manager.create_company(&operator, company).await.unwrap();
+        let other = "company_34".parse().unwrap();
+        manager.create_company(&operator, other).await.unwrap();
+        Self {
+            store,
+            clock,
+            manager,
+            operator,
+            company,
+        }
+    }
+
+    fn request(&self) -> IssueRequest {
+        let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
+        let expiry = self.clock.now().wall.saturating_add(10 * DAY);
+        IssueRequest::new(self.company, Environment::Live, scopes, expiry)
+    }
+
+    async fn issue(&self) -> IssuedKey {
+        let request = self.request().activate_now(true);
+        self.manager.issue(&self.operator, request).await.unwrap()
+    }
+
+    async fn kinds(&self) -> Vec<LifecycleKind> {
+        let events = self.store.pending_events(1000).await.unwrap();
+        events.into_iter().map(|event| event.kind).collect()
+    }
+}
+
+#[tokio::test]
+async fn issuing_tells_who_and_what() {
+    let world = World::new().await;
+    let issued = world.issue().await;
+    assert_eq!(issued.record.prefix, *issued.key.prefix());
+    let events = world.store.pending_events(10).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            LifecycleKind::TokenCreated,
+            LifecycleKind::TokenDisplayedOnce,
+            LifecycleKind::TokenActivated,
+        ]
+    );
+    assert_eq!(events[0].actor, "ada");
+    assert_eq!(events[0].key_id, Some(issued.record.id));
+}
+
+#[tokio::test]
+async fn what_is_not_acceptable_is_refused_and_leaves_nothing() {
+    let world = World::new().await;
+    let now = world.clock.now().wall;
+    let unknown_scope = ScopeSet::from_names(["accounts:delete"]).unwrap();
+    let nobody = "company_99".parse().unwrap();
+    let base = world.request();
+    let bad = [
+        IssueRequest { expires_at: now, ..base.clone() },
+        IssueRequest { expires_at: now.saturating_add(500 * DAY), ..base.clone() },
+        IssueRequest { scopes: ScopeSet::new(), ..base.clone() },
+        IssueRequest { scopes: unknown_scope, ..base.clone() },
+        IssueRequest { company: nobody, ..base.clone() },
+        base.clone().label("x".repeat(101)),
+        base.label("two\nlines"),
+    ];
+    for request in bad {
+        let refused = world.manager.issue(&world.operator, request.clone()).await;
+        assert!(refused.is_err(), "{request:?}");
+    }
+    let keys = world.store.list(&world.company, None, 10).await.unwrap();
+    assert!(keys.is_empty());
+    assert!(world.kinds().await.is_empty());
+}
+
+#[tokio::test]
+async fn no_verb_finds_a_key_of_another_company() {
+    let world = World::new().await;
+    let issued = world.issue().await;
+    let (id, prefix) = (issued.record.id, issued.record.prefix);
+    let foreign = Actor::company("company_34".parse().unwrap(), prefix);
+    let m = &world.manager;
+    let scopes = issued.record.scopes.clone();
+    let reason = RevocationReason::CompanyRequest;
+    let answers = [
+        m.show(&foreign, id).await.map(drop),
+        m.find(&foreign, &prefix).await.map(drop),
+        m.activate(&foreign, id).await.map(drop),
+        m.suspend(&foreign, id).await.map(drop),
+        m.reactivate(&foreign, id).await.map(drop),
+        m.set_scopes(&foreign, id, scopes).await.map(drop),
+        m.set_limits(&foreign, id, Vec::new()).await.map(drop),
+        m.set_networks(&foreign, id, Vec::new()).await.map(drop),
+        m.rotate(&foreign, id, DAY).await.map(drop),
+        m.revoke(&foreign, id, reason).await.map(drop),
+        m.list(&foreign, &world.company, None, 10).await.map(drop),
+        m.company(&foreign, &world.company).await.map(drop),
+        m.suspend_company(&foreign, world.company).await.map(drop),
+        m.reactivate_company(&foreign, world.company).await.map(drop),
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Err(ManageError::NotFound)), "{answer:?}");
+    }
+    assert_eq!(m.show(&world.operator, id).await.unwrap(), issued.record);
+}
+
+#[tokio::test]
+async fn a_rotation_links_both_and_keeps_the_owner() {
+    let world = World::new().await;
+    let old = world.issue().await.record;
+    let new = world.manager.rotate(&world.operator, old.id, DAY).await.unwrap();
+    let replaced = world.manager.show(&world.operator, old.id).await.unwrap();
+    let now = world.clock.now().wall;
+    assert_eq!(new.record.predecessor, Some(old.id));
+    assert_eq!(new.record.company, old.company);
+    assert_eq!(new.record.scopes, old.scopes);
+    assert!(matches!(replaced.status, KeyStatus::Rotated { successor, .. } if successor == new.record.id));
+    assert!(replaced.standing(now).is_ok(), "within the overlap");
+    assert!(replaced.standing(now.saturating_add(DAY)).is_err());
+    let long = world.manager.rotate(&world.operator, new.record.id, 31 * DAY).await;
+    assert!(matches!(long, Err(ManageError::Invalid(_))));
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Activate,
+    Suspend,
+    Reactivate,
+    Rotate,
+    Revoke,
+    Pass(u64),
+}
+
+fn verbs() -> impl Strategy<Value = Vec<Verb>> {
+    let verb = prop_oneof![
+        Just(Verb::Activate),
+        Just(Verb::Suspend),
+        Just(Verb::Reactivate),
+        Just(Verb::Rotate),
+        Just(Verb::Revoke),
+        (0_u64..4).prop_map(Verb::Pass),
+    ];
+    prop::collection::vec(verb, 0..30)
+}
+
+/// The state that `verb` leads to, by the table of the machine.
+fn model(state: &'static str, expired: bool, verb: Verb) -> Option<&'static str> {
+    match (state, verb) {
+        ("revoked", _) => None,
+        (_, Verb::Revoke) => Some("revoked"),
+        _ if expired => None,
+        ("pending", Verb::Activate) | ("suspended", Verb::Reactivate) => Some("active"),
+        ("active", Verb::Suspend) => Some("suspended"),
+        ("active", Verb::Rotate) => Some("rotated"),
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn keys_follow_the_machine(verbs in verbs()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            let (m, ada) = (&world.manager, &world.operator);
+            let id = m.issue(ada, world.request()).await.unwrap().record.id;
+            let (mut state, mut days, mut changes) = ("pending", 0, 2);
+            for verb in verbs {
+                let done = match verb {
+                    Verb::Activate => m.activate(ada, id).await.map(drop),
+                    Verb::Suspend => m.suspend(ada, id).await.map(drop),
+                    Verb::Reactivate => m.reactivate(ada, id).await.map(drop),
+                    Verb::Rotate => m.rotate(ada, id, DAY).await.map(drop),
+                    Verb::Revoke => {
+                        m.revoke(ada, id, RevocationReason::CompanyRequest).await.map(drop)
+                    }
+                    Verb::Pass(more) => {
+                        world.clock.advance(u32::try_from(more).unwrap() * DAY);
+                        days += more;
+                        continue;
+                    }
+                };
+                let expected = model(state, days >= 10, verb);
+                prop_assert_eq!(done.is_ok(), expected.is_some(), "{} {:?}", state, verb);
+                if let Some(next) = expected {
+                    state = next;
+                    // A rotation tells of the successor's creation, display and activation too.
+                    changes += if matches!(verb, Verb::Rotate) { 4 } else { 1 };
+                }
+                let record = m.show(ada, id).await.unwrap();
+                prop_assert_eq!(record.status.as_str(), state);
+                prop_assert_eq!(record.company, world.company);
+            }
+            prop_assert_eq!(world.kinds().await.len(), changes);
+            Ok(())
+        })?;
+    }
+}
