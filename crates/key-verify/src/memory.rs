@@ -121,6 +121,9 @@ impl Tables {
             Write::InsertCompany(record) if company(&record.id).is_some() => {
                 Err(StoreErrorKind::AlreadyExists)
             }
+            Write::InsertKey(record) if company(&record.company).is_none() => {
+                Err(StoreErrorKind::NotFound)
+            }
             Write::InsertKey(_) | Write::InsertCompany(_) => Ok(()),
             Write::UpdateKey { record, expected } => {
                 expect(key(&record.id).map(|stored| stored.version), *expected)

@@ -50,7 +50,8 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `AlreadyExists` when an inserted id or prefix exists, `Conflict` when an updated record has
-    /// another version than expected, `NotFound` when it does not exist; nothing was written then.
+    /// another version than expected, `NotFound` when it, or an inserted key's company, does not
+    /// exist; nothing was written then.
     /// `Unavailable` when it is not known whether anything was written.
     async fn commit(&self, change: &Change) -> Result<(), StoreError>;
 

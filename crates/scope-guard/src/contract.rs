@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_core::{ConfigError, Endpoint};
+use countersign_core::{ScopeSet, ConfigError, Endpoint};
 use http::Method;
 
 use crate::template;
@@ -61,6 +61,14 @@ impl Contract {
     /// Every endpoint, in the order in which they were added.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.0.endpoints.iter()
+    }
+
+    /// The scopes that its endpoints ask for: what a key manager may grant.
+    #[must_use]
+    pub fn scopes(&self) -> ScopeSet {
+        self.endpoints()
+            .filter_map(|endpoint| endpoint.required_scope())
+            .collect()
     }
 }
 

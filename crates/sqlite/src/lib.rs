@@ -1,1 +1,31 @@
-//! The embedded key store.
+//! The embedded key store of countersign: one SQLite file, with the library bundled, so that no
+//! system package is needed.
+//!
+//! - Write-ahead log with full synchronisation: a commit that was reported is there after a crash.
+//! - Migrations run by themselves when the file is opened; a file of a newer version is refused and
+//!   left as it is.
+//! - Several processes may share the file on one machine.
+//! - On Unix the file is readable and writable by its owner alone.
+//!
+//! | failure | kind |
+//! |---|---|
+//! | the file can't be opened, is locked for longer than five seconds, the disk is full | `Unavailable` |
+//! | the file is not a database, or a record can't be read | `Corrupt` |
+//! | the file was written by a newer version | `UnsupportedVersion` |
+//!
+//! ```
+//! use countersign_sqlite::SqliteKeyStore;
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("countersign.db");
+//! let store = SqliteKeyStore::open(path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod migrate;
+mod read;
+mod store;
+mod write;
+
+pub use store::SqliteKeyStore;

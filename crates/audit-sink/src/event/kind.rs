@@ -142,7 +142,7 @@ const fn event_type(reason: Reason) -> EventType {
 /// run, and a log must not deny what may have happened.
 const fn decision(reason: Reason, identified: bool) -> Decision {
     match reason {
-        Reason::ValidationFailed => Decision::Allowed,
+        Reason::ValidationFailed | Reason::HandlerFailed => Decision::Allowed,
         Reason::HandlerPanicked | Reason::ClientDisconnected if identified => Decision::Allowed,
         Reason::AbuseDenied => Decision::Denied,
         _ if matches!(reason.error(), ErrorCode::RateLimitExceeded) => Decision::RateLimited,
@@ -160,7 +160,9 @@ mod tests {
             let (kind, decision) = classify(&Denial::new(*reason), true);
             let expected = match reason.error().status().as_u16() {
                 401 => (EventType::DeniedAuthentication, Decision::Denied),
-                403 if *reason == Reason::ScopeMissing => (EventType::DeniedScope, Decision::Denied),
+                403 if *reason == Reason::ScopeMissing => {
+                    (EventType::DeniedScope, Decision::Denied)
+                }
                 403 if *reason == Reason::CompanyMismatch => {
                     (EventType::DeniedCompanyBoundary, Decision::Denied)
                 }

@@ -169,7 +169,10 @@ mod tests {
         assert_eq!(form("203.0.113.9", &cut), "203.0.113.0/24");
         assert_eq!(form("::ffff:203.0.113.9", &cut), "203.0.113.0/24");
         assert_eq!(form("2001:db8:1:2:3::4", &cut), "2001:db8:1::/48");
-        assert_eq!(form("2001:db8:1:2:3::4", &SourceForm::Plain), "2001:db8:1:2:3::4");
+        assert_eq!(
+            form("2001:db8:1:2:3::4", &SourceForm::Plain),
+            "2001:db8:1:2:3::4"
+        );
     }
 
     /// `printf 203.0.113.9 | openssl dgst -sha256 -hmac 0123456789abcdef`, first 32 digits.

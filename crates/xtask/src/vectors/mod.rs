@@ -1,7 +1,10 @@
 //! `cargo xtask vectors DIR`: replays test vectors, by the name of their file.
 
+mod api_keys;
 mod client_address;
+mod gcra;
 mod report;
+mod request_targets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,4 +71,9 @@ fn replay_of(path: &Path) -> Option<Replay> {
 /// Replays the content of one file.
 type Replay = fn(&[u8]) -> Result<Report>;
 
-const KINDS: &[(&str, Replay)] = &[("client_address.json", client_address::replay)];
+const KINDS: &[(&str, Replay)] = &[
+    ("api_keys.json", api_keys::replay),
+    ("client_address.json", client_address::replay),
+    ("gcra.json", gcra::replay),
+    ("request_targets.json", request_targets::replay),
+];

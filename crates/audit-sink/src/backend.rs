@@ -1,0 +1,72 @@
+//! Where an audit log is kept.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use countersign_core::StoreError;
+
+use crate::Record;
+
+/// Where an audit log is kept. One writer owns a backend and calls it from one task, so that a
+/// backend needs no lock of its own; it must only make sure that no second writer appends to the
+/// same log.
+///
+/// Numbers are given by the writer: the first record's is [`next_seq`](Self::next_seq), and they
+/// go up by one.
+///
+/// Nothing here may block its thread: the writer watches for hangs on the same thread. A backend
+/// over blocking files moves them to a thread that may block.
+#[async_trait]
+pub trait AuditBackend: Debug + Send + 'static {
+    /// The number of the next record: one more than that of the last record that was
+    /// acknowledged, or that was found when the log was opened; 0 for an empty log.
+    fn next_seq(&self) -> u64;
+
+    /// What was set aside to make the log whole when it was opened, told once. The writer records
+    /// it as `external_api.audit.recovered`.
+    fn take_recovery(&mut self) -> Option<Recovery>;
+
+    /// Appends `batch`, in order. `Ok` means that every record of it is durable.
+    ///
+    /// Atomicity: an error acknowledges nothing. The same records come again then, alone or with
+    /// more behind them, and however often that happens the log must end up with each of them
+    /// exactly once and with no part of one. An empty batch is fine.
+    ///
+    /// The future is run to its end unless the writer is shut down before. One that was dropped
+    /// half way counts as an error of which the writer never learns.
+    ///
+    /// # Errors
+    /// When the log can't take the records now. `Conflict` when the first record is not
+    /// [`next_seq`](Self::next_seq).
+    async fn append(&mut self, batch: &[Record]) -> Result<(), StoreError>;
+
+    /// Makes durable what [`append`](Self::append) acknowledged, where that was put off by a
+    /// setting. Called before the log is closed.
+    ///
+    /// # Errors
+    /// When that can't be said.
+    async fn flush(&mut self) -> Result<(), StoreError>;
+
+    /// Whether the log can be written to, as far as that can be told without writing. Asked at
+    /// start, and again until it can.
+    ///
+    /// # Errors
+    /// When it can't.
+    async fn health(&mut self) -> Result<(), StoreError>;
+}
+
+/// What was set aside when a log was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl Recovery {
+    /// `bytes` were set aside.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self { bytes }
+    }
+}

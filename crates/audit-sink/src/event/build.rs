@@ -1,0 +1,305 @@
+//! The only ways in which an event comes to be.
+
+use std::time::Duration;
+
+use countersign_core::{
+    AccessContext, ActorType, CompanyId, Identity, KeyPrefix, LifecycleEvent, MetadataValue, Notes,
+    Reason, Timestamp,
+};
+use http::header::USER_AGENT;
+use http::{Method, Request, StatusCode};
+
+use super::kind::classify;
+use super::{
+    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, OtherCompany, Rare, SourceForm,
+};
+
+/// What only the request itself knows, read when it comes in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    method: &'static str,
+    source: Option<AuditSource>,
+    agent: Option<AgentHash>,
+}
+
+impl Arrival {
+    pub(crate) fn of<B>(request: &Request<B>, context: &AccessContext, form: &SourceForm) -> Self {
+        let agent = request.headers().get(USER_AGENT);
+        Self {
+            method: method_name(request.method()),
+            source: context
+                .source()
+                .map(|source| AuditSource::new(source.address(), form)),
+            agent: agent.map(|value| AgentHash::of(value.as_bytes())),
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    /// With an answer; `grpc` is the answer's own gRPC status, where its head has one.
+    Answered {
+        status: StatusCode,
+        grpc: Option<u8>,
+    },
+    /// The inner service failed instead of answering.
+    ServiceError,
+    /// Nobody waited for an answer any longer.
+    Dropped,
+}
+
+impl AuditEvent {
+    /// The one event that says how a request ended.
+    pub(crate) fn outcome(context: &AccessContext, arrival: Arrival, outcome: Outcome) -> Self {
+        let mut event = Self::request(context, arrival);
+        event.decide(context, outcome);
+        let now = context.edge().clock().monotonic();
+        let latency = now.duration_since(context.received().monotonic);
+        event.latency_us = Some(micros(latency));
+        event.add_limit(context);
+        if let Some(notes) = context.take_notes() {
+            event.add_notes(*notes);
+        }
+        event
+    }
+
+    /// That the handler of a sensitive endpoint is about to run.
+    pub(crate) fn intent(context: &AccessContext, arrival: Arrival) -> Self {
+        let mut event = Self::request(context, arrival);
+        event.kind = EventType::Intent;
+        event.decision = Some(Decision::Allowed);
+        event.add_limit(context);
+        event
+    }
+
+    /// That `count` events found no room.
+    pub(crate) fn gap(time: Timestamp, count: u64) -> Self {
+        Self::own(EventType::Gap, time, "count", count)
+    }
+
+    /// That `bytes` were set aside when the log was opened.
+    pub(crate) fn recovered(time: Timestamp, bytes: u64) -> Self {
+        Self::own(EventType::Recovered, time, "bytes", bytes)
+    }
+
+    /// The event at an endpoint of its own, to make it as long as a test needs.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(crate) fn at(mut self, template: String) -> Self {
+        let endpoint = countersign_core::Endpoint::get(template);
+        self.endpoint = Some(std::sync::Arc::new(endpoint));
+        self
+    }
+
+    fn own(kind: EventType, time: Timestamp, name: &'static str, number: u64) -> Self {
+        let mut event = Self::new(kind, time, ActorType::System);
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        event.add(name, MetadataValue::Integer(number));
+        event
+    }
+
+    fn new(kind: EventType, time: Timestamp, actor: ActorType) -> Self {
+        Self {
+            id: None,
+            time,
+            kind,
+            decision: None,
+            reason: None,
+            status: None,
+            request_id: None,
+            trace_id: None,
+            actor,
+            environment: None,
+            key_id: None,
+            key_prefix: None,
+            owner: None,
+            effective: OtherCompany::Absent,
+            claimed: OtherCompany::Absent,
+            method: None,
+            endpoint: None,
+            source: None,
+            agent: None,
+            latency_us: None,
+            rare: None,
+        }
+    }
+
+    /// What an intent and an outcome share.
+    fn request(context: &AccessContext, arrival: Arrival) -> Self {
+        let (key_id, key_prefix) = context.key();
+        let identity = context.identity();
+        let owner = context.owner();
+        let other = |company: Option<&CompanyId>| match company {
+            None => OtherCompany::Absent,
+            Some(company) if Some(company) == owner.as_ref() => OtherCompany::Owner,
+            Some(company) => OtherCompany::Named(Box::new(*company)),
+        };
+        // A right secret names the actor even where the key may not be used now.
+        let presented = if key_id.is_some() {
+            ActorType::ApiKey
+        } else {
+            ActorType::Anonymous
+        };
+        Self {
+            decision: Some(Decision::Allowed),
+            request_id: Some(context.request_id().clone()),
+            trace_id: context.trace_id(),
+            environment: identity
+                .map(Identity::environment)
+                .or_else(|| key_prefix.map(|prefix| prefix.environment())),
+            key_id,
+            key_prefix,
+            effective: other(context.company().map(|binding| &binding.effective)),
+            claimed: other(context.claimed_company()),
+            owner,
+            method: Some(arrival.method),
+            endpoint: context.endpoint().cloned(),
+            source: arrival.source,
+            agent: arrival.agent,
+            ..Self::new(
+                EventType::Allowed,
+                context.received().wall,
+                identity.map_or(presented, Identity::actor),
+            )
+        }
+    }
+
+    /// A layer's reason stands whatever happened to the answer afterwards.
+    fn decide(&mut self, context: &AccessContext, outcome: Outcome) {
+        let identified = context.identity().is_some();
+        if let Outcome::Answered { status, .. } = outcome {
+            self.status = Some(status);
+        }
+        if matches!(outcome, Outcome::Dropped) && context.denial().is_none() {
+            context.deny(Reason::ClientDisconnected.into());
+        }
+        if let Some(denial) = context.denial() {
+            let (kind, decision) = classify(denial, identified);
+            (self.kind, self.decision) = (kind, Some(decision));
+            self.reason = Some(denial.reason());
+            if self.endpoint.is_none() && denial.required_scope().is_some() {
+                self.rare().required_scope = denial.required_scope();
+            }
+            if let Some(place) = denial.claim() {
+                self.add("where", MetadataValue::label(place.as_str()));
+            }
+            return;
+        }
+        match outcome {
+            Outcome::Answered { status, grpc } => {
+                let grpc = grpc.filter(|code| GRPC_FAULTS.contains(code));
+                if status.is_server_error() || grpc.is_some() {
+                    self.kind = EventType::Failed;
+                }
+                if let Some(code) = grpc {
+                    self.add("grpc_status", MetadataValue::Integer(code.into()));
+                }
+            }
+            Outcome::ServiceError => {
+                self.kind = EventType::Failed;
+                if !identified {
+                    self.decision = Some(Decision::Denied);
+                }
+                self.add("cause", MetadataValue::label("service_error"));
+            }
+            // A reason was set above.
+            Outcome::Dropped => {}
+        }
+    }
+
+    fn add_limit(&mut self, context: &AccessContext) {
+        let Some(note) = context.limit() else { return };
+        if let Some(policy) = &note.policy {
+            self.rare().limit_policy = Some(policy.clone());
+        }
+        if note.fallback {
+            self.add("limit_fallback", MetadataValue::Bool(true));
+        }
+    }
+
+    fn add_notes(&mut self, notes: Notes) {
+        let rare = self.rare();
+        rare.handlers = notes.metadata().to_vec();
+        rare.resource = notes.resource;
+    }
+
+    fn add(&mut self, name: &'static str, value: MetadataValue) {
+        self.rare().ours.push((name, Extra::Value(value)));
+    }
+}
+
+impl From<LifecycleEvent> for AuditEvent {
+    /// Keeps the event's id and time. The actor's name goes into `metadata.actor` (its first 256
+    /// bytes; only the prefix of what looks like a raw key), the other key of a rotation into
+    /// `metadata.linked_key`, and the reason is cut to a label.
+    fn from(change: LifecycleEvent) -> Self {
+        let mut rare = Rare {
+            reason: change.reason.as_deref().map(label),
+            ..Rare::default()
+        };
+        rare.ours.push(("actor", Extra::Name(name(&change.actor))));
+        if let Some(linked) = change.linked_key {
+            let linked = MetadataValue::label(&linked.to_string());
+            rare.ours.push(("linked_key", Extra::Value(linked)));
+        }
+        Self {
+            id: Some(change.id),
+            decision: Some(Decision::LifecycleChanged),
+            environment: change.environment,
+            key_id: change.key_id,
+            key_prefix: change.key_prefix,
+            owner: Some(change.company),
+            rare: Some(Box::new(rare)),
+            ..Self::new(
+                EventType::Lifecycle(change.kind),
+                change.time,
+                change.actor_type,
+            )
+        }
+    }
+}
+
+fn label(text: &str) -> Box<str> {
+    match MetadataValue::label(text) {
+        MetadataValue::Label(label) => label,
+        // `label` makes nothing else.
+        _ => Box::default(),
+    }
+}
+
+fn name(text: &str) -> Box<str> {
+    let secret = text
+        .rfind('_')
+        .filter(|at| text[..*at].parse::<KeyPrefix>().is_ok());
+    let text = secret.map_or(text, |at| &text[..at]);
+    let mut end = text.len().min(LONGEST_NAME);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        // A method of the caller's own making is the caller's text.
+        _ => "OTHER",
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The gRPC statuses that are 5xx by nature: unknown, deadline exceeded, unimplemented, internal,
+/// unavailable, data loss.
+const GRPC_FAULTS: [u8; 6] = [2, 4, 12, 13, 14, 15];
+const LONGEST_NAME: usize = 256;

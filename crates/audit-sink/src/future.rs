@@ -1,0 +1,103 @@
+//! The future of [`Audit`](crate::Audit).
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use countersign_core::Entered;
+use countersign_core::body::DenialBody;
+use http::Response;
+use pin_project_lite::pin_project;
+
+use crate::recording::Recording;
+
+pin_project! {
+    /// An answer that is recorded on its way out. Dropped before there is one, the request is
+    /// recorded as failed, `client_disconnected`.
+    pub struct ResponseFuture<F, B> {
+        #[pin]
+        state: State<F, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, B> {
+        Running {
+            #[pin]
+            future: F,
+            entered: Entered,
+            recording: Option<Recording>,
+        },
+        Refused { response: Option<Response<B>> },
+    }
+}
+
+impl<F, B> ResponseFuture<F, B> {
+    pub(crate) const fn running(future: F, entered: Entered, recording: Recording) -> Self {
+        Self {
+            state: State::Running {
+                future,
+                entered,
+                recording: Some(recording),
+            },
+        }
+    }
+
+    pub(crate) const fn refused(response: Response<B>) -> Self {
+        Self {
+            state: State::Refused {
+                response: Some(response),
+            },
+        }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: DenialBody,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Refused { response } => {
+                Poll::Ready(Ok(response.take().expect(POLLED_AGAIN)))
+            }
+            StateProj::Running {
+                future,
+                entered,
+                recording,
+            } => {
+                // A future that panicked is never polled again: its recording is gone then.
+                let polled = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
+                if matches!(polled, Ok(Poll::Pending)) {
+                    return Poll::Pending;
+                }
+                let recording = recording.take().expect(POLLED_AGAIN);
+                let mut response = match polled {
+                    Ok(Poll::Ready(Ok(response))) => response,
+                    Ok(Poll::Ready(Err(error))) => {
+                        recording.service_failed();
+                        return Poll::Ready(Err(error));
+                    }
+                    Ok(Poll::Pending) | Err(_) => recording.panicked(),
+                };
+                entered.settle(&mut response);
+                recording.answered(&response);
+                Poll::Ready(Ok(response))
+            }
+        }
+    }
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+const POLLED_AGAIN: &str = "a future is not polled after it was ready";

@@ -1,0 +1,75 @@
+//! The service that [`AuditLayer`](crate::AuditLayer) makes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use countersign_core::body::DenialBody;
+use countersign_core::{AccessContext, Reason};
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::event::Arrival;
+use crate::future::ResponseFuture;
+use crate::layer::Settings;
+use crate::recording::{Recording, count_unrecorded};
+
+/// Records the outcome of every request that goes to the inner service.
+#[derive(Debug, Clone)]
+pub struct Audit<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S> Audit<S> {
+    pub(crate) const fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Audit<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: DenialBody,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let entered = self.settings.edge.enter(&mut request);
+        let context = entered.context(&request);
+        let arrival = Arrival::of(&request, context, &self.settings.form);
+        let Some(permit) = self.settings.sink.reserve() else {
+            return ResponseFuture::refused(without_record(context, arrival));
+        };
+        let recording = Recording::new(context.clone(), arrival, permit);
+        if !entered.is_first() {
+            let denial = context.misconfigured("audit", "its place as the outermost layer");
+            let response = context.refuse(denial);
+            recording.answered(&response);
+            return ResponseFuture::refused(response);
+        }
+        let inner = &mut self.inner;
+        // A handler's fault is the handler's: the service is used on as its own state allows.
+        match catch_unwind(AssertUnwindSafe(|| inner.call(request))) {
+            Ok(future) => ResponseFuture::running(future, entered, recording),
+            Err(_) => {
+                let response = recording.panicked();
+                recording.answered(&response);
+                ResponseFuture::refused(response)
+            }
+        }
+    }
+}
+
+/// The refusal of a request for which the log has no room. The log itself counts it.
+fn without_record<B: DenialBody>(context: &AccessContext, arrival: Arrival) -> Response<B> {
+    let response = context.refuse(Reason::AuditUnavailable.into());
+    count_unrecorded(context, arrival, &response);
+    response
+}

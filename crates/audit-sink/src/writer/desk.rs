@@ -1,0 +1,278 @@
+//! The writer's side of the queue: what it holds, who waits, and when it sleeps.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use countersign_core::{StoreError, Timestamp};
+use tokio::time::{Instant, sleep_until};
+
+use super::Settings;
+use crate::queue::{Common, Queued, Shard, Waiter};
+use crate::sink::{ShutdownRequest, unavailable};
+use crate::{AuditEvent, Record};
+
+pub(super) struct Desk {
+    pub(super) common: Arc<Common>,
+    pub(super) shards: Box<[Arc<Shard>]>,
+    settings: Settings,
+    /// The number of the next record.
+    seq: u64,
+    /// Who waits for the batch in hand.
+    waiters: Vec<Waiter>,
+    /// Who waits for all that was queued when they asked.
+    flushes: Vec<Waiter>,
+    /// What was taken out of the queue while the backend did not write.
+    pub(super) backlog: VecDeque<Queued>,
+    pub(super) stop: Option<Stop>,
+    /// The shard to begin with, so that none is always last.
+    first: usize,
+    idle_ticks: u32,
+}
+
+pub(super) struct Stop {
+    at: Option<Instant>,
+    pub(super) request: ShutdownRequest,
+}
+
+impl Desk {
+    pub(super) fn new(
+        common: Arc<Common>,
+        shards: Box<[Arc<Shard>]>,
+        settings: Settings,
+        seq: u64,
+    ) -> Self {
+        Self {
+            common,
+            shards,
+            settings,
+            seq,
+            waiters: Vec::new(),
+            flushes: Vec::new(),
+            backlog: VecDeque::new(),
+            stop: None,
+            first: 0,
+            idle_ticks: 0,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.settings.clock.now().wall
+    }
+
+    pub(super) fn add(&mut self, event: AuditEvent, records: &mut Vec<Record>) {
+        records.push(Record::new(self.seq, event));
+        self.seq += 1;
+    }
+
+    /// Takes note of what was asked for besides events.
+    pub(super) fn read_requests(&mut self) {
+        self.common.was_called();
+        let mut requests = self.common.lock_requests();
+        self.flushes.append(&mut requests.flushes);
+        if let Some(request) = requests.shutdown.take() {
+            let at = Instant::now().checked_add(request.deadline);
+            self.stop = Some(Stop { at, request });
+        }
+    }
+
+    /// Takes up to a batch out of the queue; true when nothing was left behind.
+    pub(super) fn collect(&mut self, records: &mut Vec<Record>) -> bool {
+        while records.len() < BATCH
+            && let Some(queued) = self.backlog.pop_front()
+        {
+            self.take(queued, records);
+        }
+        self.first = (self.first + 1) % self.shards.len();
+        for index in 0..self.shards.len() {
+            let shard = Arc::clone(&self.shards[(self.first + index) % self.shards.len()]);
+            let mut taken = 0;
+            while records.len() < BATCH
+                && let Some(queued) = shard.pop()
+            {
+                taken += 1;
+                self.take(queued, records);
+            }
+            shard.release(taken);
+        }
+        let drained = records.len() < BATCH;
+        let lost = self.common.counters.unreported.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let event = AuditEvent::gap(self.now(), lost);
+            self.add(event, records);
+        }
+        drained
+    }
+
+    /// Runs `work` to its end. A hang closes the gate, and the end of the hang is waited for. None
+    /// when the log is to end before.
+    pub(super) async fn watch<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let due = Instant::now() + self.settings.deadline;
+        loop {
+            let next = if Instant::now() < due {
+                due
+            } else {
+                self.stalled();
+                Instant::now() + self.settings.tick
+            };
+            let next = self.stop_at().map_or(next, |at| next.min(at));
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = sleep_until(next) => {}
+                () = self.common.wake.notified() => {}
+            }
+            self.read_stop();
+            if self.is_expired() {
+                return None;
+            }
+        }
+    }
+
+    /// Waits before the next attempt; false when the log is to end before.
+    pub(super) async fn pause(&mut self, pause: Duration) -> bool {
+        self.watch_stop(pause).await;
+        // Whoever came in meanwhile is told as well.
+        self.fail_waiters();
+        !self.is_expired()
+    }
+
+    pub(super) fn written(&mut self, records: usize) {
+        let written = &self.common.counters.written;
+        written.fetch_add(records as u64, Ordering::Relaxed);
+        for waiter in self.waiters.drain(..) {
+            let _ = waiter.send(Ok(()));
+        }
+        self.recovered();
+    }
+
+    /// Lets requests in again.
+    pub(super) fn recovered(&self) {
+        if self.common.clear_failing() {
+            tracing::info!(target: "countersign", "audit log is writing again; requests are let in");
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: &StoreError) {
+        self.common
+            .counters
+            .failures
+            .fetch_add(1, Ordering::Relaxed);
+        if self.common.set_failing() {
+            tracing::error!(
+                target: "countersign",
+                error = error as &dyn std::error::Error,
+                "audit log can't be written: every request is refused until it can"
+            );
+        }
+        self.fail_waiters();
+    }
+
+    pub(super) fn answer_flushes(&mut self) {
+        for flush in self.flushes.drain(..) {
+            let _ = flush.send(Ok(()));
+        }
+    }
+
+    /// Tells everybody who waits that the event is not durable. The events themselves are kept.
+    pub(super) fn fail_waiters(&mut self) {
+        for shard in &self.shards {
+            let mut taken = 0;
+            while let Some(queued) = shard.pop() {
+                taken += 1;
+                self.backlog.push_back(queued);
+            }
+            shard.release(taken);
+        }
+        self.flushes
+            .append(&mut self.common.lock_requests().flushes);
+        let backlog = self.backlog.iter_mut().filter_map(|q| q.waiter.take());
+        for waiter in backlog
+            .chain(self.waiters.drain(..))
+            .chain(self.flushes.drain(..))
+        {
+            let _ = waiter.send(Err(unavailable()));
+        }
+    }
+
+    /// Whether the log was asked to end, and everything is done or the time is over.
+    pub(super) fn is_done(&self) -> bool {
+        let idle = || self.shards.iter().all(|shard| shard.reserved() == 0);
+        self.is_expired() || (self.common.is_stopping() && self.backlog.is_empty() && idle())
+    }
+
+    /// Sleeps for a tick; after some idle ones, until somebody sends something.
+    pub(super) async fn rest(&mut self, wrote: bool) {
+        self.idle_ticks = if wrote { 0 } else { self.idle_ticks + 1 };
+        if self.idle_ticks <= IDLE_TICKS || self.common.is_stopping() {
+            if !self.common.is_called() {
+                self.watch_stop(self.settings.tick).await;
+            }
+            return;
+        }
+        let has_work = || {
+            let lost = self.common.counters.unreported.load(Ordering::Relaxed);
+            lost > 0 || self.shards.iter().any(|shard| !shard.is_empty())
+        };
+        if self.common.park(has_work) {
+            self.common.wake.notified().await;
+            self.common.unpark();
+        }
+        self.idle_ticks = 0;
+    }
+
+    fn take(&mut self, queued: Queued, records: &mut Vec<Record>) {
+        self.waiters.extend(queued.waiter);
+        self.add(queued.event, records);
+    }
+
+    fn stalled(&mut self) {
+        if self.common.set_failing() {
+            self.common
+                .counters
+                .failures
+                .fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                target: "countersign",
+                "audit log hangs: every request is refused until it goes on"
+            );
+        }
+        self.fail_waiters();
+    }
+
+    /// Sleeps for `time`, less when somebody calls or the log is to end.
+    async fn watch_stop(&mut self, time: Duration) {
+        let next = Instant::now() + time;
+        let next = self.stop_at().map_or(next, |at| next.min(at));
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = self.common.wake.notified() => {}
+        }
+        self.read_stop();
+    }
+
+    fn read_stop(&mut self) {
+        let request = self.common.lock_requests().shutdown.take();
+        if let Some(request) = request {
+            let at = Instant::now().checked_add(request.deadline);
+            self.stop = Some(Stop { at, request });
+        }
+    }
+
+    fn stop_at(&self) -> Option<Instant> {
+        self.stop.as_ref().and_then(|stop| stop.at)
+    }
+
+    fn is_expired(&self) -> bool {
+        self.stop_at().is_some_and(|at| Instant::now() >= at)
+    }
+}
+
+/// The most records in one write.
+const BATCH: usize = 8192;
+/// After so many ticks without an event the writer sleeps until it is woken.
+const IDLE_TICKS: u32 = 10;

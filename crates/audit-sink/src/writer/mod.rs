@@ -1,0 +1,195 @@
+//! The thread that writes: drain, batch, append, answer.
+
+mod desk;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use countersign_core::Clock;
+use tokio::runtime::{Builder, Runtime};
+
+use self::desk::Desk;
+use crate::queue::{Common, Shard};
+use crate::{AuditBackend, AuditEvent, Record, ShutdownReport};
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) tick: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+pub(crate) fn spawn<B: AuditBackend>(
+    backend: B,
+    common: &Arc<Common>,
+    shards: Box<[Arc<Shard>]>,
+    settings: Settings,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let writer = Writer {
+        desk: Desk::new(Arc::clone(common), shards, settings, backend.next_seq()),
+        backend,
+        records: Vec::new(),
+    };
+    thread::Builder::new()
+        .name("countersign-audit".to_owned())
+        .spawn(move || writer.live(runtime))?;
+    Ok(())
+}
+
+struct Writer<B> {
+    backend: B,
+    /// The batch in hand. It is kept until it is written.
+    records: Vec<Record>,
+    desk: Desk,
+}
+
+impl<B: AuditBackend> Writer<B> {
+    fn live(mut self, runtime: Runtime) {
+        let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(self.run())));
+        if ran.is_err() {
+            tracing::error!(
+                target: "countersign",
+                "the audit writer panicked: every request is refused until the process is restarted"
+            );
+        }
+        // A write that hangs must not keep the process from ending.
+        runtime.shutdown_background();
+        let Self {
+            backend,
+            records,
+            desk,
+        } = self;
+        let closing = desk.end(records.len());
+        // The backend lets go of its files before anybody is told that the log is closed.
+        drop(backend);
+        closing.report();
+    }
+
+    async fn run(&mut self) {
+        if let Some(recovery) = self.backend.take_recovery() {
+            let now = self.desk.now();
+            let event = AuditEvent::recovered(now, recovery.bytes);
+            self.desk.add(event, &mut self.records);
+        }
+        if self.wait_for_health().await {
+            while self.round().await {}
+        }
+        if self.records.is_empty() {
+            self.close().await;
+        }
+    }
+
+    /// Drains, writes and rests; false when the log is to end.
+    async fn round(&mut self) -> bool {
+        self.desk.read_requests();
+        let drained = self.desk.collect(&mut self.records);
+        let wrote = !self.records.is_empty();
+        if wrote && !self.commit().await {
+            return false;
+        }
+        if drained {
+            self.desk.answer_flushes();
+        }
+        if self.desk.is_done() {
+            return false;
+        }
+        if drained {
+            self.desk.rest(wrote).await;
+        }
+        true
+    }
+
+    /// Writes the batch in hand, however often it takes; false when the log is to end before.
+    async fn commit(&mut self) -> bool {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let append = self.backend.append(&self.records);
+            match self.desk.watch(append).await {
+                Some(Ok(())) => {
+                    self.desk.written(self.records.len());
+                    self.records.clear();
+                    return true;
+                }
+                Some(Err(error)) => self.desk.failed(&error),
+                None => return false,
+            }
+            if !self.desk.pause(pause).await {
+                return false;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn wait_for_health(&mut self) -> bool {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.desk.watch(self.backend.health()).await {
+                Some(Ok(())) => {
+                    self.desk.recovered();
+                    return true;
+                }
+                Some(Err(error)) => self.desk.failed(&error),
+                None => return false,
+            }
+            if !self.desk.pause(pause).await {
+                return false;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(Err(error)) = self.desk.watch(self.backend.flush()).await {
+            tracing::error!(target: "countersign", error = &error as &dyn std::error::Error, "audit log could not be flushed");
+        }
+    }
+}
+
+/// What is left to say once the backend is closed.
+struct Closing {
+    common: Arc<Common>,
+    report: ShutdownReport,
+}
+
+impl Closing {
+    fn report(self) {
+        let mut requests = self.common.lock_requests();
+        requests.report = Some(self.report);
+        requests.flushes.clear();
+        if let Some(request) = requests.shutdown.take() {
+            // Nobody may be waiting any longer; the report stays for whoever asks again.
+            let _ = request.reply.send(self.report);
+        }
+    }
+}
+
+impl Desk {
+    fn end(mut self, unwritten: usize) -> Closing {
+        let common = Arc::clone(&self.common);
+        common.set_ended();
+        self.fail_waiters();
+        common.count_lost((unwritten + self.backlog.len()) as u64);
+        let mut inside = 0;
+        for shard in &self.shards {
+            shard.drop_all();
+            inside += shard.reserved() as u64;
+        }
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let report = ShutdownReport {
+            written: count(&common.counters.written),
+            lost: count(&common.counters.lost) + inside,
+        };
+        if let Some(stop) = self.stop.take() {
+            common.lock_requests().shutdown = Some(stop.request);
+        }
+        Closing { common, report }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,249 @@
+//! The queue and its writer: what is taken is written, what is refused is counted.
+
+use std::time::Duration;
+
+use crate::common::*;
+use async_trait::async_trait;
+use countersign_audit_sink::*;
+use countersign_core::{StoreError, StoreErrorKind};
+use tempfile::TempDir;
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_durable_event_is_in_the_log_when_it_resolves() {
+    let (sink, _writer, log) = memory_log();
+    for n in 0..20 {
+        sink.append_durable(lifecycle("alice")).await.unwrap();
+        assert_eq!(log.lines().len(), n + 1);
+    }
+    assert_contiguous(&parse(&log.lines()));
+    assert_eq!(sink.health().written, 20);
+    assert_eq!(sink.health().reserved, 0);
+}
+
+#[tokio::test]
+async fn a_lifecycle_event_keeps_its_id_and_time() {
+    let (sink, _writer, log) = memory_log();
+    let event = lifecycle_event("alice@example.com");
+    sink.append_durable(event.clone().into()).await.unwrap();
+    let lines = lines(&sink, &log).await;
+    let line = &lines[0];
+    assert_eq!(line["id"], event.id.to_string());
+    assert_eq!(line["time"], event.time.to_string());
+    assert_eq!(line["type"], "external_api.token.revoked");
+    assert_eq!(line["decision"], "lifecycle_changed");
+    assert_eq!(line["reason"], "suspected_leakage");
+    assert_eq!(line["actor"], "operator");
+    assert_eq!(line["owner_company"], "company_12");
+    assert_eq!(line["metadata"]["actor"], "alice@example.com");
+    assert_eq!(line.get("error"), None);
+}
+
+#[tokio::test]
+async fn everything_queued_goes_into_one_write() {
+    let (sink, _writer, log) = memory_log();
+    log.hang(true);
+    let more: Vec<_> = (0..50)
+        .map(|_| sink.append_durable(lifecycle("b")))
+        .collect();
+    log.hang(false);
+    for durable in more {
+        durable.await.unwrap();
+    }
+    assert_eq!(log.lines().len(), 50);
+    assert!(
+        log.writes() <= 2,
+        "{} writes for what one could do",
+        log.writes()
+    );
+}
+
+#[tokio::test]
+async fn a_failing_backend_closes_the_gate_and_loses_nothing_it_took() {
+    let (sink, _writer, log) = memory_log();
+    sink.append_durable(lifecycle("before")).await.unwrap();
+    log.fail(true);
+    let failed = sink.append_durable(lifecycle("taken")).await;
+    assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let health = sink.health();
+    assert!(!health.accepting && health.backend_failing);
+    assert!(sink.append_durable(lifecycle("refused")).await.is_err());
+    log.fail(false);
+    until("the gate to open", || sink.health().accepting).await;
+    sink.append_durable(lifecycle("after")).await.unwrap();
+    let lines = lines(&sink, &log).await;
+    assert_contiguous(&lines);
+    let actors: Vec<_> = lines
+        .iter()
+        .map(|line| &line["metadata"]["actor"])
+        .collect();
+    assert_eq!(actors, ["before", "taken", "after"]);
+}
+
+#[tokio::test]
+async fn a_hang_is_a_failure_until_it_ends() {
+    let (sink, _writer, log) = memory_log();
+    log.hang(true);
+    let waiting = [
+        sink.append_durable(lifecycle("a")),
+        sink.append_durable(lifecycle("b")),
+    ];
+    for durable in waiting {
+        assert!(durable.await.is_err(), "the deadline is over");
+    }
+    assert!(!sink.health().accepting);
+    assert!(
+        sink.flush().await.is_err(),
+        "who asks meanwhile is told at once"
+    );
+    log.hang(false);
+    until("the gate to open", || sink.health().accepting).await;
+    let lines = lines(&sink, &log).await;
+    assert_eq!(lines.len(), 2, "what was taken is written, once");
+    assert_contiguous(&lines);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_down_at_the_start_lets_nobody_in() {
+    let (backend, log) = MemoryBackend::new();
+    log.fail(true);
+    let (sink, _writer) = AuditSink::builder(backend).spawn().unwrap();
+    until("the gate to close", || !sink.health().accepting).await;
+    log.fail(false);
+    until("the gate to open", || sink.health().accepting).await;
+}
+
+#[tokio::test]
+async fn shutdown_writes_what_is_queued_and_closes_the_log() {
+    let directory = TempDir::new().unwrap();
+    for round in 1..=2 {
+        let backend = JsonLinesFile::open(&directory).unwrap();
+        let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
+        let pending: Vec<_> = (0..100)
+            .map(|_| sink.append_durable(lifecycle("a")))
+            .collect();
+        let report = writer.shutdown(LONG).await;
+        assert_eq!((report.written, report.lost), (100, 0), "round {round}");
+        for durable in pending {
+            durable.await.unwrap();
+        }
+        assert!(sink.append_durable(lifecycle("late")).await.is_err());
+        assert!(sink.flush().await.is_err());
+        assert!(sink.health().ended);
+    }
+    let text = std::fs::read_to_string(directory.path().join("00000000000000000000.jsonl"));
+    let lines: Vec<String> = text.unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 200);
+    assert_contiguous(&parse(&lines));
+}
+
+#[tokio::test]
+async fn shutdown_gives_up_at_its_deadline_and_says_what_is_left() {
+    let (sink, writer, log) = memory_log();
+    log.hang(true);
+    let pending: Vec<_> = (0..5)
+        .map(|_| sink.append_durable(lifecycle("a")))
+        .collect();
+    let report = writer.shutdown(Duration::from_millis(20)).await;
+    assert_eq!((report.written, report.lost), (0, 5));
+    for durable in pending {
+        assert!(durable.await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn the_thread_ends_with_its_last_handle() {
+    let directory = TempDir::new().unwrap();
+    let backend = JsonLinesFile::open(&directory).unwrap();
+    let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
+    let durable = sink.append_durable(lifecycle("a"));
+    drop((sink, writer));
+    durable.await.unwrap();
+    // The lock is free once the thread has let go of its files.
+    until("the lock", || JsonLinesFile::open(&directory).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_panic_in_the_writer_closes_the_gate_for_good() {
+    let (sink, writer) = AuditSink::builder(Panics).spawn().unwrap();
+    let durable = sink.append_durable(lifecycle("a"));
+    assert!(durable.await.is_err());
+    until("the end", || sink.health().ended).await;
+    assert!(!sink.health().accepting);
+    assert!(sink.append_durable(lifecycle("b")).await.is_err());
+    assert!(sink.flush().await.is_err());
+    let report = writer.shutdown(LONG).await;
+    assert_eq!((report.written, report.lost), (0, 1));
+}
+
+#[tokio::test]
+async fn what_was_set_aside_is_the_first_event() {
+    let directory = TempDir::new().unwrap();
+    let torn = directory.path().join("00000000000000000000.jsonl");
+    std::fs::write(&torn, "{\"seq\":0,").unwrap();
+    let backend = JsonLinesFile::open(&directory).unwrap();
+    let (sink, _writer) = AuditSink::builder(backend).spawn().unwrap();
+    sink.flush().await.unwrap();
+    let text = std::fs::read_to_string(torn).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["type"], "external_api.audit.recovered");
+    assert_eq!(line["metadata"]["bytes"], 9);
+    assert_eq!(line["actor"], "system");
+    assert_eq!(line.get("decision"), None);
+}
+
+#[tokio::test]
+async fn a_channel_hands_events_over() {
+    let (backend, mut events) = ChannelBackend::new();
+    let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
+    sink.append_durable(lifecycle("a")).await.unwrap();
+    assert!(events.try_recv().unwrap().id().is_some());
+    drop(sink);
+    writer.shutdown(LONG).await;
+    assert_eq!(events.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_channel_without_a_receiver_fails() {
+    let (backend, events) = ChannelBackend::new();
+    drop(events);
+    let (sink, _writer) = AuditSink::builder(backend).spawn().unwrap();
+    assert!(sink.append_durable(lifecycle("a")).await.is_err());
+    assert!(!sink.health().accepting);
+}
+
+#[test]
+fn bad_settings_are_found_at_the_start() {
+    let builder = || AuditSink::builder(MemoryBackend::new().0);
+    assert!(builder().capacity(0).spawn().is_err());
+    assert!(builder().shards(0).spawn().is_err());
+    assert!(builder().tick(Duration::ZERO).spawn().is_err());
+    assert!(builder().deadline(Duration::ZERO).spawn().is_err());
+}
+
+#[derive(Debug)]
+struct Panics;
+
+#[async_trait]
+impl AuditBackend for Panics {
+    fn next_seq(&self) -> u64 {
+        0
+    }
+
+    fn take_recovery(&mut self) -> Option<Recovery> {
+        None
+    }
+
+    async fn append(&mut self, _: &[Record]) -> Result<(), StoreError> {
+        panic!("a fault of the backend")
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn health(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,455 @@
+//! The audit layer: one outcome for every request, whatever becomes of it.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn, ready};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::common::*;
+use bytes::Bytes;
+use countersign_audit_sink::*;
+use countersign_core::testing::{NeverAnswers, ReadinessProbe};
+use countersign_core::{
+    AccessContext, ClaimPlace, CompanyBinding, Denial, Edge, LimitNote, ManualClock, MetadataValue,
+    Reason, Resource,
+};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+
+static_assertions::assert_impl_all!(AuditLayer: Send, Sync, Clone);
+static_assertions::assert_impl_all!(IntentLayer: Send, Sync, Clone);
+static_assertions::assert_impl_all!(Audit<ReadinessProbe>: Send, Sync, Clone);
+static_assertions::assert_impl_all!(Intent<ReadinessProbe>: Send, Sync, Clone);
+static_assertions::assert_impl_all!(ResponseFuture<std::future::Ready<()>, Full<Bytes>>: Send, Sync);
+static_assertions::assert_impl_all!(IntentFuture<ReadinessProbe, Full<Bytes>, Full<Bytes>>: Send, Sync);
+static_assertions::assert_impl_all!(AuditSink: Send, Sync, Clone);
+static_assertions::assert_impl_all!(AuditEvent: Send, Sync);
+
+#[tokio::test]
+async fn an_allowed_request_is_recorded_with_all_that_is_known() {
+    let (sink, _writer, log) = memory_log();
+    let clock = ManualClock::default();
+    let edge = Edge::builder().clock(clock.clone()).build();
+    let handler = service_fn(move |request: Request<Full<Bytes>>| {
+        clock.advance(Duration::from_micros(1500));
+        let context = AccessContext::of(&request).unwrap();
+        let company = "company_12".parse().unwrap();
+        context
+            .bind_company(CompanyBinding {
+                owner: company,
+                effective: company,
+            })
+            .unwrap();
+        context.claim_company(company);
+        context.note(|notes| {
+            notes.resource = Some(Resource::new("payment", "pay_17"));
+            notes.insert("retries", 2).unwrap();
+            notes
+                .insert("forged", MetadataValue::Label("a b\n\"c".into()))
+                .unwrap();
+        });
+        ready(ok())
+    });
+    let service = ServiceBuilder::new()
+        .layer(AuditLayer::new(sink.clone()).with_edge(edge))
+        .service(Identify::new(payments(), handler));
+    let mut sent = request();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    sent.headers_mut()
+        .insert("traceparent", trace.parse().unwrap());
+    let response = service.oneshot(sent).await.unwrap();
+    let mut lines = lines(&sink, &log).await;
+    let line = lines.remove(0);
+    let id = line["id"].as_str().unwrap();
+    assert_eq!(id.len(), 26);
+    assert_eq!(
+        response.headers()["x-request-id"],
+        line["request_id"].as_str().unwrap()
+    );
+    let expected = serde_json::json!({
+        "seq": 0,
+        "id": id,
+        "time": "2026-01-01T00:00:00.000000Z",
+        "type": "external_api.request.allowed",
+        "decision": "allowed",
+        "status": 200,
+        "request_id": line["request_id"],
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "actor": "api_key",
+        "environment": "live",
+        "key_id": "key_00000000000000000000000007",
+        "key_prefix": "acme_live_pBakQVyk6bW4",
+        "owner_company": "company_12",
+        "effective_company": "company_12",
+        "claimed_company": "company_12",
+        "method": "POST",
+        "route": "/payments/{id}",
+        "required_scope": "payments:create",
+        "operation": "write",
+        "sensitivity": "normal",
+        "source": "203.0.113.9",
+        "user_agent_hash": line["user_agent_hash"],
+        "latency_us": 1500,
+        "resource_type": "payment",
+        "resource_id": "pay_17",
+        "metadata": { "retries": 2, "forged": "abc" },
+    });
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn every_reason_is_recorded_as_its_type() {
+    let (sink, _writer, log) = memory_log();
+    for reason in Reason::ALL {
+        let service = audited(&sink, move |context| context.refuse(Denial::new(*reason)));
+        service.oneshot(request()).await.unwrap();
+    }
+    let lines = lines(&sink, &log).await;
+    assert_eq!(lines.len(), Reason::ALL.len());
+    for (line, reason) in lines.iter().zip(Reason::ALL) {
+        assert_eq!(line["reason"], reason.as_str());
+        assert_eq!(line["error"], reason.error().as_str());
+        assert_eq!(line["status"], reason.error().status().as_u16());
+        assert_ne!(line["type"], "external_api.request.allowed");
+        let limited = reason.as_str().starts_with("limit_") && line["status"] == 429;
+        let limited = limited || *reason == Reason::SourceThrottled;
+        assert_eq!(line["decision"] == "rate_limited", limited, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_where_and_by_which_limit() {
+    let (sink, _writer, log) = memory_log();
+    let service = audited(&sink, |context| {
+        context.claim_company("company_34".parse().unwrap());
+        context.note_limit(LimitNote {
+            policy: Some("key".into()),
+            fallback: true,
+        });
+        context.refuse(Denial::new(Reason::CompanyMismatch).with_claim(ClaimPlace::Query))
+    });
+    service.oneshot(request()).await.unwrap();
+    let line = &lines(&sink, &log).await[0];
+    assert_eq!(line["type"], "external_api.request.denied_company_boundary");
+    assert_eq!(line["claimed_company"], "company_34");
+    assert_eq!(line["limit_policy"], "key");
+    assert_eq!(
+        line["metadata"],
+        serde_json::json!({"where": "query", "limit_fallback": true})
+    );
+    assert_eq!(line["actor"], "anonymous");
+    assert_eq!(line.get("effective_company"), None);
+}
+
+#[tokio::test]
+async fn a_handlers_own_fault_is_a_failure_of_an_allowed_request() {
+    let (sink, _writer, log) = memory_log();
+    for (status, kind) in [
+        (503, "failed"),
+        (500, "failed"),
+        (404, "allowed"),
+        (302, "allowed"),
+    ] {
+        let handler = service_fn(move |_| {
+            let mut response = Answer::default();
+            *response.status_mut() = status.try_into().unwrap();
+            ready(Ok::<_, Infallible>(response))
+        });
+        let layer = AuditLayer::new(sink.clone());
+        let service = ServiceBuilder::new().layer(layer).service(handler);
+        service.oneshot(request()).await.unwrap();
+        let line = lines(&sink, &log).await.pop().unwrap();
+        assert_eq!(line["type"], format!("external_api.request.{kind}"));
+        assert_eq!(line["decision"], "allowed");
+        assert_eq!(line["status"], status);
+        assert_eq!(line.get("reason"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_fault_is_seen_behind_its_status_200() {
+    let (sink, _writer, log) = memory_log();
+    for (code, kind) in [
+        ("13", "failed"),
+        ("0", "allowed"),
+        ("5", "allowed"),
+        ("x", "allowed"),
+    ] {
+        let handler = service_fn(move |_| {
+            let response = Response::builder().header("grpc-status", code);
+            ready(Ok::<_, Infallible>(
+                response.body(Full::<Bytes>::default()).unwrap(),
+            ))
+        });
+        let layer = AuditLayer::new(sink.clone());
+        let mut sent = request();
+        let grpc = "application/grpc".parse().unwrap();
+        sent.headers_mut().insert("content-type", grpc);
+        ServiceBuilder::new()
+            .layer(layer)
+            .service(handler)
+            .oneshot(sent)
+            .await
+            .unwrap();
+        let line = lines(&sink, &log).await.pop().unwrap();
+        assert_eq!(
+            line["type"],
+            format!("external_api.request.{kind}"),
+            "{code}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_recorded() {
+    let (sink, _writer, log) = memory_log();
+    let at_call = service_fn(
+        |_: Request<Full<Bytes>>| -> std::future::Ready<Result<Answer, Infallible>> {
+            panic!("while called")
+        },
+    );
+    let at_poll = service_fn(|_: Request<Full<Bytes>>| async {
+        tokio::task::yield_now().await;
+        assert!(std::hint::black_box(false), "while polled");
+        ok()
+    });
+    let layer = AuditLayer::new(sink.clone());
+    let first = layer_over(&layer, at_call)
+        .oneshot(request())
+        .await
+        .unwrap();
+    let second = layer_over(&layer, at_poll)
+        .oneshot(request())
+        .await
+        .unwrap();
+    for response in [first, second] {
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key("x-request-id"));
+    }
+    let lines = lines(&sink, &log).await;
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert_eq!(line["type"], "external_api.request.failed");
+        assert_eq!(line["reason"], "handler_panicked");
+        assert_eq!(line["decision"], "allowed", "the handler had begun");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_request_is_recorded() {
+    let (sink, _writer, log) = memory_log();
+    let layer = AuditLayer::new(sink.clone());
+    drop(layer_over(&layer, NeverAnswers).oneshot(request()));
+    assert_eq!(lines(&sink, &log).await.len(), 0, "it never came in");
+    poll_once(layer_over(&layer, NeverAnswers).oneshot(request())).await;
+    let mut unauthenticated = ServiceBuilder::new().layer(&layer).service(NeverAnswers);
+    drop(unauthenticated.call(request()));
+    let lines = lines(&sink, &log).await;
+    assert_eq!(lines.len(), 2);
+    for (line, decision) in lines.iter().zip(["allowed", "denied"]) {
+        assert_eq!(line["type"], "external_api.request.failed");
+        assert_eq!(line["reason"], "client_disconnected");
+        assert_eq!(line["decision"], decision);
+        assert_eq!(line.get("status"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_service_is_recorded_and_its_error_passed_on() {
+    let (sink, _writer, log) = memory_log();
+    let failing = service_fn(|_| ready(Err::<Answer, _>("gone")));
+    let service = layer_over(&AuditLayer::new(sink.clone()), failing);
+    assert_eq!(service.oneshot(request()).await.unwrap_err(), "gone");
+    let line = &lines(&sink, &log).await[0];
+    assert_eq!(line["type"], "external_api.request.failed");
+    assert_eq!(line["metadata"]["cause"], "service_error");
+    assert_eq!(line.get("status"), None);
+}
+
+#[tokio::test]
+async fn it_refuses_everything_when_it_is_not_the_outermost_layer() {
+    let (sink, _writer, log) = memory_log();
+    let probe = ReadinessProbe::default();
+    let inner = ServiceBuilder::new()
+        .layer(AuditLayer::new(sink.clone()))
+        .service(probe.clone());
+    let service = Identify::new(payments(), inner);
+    let response = service.oneshot(request()).await.unwrap();
+    assert_eq!(response.status(), 500);
+    assert_eq!(probe.calls(), 0);
+    assert_eq!(lines(&sink, &log).await[0]["reason"], "misconfigured_stack");
+}
+
+#[tokio::test]
+async fn no_audit_no_access_and_the_refusals_are_counted() {
+    let (sink, _writer, log) = memory_log();
+    let probe = ReadinessProbe::default();
+    let service = layer_over(&AuditLayer::new(sink.clone()), probe.clone());
+    log.fail(true);
+    let _ = sink.append_durable(lifecycle("a")).await;
+    for _ in 0..7 {
+        let response = service.clone().oneshot(request()).await.unwrap();
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+    }
+    assert_eq!(probe.calls(), 0);
+    log.fail(false);
+    until("the gate to open", || sink.health().accepting).await;
+    service.oneshot(request()).await.unwrap();
+    assert_eq!(probe.calls(), 1);
+    let lines = lines(&sink, &log).await;
+    assert_contiguous(&lines);
+    let kinds: Vec<_> = lines
+        .iter()
+        .map(|line| line["type"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "external_api.token.revoked",
+        "external_api.audit.gap",
+        "external_api.request.allowed",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(lines[1]["metadata"]["count"], 7);
+    assert_eq!(lines[1]["actor"], "system");
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_places_come_back() {
+    let (backend, log) = MemoryBackend::new();
+    let (sink, _writer) = AuditSink::builder(backend)
+        .capacity(3)
+        .shards(2)
+        .spawn()
+        .unwrap();
+    let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
+    let mut inside: Vec<_> = (0..3).map(|_| service.call(request())).collect();
+    let refused = service.call(request()).await.unwrap();
+    assert_eq!(refused.status(), 503);
+    inside.pop();
+    until("a place", || sink.health().reserved == 2).await;
+    inside.push(service.call(request()));
+    assert_eq!(service.call(request()).await.unwrap().status(), 503);
+    drop(inside);
+    let lines = lines(&sink, &log).await;
+    assert_contiguous(&lines);
+    let count = |kind: &str| lines.iter().filter(|line| line["type"] == kind).count();
+    assert_eq!(count("external_api.request.failed"), 4);
+    let gaps = lines
+        .iter()
+        .filter_map(|line| line["metadata"]["count"].as_u64());
+    assert_eq!(gaps.sum::<u64>(), 2);
+    assert_eq!(sink.health().lost, 2);
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_those_inside() {
+    let (sink, writer, log) = memory_log();
+    let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
+    let inside = service.call(request());
+    let shutdown = tokio::spawn(writer.shutdown(Duration::from_secs(20)));
+    until("the gate to close", || !sink.health().accepting).await;
+    assert_eq!(service.call(request()).await.unwrap().status(), 503);
+    drop(inside);
+    let report = shutdown.await.unwrap();
+    assert_eq!((report.written, report.lost), (2, 1));
+    assert_eq!(log.lines().len(), 2, "the outcome and the gap");
+}
+
+#[tokio::test]
+async fn shutdown_counts_those_who_stay_inside() {
+    let (sink, writer, _log) = memory_log();
+    let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
+    let inside = service.call(request());
+    let report = writer.shutdown(Duration::from_millis(20)).await;
+    assert_eq!((report.written, report.lost), (0, 1));
+    drop(inside);
+    assert_eq!(sink.health().reserved, 0);
+}
+
+#[tokio::test]
+async fn sources_are_recorded_in_the_form_that_was_chosen() {
+    let key = SourceKey::new(&[7; 32]).unwrap();
+    for (form, expected) in [
+        (SourceForm::Plain, "203.0.113.9"),
+        (SourceForm::Truncated, "203.0.113.0/24"),
+        (SourceForm::KeyedHash(key), "h:"),
+    ] {
+        let (sink, _writer, log) = memory_log();
+        let layer = AuditLayer::new(sink.clone()).with_source_form(form);
+        let service = layer_over(&layer, ReadinessProbe::default());
+        service.oneshot(request()).await.unwrap();
+        let line = &lines(&sink, &log).await[0];
+        assert!(
+            line["source"].as_str().unwrap().starts_with(expected),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn works_over_streaming_bodies_and_axums() {
+    let (sink, _writer, log) = memory_log();
+    let layer = AuditLayer::new(sink.clone());
+    let stream = service_fn(|_: Request<UnsyncBoxBody<Bytes, Infallible>>| {
+        let body = Full::<Bytes>::default().boxed_unsync();
+        ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let sent = request().map(|body| body.boxed_unsync());
+    layer_over(&layer, stream).oneshot(sent).await.unwrap();
+    let axum = service_fn(|_: Request<axum_core::body::Body>| {
+        ready(Ok::<_, Infallible>(Response::new(
+            axum_core::body::Body::empty(),
+        )))
+    });
+    let sent = request().map(axum_core::body::Body::new);
+    layer_over(&layer, axum).oneshot(sent).await.unwrap();
+    assert_eq!(lines(&sink, &log).await.len(), 2);
+}
+
+#[tokio::test]
+async fn works_under_buffer_and_load_shed() {
+    let (sink, _writer, log) = memory_log();
+    let service = ServiceBuilder::new()
+        .buffer::<Request<Full<Bytes>>>(4)
+        .load_shed()
+        .layer(AuditLayer::new(sink.clone()))
+        .service(Identify::new(payments(), ReadinessProbe::default()));
+    for _ in 0..3 {
+        service.clone().oneshot(request()).await.unwrap();
+    }
+    assert_eq!(lines(&sink, &log).await.len(), 3);
+}
+
+/// The layer over a service that is told who calls and what.
+fn layer_over<S>(layer: &AuditLayer, inner: S) -> Audit<Identify<S>> {
+    ServiceBuilder::new()
+        .layer(layer)
+        .service(Identify::new(payments(), inner))
+}
+
+/// The layer over something that answers from the context.
+fn audited<F>(
+    sink: &AuditSink,
+    answer: F,
+) -> impl Service<Request<Full<Bytes>>, Response = Answer, Error = Infallible>
+where
+    F: Fn(&AccessContext) -> Answer + Clone,
+{
+    ServiceBuilder::new()
+        .layer(AuditLayer::new(sink.clone()))
+        .service_fn(move |request: Request<Full<Bytes>>| {
+            ready(Ok(answer(AccessContext::of(&request).unwrap())))
+        })
+}
+
+async fn poll_once<F: Future>(future: F) {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}

@@ -1,0 +1,11 @@
+//! The whole log from the outside: layers, queue, writer, backends.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod common;
+#[cfg(feature = "conformance")]
+mod conformance;
+mod engine;
+mod intent;
+mod layer;
+mod secrets;
+mod stress;

@@ -1,0 +1,275 @@
+//! Puts the layers in the one order in which they are right.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_audit_sink::{AuditLayer, AuditSink, IntentLayer, SourceForm};
+use countersign_company_scope::{CompanyScopeLayer, JsonPointer, OverLimit};
+use countersign_core::{ConfigError, Edge, Environment, FailureMeter};
+use countersign_key_verify::{Digester, KeyStore, KeyVerifier, KeyVerifyLayer};
+use countersign_rate_limit::{
+    LimitStore, LocalLimits, Policies, RateLimitLayer, SourceThrottle, StoreFailure,
+};
+use countersign_scope_guard::{Contract, ContractLayer, ScopeGuardLayer};
+use http::HeaderName;
+
+use crate::stack::Countersign;
+
+/// A part that was not given yet. A stack can't be built while there is one.
+#[derive(Debug, Clone, Copy)]
+pub struct Missing;
+
+/// Builds a [`Countersign`]. The contract, the key store, the limits and the audit log must be
+/// given, and the compiler insists on it; everything else has a safe default.
+///
+/// ```compile_fail
+/// # fn f(contract: countersign::Contract) {
+/// // No key store, no limits, no audit log: there is no `build`.
+/// countersign::Countersign::builder().contract(contract).build();
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Builder<C = Missing, K = Missing, L = Missing, A = Missing> {
+    contract: C,
+    keys: K,
+    limits: L,
+    audit: A,
+    rest: Rest,
+}
+
+/// What has a default.
+#[derive(Debug)]
+struct Rest {
+    edge: Edge,
+    digester: Digester,
+    environment: Environment,
+    bearer: bool,
+    staleness_bound: Duration,
+    cached_keys: Option<usize>,
+    throttle: Option<Arc<dyn FailureMeter>>,
+    limit_store: Option<Arc<dyn LimitStore>>,
+    on_limit_failure: Option<StoreFailure>,
+    classic_fields: bool,
+    claims: CompanyScopeLayer,
+    source_form: SourceForm,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            contract: Missing,
+            keys: Missing,
+            limits: Missing,
+            audit: Missing,
+            rest: Rest {
+                edge: Edge::default(),
+                digester: Digester::sha256(),
+                environment: Environment::Live,
+                bearer: true,
+                staleness_bound: Duration::from_secs(5),
+                cached_keys: None,
+                throttle: None,
+                limit_store: None,
+                on_limit_failure: None,
+                classic_fields: false,
+                claims: CompanyScopeLayer::new(),
+                source_form: SourceForm::Plain,
+            },
+        }
+    }
+}
+
+impl<C, K, L, A> Builder<C, K, L, A> {
+    /// The endpoints that outside callers may use. Everything else is refused.
+    pub fn contract(self, contract: Contract) -> Builder<Contract, K, L, A> {
+        Builder {
+            contract,
+            keys: self.keys,
+            limits: self.limits,
+            audit: self.audit,
+            rest: self.rest,
+        }
+    }
+
+    /// Where keys are kept.
+    pub fn key_store(self, store: impl KeyStore) -> Builder<C, Arc<dyn KeyStore>, L, A> {
+        Builder {
+            contract: self.contract,
+            keys: Arc::new(store),
+            limits: self.limits,
+            audit: self.audit,
+            rest: self.rest,
+        }
+    }
+
+    /// How much a key, a company or the whole platform may ask for.
+    pub fn limits(self, policies: Policies) -> Builder<C, K, Policies, A> {
+        Builder {
+            contract: self.contract,
+            keys: self.keys,
+            limits: policies,
+            audit: self.audit,
+            rest: self.rest,
+        }
+    }
+
+    /// Where every decision is written down.
+    pub fn audit(self, sink: AuditSink) -> Builder<C, K, L, AuditSink> {
+        Builder {
+            contract: self.contract,
+            keys: self.keys,
+            limits: self.limits,
+            audit: sink,
+            rest: self.rest,
+        }
+    }
+
+    /// The clock, the trusted proxies, request ids and the form of refusals.
+    pub fn edge(mut self, edge: Edge) -> Self {
+        self.rest.edge = edge;
+        self
+    }
+
+    /// How stored secrets are checked: SHA-256 unless peppers are given here.
+    pub fn digester(mut self, digester: Digester) -> Self {
+        self.rest.digester = digester;
+        self
+    }
+
+    /// Accepts sandbox keys and refuses production keys; the default is the other way round.
+    pub fn sandbox(mut self) -> Self {
+        self.rest.environment = Environment::Test;
+        self
+    }
+
+    /// Accepts keys in `X-Api-Key` only, not in `Authorization: Bearer`.
+    pub fn without_bearer(mut self) -> Self {
+        self.rest.bearer = false;
+        self
+    }
+
+    /// How long a verified key is believed without asking the store again: 0 to 60 seconds, 5 by
+    /// default. A revocation on another node takes effect within it.
+    pub fn staleness_bound(mut self, bound: Duration) -> Self {
+        self.rest.staleness_bound = bound;
+        self
+    }
+
+    /// How many verified keys are held in memory.
+    pub fn cached_keys(mut self, keys: usize) -> Self {
+        self.rest.cached_keys = Some(keys);
+        self
+    }
+
+    /// Another meter of failed authentications than 100 a minute for a source and for a prefix.
+    pub fn throttle(mut self, meter: impl FailureMeter) -> Self {
+        self.rest.throttle = Some(Arc::new(meter));
+        self
+    }
+
+    /// Limits kept somewhere else than in this process.
+    pub fn limit_store(mut self, store: impl LimitStore) -> Self {
+        self.rest.limit_store = Some(Arc::new(store));
+        self
+    }
+
+    /// What happens when the limit store can't be asked.
+    pub fn on_limit_failure(mut self, failure: StoreFailure) -> Self {
+        self.rest.on_limit_failure = Some(failure);
+        self
+    }
+
+    /// Sends `X-RateLimit-Limit`, `-Remaining` and `-Reset` too.
+    pub fn with_classic_limit_fields(mut self) -> Self {
+        self.rest.classic_fields = true;
+        self
+    }
+
+    /// Checks a company that a caller names in this path parameter.
+    pub fn claim_path(mut self, parameter: &str) -> Self {
+        self.rest.claims = self.rest.claims.claim_path(parameter);
+        self
+    }
+
+    /// Checks a company that a caller names in this query parameter.
+    pub fn claim_query(mut self, parameter: &str) -> Self {
+        self.rest.claims = self.rest.claims.claim_query(parameter);
+        self
+    }
+
+    /// Checks a company that a caller names in this header field.
+    pub fn claim_header(mut self, name: HeaderName) -> Self {
+        self.rest.claims = self.rest.claims.claim_header(name);
+        self
+    }
+
+    /// Checks a company that a caller names at this JSON pointer (RFC 6901) in a JSON body.
+    pub fn claim_json(mut self, pointer: JsonPointer) -> Self {
+        self.rest.claims = self.rest.claims.claim_json(pointer);
+        self
+    }
+
+    /// How much of a body is read to check claims in it, and what happens to a longer one.
+    pub fn body_limit(mut self, bytes: usize, over: OverLimit) -> Self {
+        self.rest.claims = self.rest.claims.body_limit(bytes).over_limit(over);
+        self
+    }
+
+    /// The form in which source addresses are written down: plain by default.
+    pub fn source_form(mut self, form: SourceForm) -> Self {
+        self.rest.source_form = form;
+        self
+    }
+}
+
+impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
+    /// The stack, as one layer.
+    ///
+    /// # Errors
+    /// When a setting is out of its bounds or contradicts another.
+    pub fn build(self) -> Result<Countersign, ConfigError> {
+        let rest = self.rest;
+        let edge = rest.edge;
+        let throttle = match rest.throttle {
+            Some(meter) => meter,
+            None => Arc::new(SourceThrottle::default()),
+        };
+        let verifier = KeyVerifier::builder(self.keys)
+            .clock(Arc::clone(edge.clock()))
+            .digester(rest.digester)
+            .environment(rest.environment)
+            .bearer(rest.bearer)
+            .staleness_bound(rest.staleness_bound)
+            .failure_meter(throttle);
+        let verifier = match rest.cached_keys {
+            Some(keys) => verifier.cached_keys(keys),
+            None => verifier,
+        }
+        .build()?;
+        let store = match rest.limit_store {
+            Some(store) => store,
+            None => Arc::new(LocalLimits::default()),
+        };
+        let mut limits = RateLimitLayer::new(self.limits, store).with_edge(edge.clone());
+        if rest.classic_fields {
+            limits = limits.with_classic_fields();
+        }
+        if let Some(failure) = rest.on_limit_failure {
+            limits = limits.on_store_failure(failure);
+        }
+        Ok(Countersign {
+            audit: AuditLayer::new(self.audit.clone())
+                .with_edge(edge.clone())
+                .with_source_form(rest.source_form),
+            contract: ContractLayer::new(self.contract).with_edge(edge.clone()),
+            keys: KeyVerifyLayer::new(verifier.clone()).with_edge(edge.clone()),
+            company: rest.claims.with_edge(edge.clone()),
+            scopes: ScopeGuardLayer::new().with_edge(edge.clone()),
+            limits,
+            intent: IntentLayer::new(self.audit.clone()).with_edge(edge),
+            verifier,
+            sink: self.audit,
+        })
+    }
+}

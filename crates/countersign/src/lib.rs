@@ -1,0 +1,55 @@
+#![doc = include_str!("../../../README.md")]
+//!
+//! # One layer, in the one order
+//!
+//! [`Countersign`] puts the layers in this order, and each may be used alone:
+//!
+//! 1. audit: an event for every decision, [`AuditLayer`]
+//! 2. contract: is this endpoint open at all, [`ContractLayer`]
+//! 3. source throttle and key: who is calling, [`KeyVerifyLayer`] with [`SourceThrottle`]
+//! 4. company: whose data, [`CompanyScopeLayer`]
+//! 5. scope: may they, [`ScopeGuardLayer`]
+//! 6. limits: how much, [`RateLimitLayer`]
+//! 7. intent: of a sensitive call, on disk before the handler runs, [`IntentLayer`]
+//!
+//! A layer that misses what an earlier one should have found out refuses every request with 500
+//! `internal_error`, and one log line says which layer misses what.
+
+mod builder;
+mod outbox;
+mod stack;
+
+pub use builder::{Builder, Missing};
+pub use outbox::OutboxDrain;
+pub use stack::{Countersign, CountersignService, ResponseFuture};
+
+pub use countersign_audit_sink::{
+    AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter, ChannelBackend,
+    Decision, Durability, EventReceiver, EventType, IntentLayer, JsonLinesFile, JsonLinesOptions,
+    MemoryBackend, MemoryLog, Record, ShutdownReport, SourceForm, SourceKey,
+};
+pub use countersign_company_scope::{CompanyScope, CompanyScopeLayer, JsonPointer, OverLimit, Owned};
+#[cfg(feature = "axum")]
+pub use countersign_company_scope::VerifiedKey;
+pub use countersign_core::{
+    AccessContext, ActorType, Attempt, ClaimPlace, Clock, CompanyId, ConfigError, Denial, Edge,
+    EdgeBuilder, Endpoint, Environment, ErrorCode, FailureMeter, Identity, KeyId, KeyPrefix,
+    LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides, ManualClock, MetadataValue, Moment,
+    Monotonic, Notes, OperationType, ParseError, PeerAddr, Quota, Reason, RequestId, Resource, Scope,
+    ScopeSet, Sensitivity, StoreError, StoreErrorKind, SystemClock, Throttled, Timestamp, TraceId,
+};
+pub use countersign_core::{body, respond, source};
+#[cfg(feature = "test-util")]
+pub use countersign_core::testing;
+pub use countersign_key_verify::{
+    Actor, Change, CompanyRecord, CompanyStatus, Digester, FoundKey, IssueRequest, IssuedKey, KeyCache,
+    KeyManager, KeyManagerBuilder, KeyRecord, KeyStatus, KeyStore, KeyVerifier, KeyVerifyLayer,
+    ManageError, MemoryKeyStore, PepperId, RawKey, RevocationReason, SecretDigest, Write,
+};
+pub use countersign_rate_limit::{
+    Dimension, LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
+};
+pub use countersign_scope_guard::{Contract, ContractBuilder, ContractLayer, ScopeGuardLayer};
+/// The embedded key store.
+#[cfg(feature = "sqlite")]
+pub use countersign_sqlite as sqlite;

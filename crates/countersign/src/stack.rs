@@ -1,0 +1,114 @@
+//! The whole stack as one layer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use countersign_audit_sink::{Audit, AuditLayer, AuditSink, Intent, IntentLayer};
+use countersign_company_scope::{CompanyScopeLayer, CompanyScopeService};
+use countersign_key_verify::{KeyCache, KeyStore, KeyVerifier, KeyVerify, KeyVerifyLayer};
+use countersign_rate_limit::{RateLimit, RateLimitLayer};
+use countersign_scope_guard::{ContractLayer, ContractService, ScopeGuard, ScopeGuardLayer};
+use http::Request;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::builder::Builder;
+use crate::outbox::OutboxDrain;
+
+/// All layers of countersign in their order, as one [`Layer`]: audit, contract, key-verify with
+/// the source throttle, company-scope, scope-guard, rate-limit, and the intent of sensitive calls.
+///
+/// Clones share everything: the cache, the limits and the audit log.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Countersign {
+    pub(crate) audit: AuditLayer,
+    pub(crate) contract: ContractLayer,
+    pub(crate) keys: KeyVerifyLayer,
+    pub(crate) company: CompanyScopeLayer,
+    pub(crate) scopes: ScopeGuardLayer,
+    pub(crate) limits: RateLimitLayer,
+    pub(crate) intent: IntentLayer,
+    pub(crate) verifier: KeyVerifier,
+    pub(crate) sink: AuditSink,
+}
+
+impl Countersign {
+    /// Begins a stack.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The cache of verified keys: give it to a `KeyManager`, so that its changes take effect in
+    /// this process at once.
+    #[must_use]
+    pub fn key_cache(&self) -> KeyCache {
+        self.verifier.cache().clone()
+    }
+
+    /// Brings the events of key and company changes from the store into the audit log, until the
+    /// returned handle is shut down.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime.
+    pub fn drain_outbox(&self, store: Arc<dyn KeyStore>) -> OutboxDrain {
+        OutboxDrain::spawn(store, self.sink.clone())
+    }
+}
+
+impl<S> Layer<S> for Countersign {
+    type Service = CountersignService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let inner = self.limits.layer(self.intent.layer(inner));
+        let inner = self.company.layer(self.scopes.layer(inner));
+        let inner = self.contract.layer(self.keys.layer(inner));
+        CountersignService(self.audit.layer(inner))
+    }
+}
+
+type Stack<S> =
+    Audit<ContractService<KeyVerify<CompanyScopeService<ScopeGuard<RateLimit<Intent<S>>>>>>>;
+
+/// A service behind the whole stack.
+#[derive(Debug, Clone)]
+pub struct CountersignService<S>(Stack<S>);
+
+impl<S, B> Service<Request<B>> for CountersignService<S>
+where
+    Stack<S>: Service<Request<B>>,
+{
+    type Response = <Stack<S> as Service<Request<B>>>::Response;
+    type Error = <Stack<S> as Service<Request<B>>>::Error;
+    type Future = ResponseFuture<<Stack<S> as Service<Request<B>>>::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ResponseFuture {
+            inner: self.0.call(request),
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of a service behind the whole stack.
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F: Future> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().inner.poll(cx)
+    }
+}

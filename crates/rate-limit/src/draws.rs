@@ -1,0 +1,191 @@
+//! One request's draws on the counters of the local store.
+
+use std::hash::{Hash, Hasher};
+
+use arrayvec::ArrayVec;
+use countersign_core::{Endpoint, StoreError};
+
+use crate::cells::{Fingerprint, Fingerprinter, Shard, Slot};
+use crate::gcra::{Verdict, decide};
+use crate::request::{MAX_LIMITS, Subject};
+use crate::{Dimension, Limit, LimitDecision, LimitOutcome, LimitRequest};
+
+/// Behind which lock a counter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    Company,
+    Platform,
+}
+
+/// The draws of one request, in the order of its limits.
+#[derive(Debug)]
+pub(crate) struct Draws<'a> {
+    home: Fingerprint,
+    list: ArrayVec<Draw<'a>, MAX_LIMITS>,
+}
+
+#[derive(Debug)]
+struct Draw<'a> {
+    limit: &'a Limit<'a>,
+    name: Fingerprint,
+    slot: Option<Slot>,
+    tat: u64,
+    /// `None` until it was weighed.
+    verdict: Option<Verdict>,
+}
+
+impl<'a> Draws<'a> {
+    #[inline]
+    pub(crate) fn of(hasher: Fingerprinter, request: &'a LimitRequest<'a>) -> Self {
+        let names = Names::of(hasher, &request.subject);
+        let mut draws = Self {
+            home: names.company.fingerprint(),
+            list: ArrayVec::new(),
+        };
+        for limit in request.limits() {
+            draws.list.push(Draw::new(limit, names.name(limit)));
+        }
+        draws
+    }
+
+    /// What the counters are spread by.
+    pub(crate) const fn home(&self) -> Fingerprint {
+        self.home
+    }
+
+    pub(crate) fn has(&self, home: Home) -> bool {
+        self.list.iter().any(|draw| draw.home() == home)
+    }
+
+    #[inline]
+    pub(crate) fn weigh(&mut self, shard: &Shard, home: Home, now: u64) {
+        for draw in self.list.iter_mut().filter(|draw| draw.home() == home) {
+            draw.slot = shard.find(draw.name);
+            draw.tat = shard.tat(draw.slot);
+            draw.verdict = Some(decide(draw.tat, now, draw.limit.quota, draw.limit.cost));
+        }
+    }
+
+    /// Whether no draw was refused so far.
+    #[inline]
+    pub(crate) fn are_allowed(&self) -> bool {
+        let mut verdicts = self.list.iter().filter_map(|draw| draw.verdict);
+        verdicts.all(|verdict| verdict.allowed)
+    }
+
+    /// How many counters must be added. A cost of 0 adds none.
+    #[inline]
+    pub(crate) fn newcomers(&self) -> usize {
+        let new = |draw: &&Draw| draw.slot.is_none() && draw.limit.cost > 0;
+        self.list.iter().filter(new).count()
+    }
+
+    #[inline]
+    pub(crate) fn commit(&self, shard: &mut Shard, home: Home) {
+        let here = || {
+            let mine = self.list.iter().filter(|draw| draw.home() == home);
+            mine.filter_map(|draw| Some((draw, draw.verdict?.new_tat)))
+        };
+        for (draw, tat) in here() {
+            if let Some(slot) = draw.slot {
+                shard.set(slot, tat);
+            }
+        }
+        // An insertion moves what stands in the shard, so it comes last.
+        for (draw, tat) in here().filter(|(draw, _)| draw.slot.is_none() && draw.limit.cost > 0) {
+            shard.insert(draw.name, tat);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn decision(&self, now: u64) -> Result<LimitDecision, StoreError> {
+        let taken = self.are_allowed();
+        LimitDecision::new(self.list.iter().map(|draw| draw.outcome(taken, now)))
+    }
+}
+
+impl<'a> Draw<'a> {
+    #[inline]
+    const fn new(limit: &'a Limit<'a>, name: Fingerprint) -> Self {
+        Self {
+            limit,
+            name,
+            slot: None,
+            tat: 0,
+            verdict: None,
+        }
+    }
+
+    #[inline]
+    fn home(&self) -> Home {
+        match self.limit.dimension() {
+            Dimension::Platform => Home::Platform,
+            _ => Home::Company,
+        }
+    }
+
+    #[inline]
+    fn outcome(&self, taken: bool, now: u64) -> LimitOutcome {
+        match self.verdict {
+            Some(verdict) if taken || !verdict.allowed => verdict.into(),
+            // Another limit refused, so nothing was taken here: the numbers are those before.
+            _ => decide(self.tat, now, self.limit.quota, 0).into(),
+        }
+    }
+}
+
+/// What the counters' names begin with, hashed once for all of them.
+struct Names<'a> {
+    subject: &'a Subject<'a>,
+    platform: Fingerprinter,
+    company: Fingerprinter,
+    key: Fingerprinter,
+}
+
+impl<'a> Names<'a> {
+    #[inline]
+    fn of(hasher: Fingerprinter, subject: &'a Subject<'a>) -> Self {
+        let (mut company, mut key) = (hasher, hasher);
+        if let Some(id) = subject.company {
+            company.write(id.as_str().as_bytes());
+        }
+        if let Some(id) = subject.key {
+            key.write_u128(id.as_u128());
+        }
+        Self {
+            subject,
+            platform: hasher,
+            company,
+            key,
+        }
+    }
+
+    #[inline]
+    fn name(&self, limit: &Limit<'_>) -> Fingerprint {
+        let base = self.base(limit.dimension());
+        let interval = limit.quota.interval_nanos();
+        base.and(limit.policy.tag).and(interval).fingerprint()
+    }
+
+    #[inline]
+    fn base(&self, dimension: Dimension) -> Fingerprinter {
+        let mut key = self.key;
+        match dimension {
+            Dimension::Key => {}
+            Dimension::Company => return self.company,
+            Dimension::Platform => return self.platform,
+            Dimension::Endpoint => {
+                if let Some(endpoint) = self.subject.endpoint {
+                    key.write(endpoint.method().as_str().as_bytes());
+                    key.write(endpoint.template().as_bytes());
+                }
+            }
+            Dimension::Scope => self.subject.scope().hash(&mut key),
+            Dimension::Operation => {
+                let operation = self.subject.endpoint.map(Endpoint::operation);
+                operation.hash(&mut key);
+            }
+        }
+        key
+    }
+}

@@ -1,0 +1,217 @@
+//! The response fields that tell a caller where it stands.
+//!
+//! `RateLimit-Policy` and `RateLimit` as draft-ietf-httpapi-ratelimit-headers-10 has them, as
+//! structured fields (RFC 9651): a list with one member for each policy of the caller's own.
+//!
+//! ```text
+//! RateLimit-Policy: "key";q=200;w=4, "company";q=400;w=4
+//! RateLimit: "key";r=42;t=4, "company";r=399;t=1
+//! ```
+//!
+//! `q` is the quota's burst and `w` the seconds in which a spent quota refills; `r` is what can be
+//! taken at once now, and `t` the seconds until the quota is whole. Seconds are rounded up.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use countersign_core::{ConfigError, Quota};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{Integer, ItemSerializer, KeyRef, ListSerializer, StringRef};
+
+use crate::policies::Planned;
+use crate::request::MAX_LIMITS;
+use crate::{LimitDecision, LimitRequest};
+
+/// What a response is given.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    policy: HeaderValue,
+    limit: HeaderValue,
+    classic: Option<Box<[HeaderValue; 3]>>,
+}
+
+impl Fields {
+    /// The fields for a decision; `None` where no policy is shown.
+    pub(crate) fn of(
+        request: &LimitRequest<'_>,
+        decision: &LimitDecision,
+        classic: bool,
+    ) -> Option<Self> {
+        let fixed = request.plan().field.as_ref()?;
+        let policy = if request.has_default_quotas() {
+            fixed.clone()
+        } else {
+            own_policy_field(request)
+        };
+        Some(Self {
+            policy,
+            limit: limit_field(request, decision),
+            classic: classic.then(|| Box::new(classic_fields(request, decision))),
+        })
+    }
+
+    /// Puts the fields on a response, in place of any that it has under these names.
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
+        headers.insert(RATELIMIT_POLICY, self.policy);
+        headers.insert(RATELIMIT, self.limit);
+        if let Some(classic) = self.classic {
+            let [limit, remaining, reset] = *classic;
+            headers.insert(X_RATELIMIT_LIMIT, limit);
+            headers.insert(X_RATELIMIT_REMAINING, remaining);
+            headers.insert(X_RATELIMIT_RESET, reset);
+        }
+    }
+}
+
+/// A policy's name as a structured string.
+///
+/// # Errors
+/// When it is none; names that passed the policy's own check always are.
+pub(crate) fn member(name: &str) -> Result<Box<str>, ConfigError> {
+    Ok(ItemSerializer::new()
+        .bare_item(string(name)?)
+        .finish()
+        .into())
+}
+
+/// `RateLimit-Policy` for the policies' own quotas; `None` where no policy is shown.
+///
+/// # Errors
+/// As [`member`].
+pub(crate) fn fixed_policy_field(planned: &[Planned]) -> Result<Option<HeaderValue>, ConfigError> {
+    let mut list = ListSerializer::new();
+    for policy in planned.iter().filter(|p| p.dimension.is_shown()) {
+        let window = u32::try_from(window(policy.quota))
+            .expect("400 days, the longest window, are fewer seconds than 2^32");
+        let _ = list
+            .bare_item(string(&policy.name)?)
+            .parameter(Q, Integer::from(policy.quota.burst()))
+            .parameter(W, Integer::from(window));
+    }
+    Ok(list.finish().map(|text| HeaderValue::from_static(kept(text))))
+}
+
+fn string(name: &str) -> Result<&StringRef, ConfigError> {
+    StringRef::from_str(name)
+        .map_err(|error| ConfigError::new(format!("policy {name}"), error.to_string()))
+}
+
+/// `RateLimit-Policy` where a key's own quota, or a share of one, takes the place of a policy's.
+fn own_policy_field(request: &LimitRequest<'_>) -> HeaderValue {
+    let mut line = Line::new();
+    for limit in request.limits().iter().filter(|l| l.dimension().is_shown()) {
+        line.member(&limit.policy.member);
+        line.parameter(b";q=", u64::from(limit.quota.burst()));
+        line.parameter(b";w=", window(limit.quota));
+    }
+    line.finish()
+}
+
+fn limit_field(request: &LimitRequest<'_>, decision: &LimitDecision) -> HeaderValue {
+    let mut line = Line::new();
+    for (limit, outcome) in request.limits().iter().zip(decision.outcomes()) {
+        if limit.dimension().is_shown() {
+            line.member(&limit.policy.member);
+            line.parameter(b";r=", u64::from(outcome.remaining()));
+            line.parameter(b";t=", seconds(outcome.reset_after()));
+        }
+    }
+    line.finish()
+}
+
+/// Limit, remaining and seconds to reset of the tightest policy: the one that refused, else the
+/// one with the fewest units left.
+fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> [HeaderValue; 3] {
+    let shown = request.limits().iter().zip(decision.outcomes()).enumerate();
+    let tightest = shown
+        .filter(|(_, (limit, _))| limit.dimension().is_shown())
+        .min_by_key(|(i, (_, outcome))| (decision.refused() != Some(*i), outcome.remaining()));
+    let [limit, remaining, reset] = tightest.map_or([0; 3], |(_, (limit, outcome))| {
+        [
+            u64::from(limit.quota.burst()),
+            u64::from(outcome.remaining()),
+            seconds(outcome.reset_after()),
+        ]
+    });
+    [limit, remaining, reset].map(HeaderValue::from)
+}
+
+/// A field's value while it is written: on the stack, so that the value itself is the only
+/// allocation.
+struct Line(ArrayVec<u8, { MAX_LIMITS * MEMBER }>);
+
+impl Line {
+    fn new() -> Self {
+        Self(ArrayVec::new())
+    }
+
+    fn member(&mut self, member: &str) {
+        if !self.0.is_empty() {
+            self.push(b", ");
+        }
+        self.push(member.as_bytes());
+    }
+
+    fn parameter(&mut self, name: &[u8], mut value: u64) {
+        self.push(name);
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            // A remainder by 10 is one digit.
+            digits[at] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.push(&digits[at..]);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.0
+            .try_extend_from_slice(bytes)
+            .expect("a member is at most MEMBER bytes, and there are at most MAX_LIMITS");
+    }
+
+    fn finish(self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0)
+            .expect("names are a-z 0-9 - in quotes, and the rest is digits and separators")
+    }
+}
+
+/// Seconds, rounded up.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+fn window(quota: Quota) -> u64 {
+    seconds(quota.window())
+}
+
+/// The text, for as long as the process lives. A static value is copied without a reference count,
+/// which two busy threads would pass to and fro with each response. The texts come from policies,
+/// so there are few, and each is kept once.
+fn kept(text: String) -> &'static str {
+    static KEPT: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kept.get(text.as_str()) {
+        return known;
+    }
+    let text: &'static str = Box::leak(text.into_boxed_str());
+    kept.insert(text);
+    text
+}
+
+/// The longest member: a separator, a name of 32 in quotes, and two parameters of 3 + 20.
+const MEMBER: usize = 2 + 34 + 2 * 23;
+
+const Q: &KeyRef = KeyRef::constant("q");
+const W: &KeyRef = KeyRef::constant("w");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");

@@ -1,0 +1,170 @@
+//! The decision itself, without the types of a service.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use countersign_core::{AccessContext, Denial, LimitNote, Quota, Reason, StoreError, StoreErrorKind};
+
+use crate::failure::Mode;
+use crate::fields::Fields;
+use crate::occasionally::Occasionally;
+use crate::{
+    LimitDecision, LimitFuture, LimitRequest, LimitStore, LocalLimits, Policies, StoreFailure,
+    StoreFull,
+};
+
+/// What all services of one layer share.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    pub(crate) policies: Policies,
+    pub(crate) store: Arc<dyn LimitStore>,
+    pub(crate) on_failure: StoreFailure,
+    pub(crate) classic_fields: bool,
+    /// Made when the store fails for the first time.
+    pub(crate) fallback: OnceLock<LocalLimits>,
+    pub(crate) failures: Occasionally,
+}
+
+/// What to do with a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Why it is refused, if it is.
+    pub(crate) denial: Option<Denial>,
+    /// What its response is given, refused or not.
+    pub(crate) fields: Option<Fields>,
+}
+
+/// An answer, or a store that must be waited for.
+pub(crate) enum Step {
+    Answered(Answer),
+    Waiting(Pending),
+}
+
+pub(crate) type Checked = Result<LimitDecision, StoreError>;
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Checked> + Send>>;
+
+impl Limiter {
+    #[inline]
+    pub(crate) fn begin(&self, context: &AccessContext) -> Step {
+        let request = match self.policies.request(context) {
+            Ok(request) => request,
+            Err(denial) => return Step::Answered(Answer::refusal(denial)),
+        };
+        match self.store.check(&request) {
+            LimitFuture::Ready(checked) => Step::Answered(self.judge(context, &request, checked)),
+            LimitFuture::Later(pending) => Step::Waiting(pending),
+        }
+    }
+
+    /// The answer, when the store that was waited for has spoken.
+    pub(crate) fn end(&self, context: &AccessContext, checked: Checked) -> Answer {
+        match self.policies.request(context) {
+            Ok(request) => self.judge(context, &request, checked),
+            Err(denial) => Answer::refusal(denial),
+        }
+    }
+
+    #[inline]
+    fn judge(
+        &self,
+        context: &AccessContext,
+        request: &LimitRequest<'_>,
+        checked: Checked,
+    ) -> Answer {
+        match complete(request, checked) {
+            Ok(decision) => self.answer(context, request, &decision, false),
+            Err(error) => self.without_store(context, request, &error),
+        }
+    }
+
+    #[inline]
+    fn answer(
+        &self,
+        context: &AccessContext,
+        request: &LimitRequest<'_>,
+        decision: &LimitDecision,
+        fallback: bool,
+    ) -> Answer {
+        let refused = decision.refused();
+        if fallback || refused.is_some() {
+            let policy = refused.map(|i| Arc::clone(&request.limits()[i].policy.name));
+            context.note_limit(LimitNote { policy, fallback });
+        }
+        Answer {
+            denial: refused.map(|i| {
+                let wait = decision.outcomes()[i].retry_after();
+                let wait = wait.unwrap_or(Duration::MAX).min(Quota::MAX_WINDOW);
+                Denial::new(request.limits()[i].dimension().reason()).with_retry_after(wait)
+            }),
+            fields: Fields::of(request, decision, self.classic_fields),
+        }
+    }
+
+    #[cold]
+    fn without_store(
+        &self,
+        context: &AccessContext,
+        request: &LimitRequest<'_>,
+        error: &StoreError,
+    ) -> Answer {
+        let full = error.source().is_some_and(|source| source.is::<StoreFull>());
+        if full {
+            return Answer::refusal(Denial::new(Reason::LimitStoreUnavailable));
+        }
+        self.tell(request, error);
+        match self.on_failure.0 {
+            Mode::Closed => Answer::refusal(Denial::new(Reason::LimitStoreUnavailable)),
+            Mode::Open => {
+                context.note_limit(LimitNote {
+                    policy: None,
+                    fallback: true,
+                });
+                Answer {
+                    denial: None,
+                    fields: None,
+                }
+            }
+            Mode::Local(share) => {
+                let request = share.of(request);
+                match self.fallback.get_or_init(LocalLimits::new).decide(&request) {
+                    Ok(decision) => self.answer(context, &request, &decision, true),
+                    Err(_) => Answer::refusal(Denial::new(Reason::LimitStoreUnavailable)),
+                }
+            }
+        }
+    }
+
+    fn tell(&self, request: &LimitRequest<'_>, error: &StoreError) {
+        if self.failures.is_due(request.received().monotonic.as_nanos()) {
+            tracing::error!(
+                target: "countersign",
+                error = error as &dyn Error,
+                meanwhile = ?self.on_failure,
+                "the limit store failed"
+            );
+        }
+    }
+}
+
+impl Answer {
+    const fn refusal(denial: Denial) -> Self {
+        Self {
+            denial: Some(denial),
+            fields: None,
+        }
+    }
+}
+
+/// A decision about some of the limits is none.
+#[inline]
+fn complete(request: &LimitRequest<'_>, checked: Checked) -> Checked {
+    let decision = checked?;
+    if decision.outcomes().len() == request.limits().len() {
+        Ok(decision)
+    } else {
+        Err(StoreError::new(StoreErrorKind::Corrupt))
+    }
+}

@@ -1,0 +1,203 @@
+//! Counters in this process.
+
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard};
+
+use countersign_core::{Monotonic, Quota, StoreError, StoreErrorKind};
+
+use crate::cells::{self, Cells, NoRoom, Shard};
+use crate::draws::{Draws, Home};
+use crate::gcra::{Verdict, decide};
+use crate::occasionally::Occasionally;
+use crate::{LimitDecision, LimitFuture, LimitRequest, LimitStore, StoreFull};
+
+/// Counters of this process alone, exact and without a server.
+///
+/// All counters of one company stand behind one lock, and those of the platform behind one of
+/// their own that is taken second, so a decision about several limits is one step: nobody sees
+/// half of it, and a refusal takes nothing. A request that its own limits refuse never reaches the
+/// platform's lock. Deciding about counters that are there allocates nothing and never awaits.
+///
+/// **Memory.** A counter is 24 bytes and has between 29 and 57 bytes of table: a key with a limit
+/// of its own, its company's and an endpoint's has three counters, at most 171 bytes. A counter
+/// that is whole again says the same as none and leaves by itself: each decision sweeps two places
+/// on average, and each new counter sixteen more. There is no thread and no timer.
+///
+/// **Bound.** There are never more than [`LocalLimits::capacity`] counters (4 Mi unless said
+/// otherwise, up to 240 MB). When all of them count something, a request that needs another one is
+/// refused with `limit_store_unavailable`, whatever
+/// [`on_store_failure`](crate::RateLimitLayer::on_store_failure) says, and one log line a minute
+/// says so. A counter that counts something is never dropped: that would give its caller a new
+/// quota.
+///
+/// **Time** is read from [`LimitRequest::received`]; all requests of one store need one clock. A
+/// request that was held up on its way is decided at the latest time that the store has seen.
+///
+/// A key whose quota gets another interval begins with a whole quota; one that gets another burst
+/// alone keeps what it took.
+#[derive(Debug)]
+pub struct LocalLimits {
+    cells: Cells,
+    platform: Mutex<Shard>,
+    full: Occasionally,
+}
+
+impl LocalLimits {
+    /// How many counters there can be unless said otherwise.
+    pub const CAPACITY: usize = 4 << 20;
+
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(Self::CAPACITY)
+    }
+
+    /// An empty store that holds at most `counters`.
+    #[must_use]
+    pub fn with_capacity(counters: usize) -> Self {
+        Self {
+            cells: Cells::new(SHARDS, counters),
+            platform: Mutex::new(Shard::new()),
+            full: Occasionally::default(),
+        }
+    }
+
+    /// How many counters there are now: those that count something, and those that are whole again
+    /// and were not swept yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether there is no counter.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many counters there can be.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.cells.capacity()
+    }
+
+    /// Takes `cost` units of `quota` from the counter of `key` at `now`, or takes nothing: one
+    /// limit without policies or a request, for uses outside the layer.
+    ///
+    /// # Errors
+    /// `Unavailable` with [`StoreFull`] as its source when the key is new and there is no room.
+    #[inline]
+    pub fn check_one<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        quota: Quota,
+        cost: u32,
+        now: Monotonic,
+    ) -> Result<Verdict, StoreError> {
+        let mut hasher = self.cells.hasher();
+        key.hash(&mut hasher);
+        let name = hasher.fingerprint();
+        let mut shard = self.cells.lock(name);
+        let now = shard.advance(now.as_nanos());
+        let slot = shard.find(name);
+        let verdict = decide(shard.tat(slot), now, quota, cost);
+        let mut inserted = 0;
+        match slot {
+            Some(slot) => shard.set(slot, verdict.new_tat),
+            None if verdict.new_tat > now => {
+                self.reserve_one(&mut shard, now)?;
+                shard.insert(name, verdict.new_tat);
+                inserted = 1;
+            }
+            None => {}
+        }
+        self.cells.finish(shard, inserted);
+        Ok(verdict)
+    }
+
+    pub(crate) fn decide(&self, request: &LimitRequest<'_>) -> Result<LimitDecision, StoreError> {
+        let mut draws = Draws::of(self.cells.hasher(), request);
+        let mut home = self.cells.lock(draws.home());
+        let now = home.advance(request.received().monotonic.as_nanos());
+        let inserted = match self.draw(&mut draws, &mut home, now) {
+            Ok(inserted) => inserted,
+            Err(NoRoom) => {
+                self.cells.make_room(&mut home);
+                let again = self.draw(&mut draws, &mut home, now);
+                again.map_err(|NoRoom| self.full(now))?
+            }
+        };
+        self.cells.finish(home, inserted);
+        draws.decision(now)
+    }
+
+    /// Weighs all draws, and makes them all if none is refused. How many counters are new.
+    #[inline]
+    fn draw(&self, draws: &mut Draws<'_>, home: &mut Shard, now: u64) -> Result<usize, NoRoom> {
+        draws.weigh(home, Home::Company, now);
+        if !draws.are_allowed() {
+            return Ok(0);
+        }
+        let mut platform = self.lock_platform(draws);
+        if let Some(platform) = &mut platform {
+            let now = platform.advance(now);
+            draws.weigh(platform, Home::Platform, now);
+            if !draws.are_allowed() {
+                return Ok(0);
+            }
+        }
+        let newcomers = draws.newcomers();
+        self.cells.reserve(newcomers)?;
+        draws.commit(home, Home::Company);
+        if let Some(platform) = &mut platform {
+            draws.commit(platform, Home::Platform);
+        }
+        Ok(newcomers)
+    }
+
+    /// Always after the company's lock.
+    fn lock_platform(&self, draws: &Draws<'_>) -> Option<MutexGuard<'_, Shard>> {
+        let needed = draws.has(Home::Platform);
+        needed.then(|| cells::lock(&self.platform))
+    }
+
+    fn reserve_one(&self, shard: &mut Shard, now: u64) -> Result<(), StoreError> {
+        let room = self.cells.reserve(1).or_else(|NoRoom| {
+            self.cells.make_room(shard);
+            self.cells.reserve(1)
+        });
+        room.map_err(|NoRoom| self.full(now))
+    }
+
+    #[cold]
+    fn full(&self, now: u64) -> StoreError {
+        if self.full.is_due(now) {
+            tracing::error!(
+                target: "countersign",
+                counters = self.cells.len(),
+                "the limit store is full: callers without a counter are refused"
+            );
+        }
+        StoreError::with_source(StoreErrorKind::Unavailable, StoreFull)
+    }
+}
+
+impl Default for LocalLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LimitStore for LocalLimits {
+    #[inline]
+    fn check(&self, request: &LimitRequest<'_>) -> LimitFuture {
+        LimitFuture::Ready(self.decide(request))
+    }
+}
+
+/// Enough that two companies rarely share a lock, and that the table of one shard stays small
+/// enough to be moved when it grows.
+const SHARDS: usize = 256;
+
+#[cfg(test)]
+mod tests;

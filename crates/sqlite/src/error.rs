@@ -1,0 +1,21 @@
+//! SQLite's errors as the errors of a store.
+
+use countersign_core::{StoreError, StoreErrorKind};
+use rusqlite::ErrorCode;
+
+/// The kind that says what the caller can do about it; SQLite's own error stays the cause.
+pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => StoreErrorKind::AlreadyExists,
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::with_source(kind, error)
+}
+
+/// A value that is stored and can't be what it should be.
+pub(crate) fn corrupt(
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Corrupt, error)
+}

@@ -1,0 +1,48 @@
+//! The schema, one step a version.
+
+use countersign_core::{StoreError, StoreErrorKind};
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::store_error;
+
+/// Brings the file to this program's version, in one transaction.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(store_error)?;
+    let version: usize = transaction
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(store_error)?;
+    if version > STEPS.len() {
+        return Err(StoreErrorKind::UnsupportedVersion.into());
+    }
+    for step in &STEPS[version..] {
+        transaction.execute_batch(step).map_err(store_error)?;
+    }
+    transaction
+        .pragma_update(None, "user_version", STEPS.len())
+        .map_err(store_error)?;
+    transaction.commit().map_err(store_error)
+}
+
+/// Steps are added, never changed.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE companies (
+        id      TEXT PRIMARY KEY,
+        status  TEXT NOT NULL CHECK (status IN ('active', 'suspended')),
+        version INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE keys (
+        id      TEXT PRIMARY KEY,
+        prefix  TEXT NOT NULL UNIQUE,
+        company TEXT NOT NULL REFERENCES companies (id),
+        version INTEGER NOT NULL,
+        record  TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX keys_by_company ON keys (company, id);
+    CREATE TABLE outbox (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        id       TEXT NOT NULL UNIQUE,
+        event    TEXT NOT NULL
+    ) STRICT;
+"];

@@ -1,0 +1,99 @@
+//! Queries.
+
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+use countersign_key_verify::{CompanyRecord, CompanyStatus, FoundKey, KeyRecord};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::error::{corrupt, store_error};
+
+pub(crate) fn find(
+    connection: &Connection,
+    prefix: &KeyPrefix,
+) -> Result<Option<FoundKey>, StoreError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT k.record, c.status FROM keys k JOIN companies c ON c.id = k.company
+             WHERE k.prefix = ?1",
+        )
+        .and_then(|mut statement| statement.query_row([prefix.as_str()], pair).optional())
+        .map_err(store_error)?;
+    let Some((record, status)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(FoundKey {
+        record: KeyRecord::decode(&record)?,
+        company: company_status(&status)?,
+    }))
+}
+
+pub(crate) fn get(connection: &Connection, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+    let found: Option<String> = connection
+        .prepare_cached("SELECT record FROM keys WHERE id = ?1")
+        .and_then(|mut s| s.query_row([id.to_string()], |row| row.get(0)).optional())
+        .map_err(store_error)?;
+    found.map(|record| KeyRecord::decode(&record)).transpose()
+}
+
+pub(crate) fn list(
+    connection: &Connection,
+    company: &CompanyId,
+    after: Option<KeyId>,
+    limit: u32,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let records: Vec<String> = connection
+        .prepare_cached(
+            "SELECT record FROM keys WHERE company = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        )
+        .and_then(|mut statement| {
+            let rows = params![company.as_str(), after, limit];
+            statement.query_map(rows, |row| row.get(0))?.collect()
+        })
+        .map_err(store_error)?;
+    records.iter().map(|record| KeyRecord::decode(record)).collect()
+}
+
+pub(crate) fn company(
+    connection: &Connection,
+    id: &CompanyId,
+) -> Result<Option<CompanyRecord>, StoreError> {
+    let found: Option<(String, u64)> = connection
+        .prepare_cached("SELECT status, version FROM companies WHERE id = ?1")
+        .and_then(|mut s| {
+            s.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .map_err(store_error)?;
+    let Some((status, version)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(CompanyRecord {
+        id: *id,
+        status: company_status(&status)?,
+        version,
+    }))
+}
+
+pub(crate) fn pending_events(
+    connection: &Connection,
+    limit: u32,
+) -> Result<Vec<LifecycleEvent>, StoreError> {
+    let events: Vec<String> = connection
+        .prepare_cached("SELECT event FROM outbox ORDER BY position LIMIT ?1")
+        .and_then(|mut s| s.query_map([limit], |row| row.get(0))?.collect())
+        .map_err(store_error)?;
+    let read = |event: &String| serde_json::from_str(event).map_err(corrupt);
+    events.iter().map(read).collect()
+}
+
+fn pair(row: &Row<'_>) -> rusqlite::Result<(String, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn company_status(text: &str) -> Result<CompanyStatus, StoreError> {
+    match text {
+        "active" => Ok(CompanyStatus::Active),
+        "suspended" => Ok(CompanyStatus::Suspended),
+        _ => Err(corrupt("a company's status is neither active nor suspended")),
+    }
+}

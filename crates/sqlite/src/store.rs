@@ -1,0 +1,171 @@
+//! The store.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use countersign_core::{
+    CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind,
+};
+use countersign_key_verify::{Change, CompanyRecord, FoundKey, KeyRecord, KeyStore};
+use rusqlite::Connection;
+
+use crate::error::store_error;
+use crate::migrate::migrate;
+use crate::{read, write};
+
+/// Keys in a SQLite file. A clone is a handle to the same connections.
+///
+/// One connection writes and a few read; each verb runs on tokio's threads for blocking work, so
+/// it must be awaited within a tokio runtime.
+#[derive(Clone)]
+pub struct SqliteKeyStore(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    writer: Arc<Mutex<Connection>>,
+    readers: [Arc<Mutex<Connection>>; READERS],
+    next: AtomicUsize,
+}
+
+impl SqliteKeyStore {
+    /// Opens the file, or makes it, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file can't be opened, `Corrupt` when it is not a database,
+    /// `UnsupportedVersion` when a newer version of this crate wrote it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        make_private(path)?;
+        let mut writer = connect(path)?;
+        migrate(&mut writer)?;
+        let reader = || {
+            let connection = connect(path)?;
+            connection
+                .pragma_update(None, "query_only", true)
+                .map_err(store_error)?;
+            Ok::<_, StoreError>(Arc::new(Mutex::new(connection)))
+        };
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            writer: Arc::new(Mutex::new(writer)),
+            readers: [reader()?, reader()?, reader()?],
+            next: AtomicUsize::new(0),
+        })))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let next = self.0.next.fetch_add(1, Ordering::Relaxed) % READERS;
+        run(&self.0.readers[next], query).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        run(&self.0.writer, work).await
+    }
+}
+
+#[async_trait]
+impl KeyStore for SqliteKeyStore {
+    async fn find(&self, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError> {
+        let prefix = *prefix;
+        self.read(move |connection| read::find(connection, &prefix))
+            .await
+    }
+
+    async fn get(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.read(move |connection| read::get(connection, id)).await
+    }
+
+    async fn list(
+        &self,
+        company: &CompanyId,
+        after: Option<KeyId>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let company = *company;
+        self.read(move |connection| read::list(connection, &company, after, limit))
+            .await
+    }
+
+    async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
+        let id = *id;
+        self.read(move |connection| read::company(connection, &id))
+            .await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), StoreError> {
+        let change = change.clone();
+        self.write(move |connection| write::commit(connection, &change))
+            .await
+    }
+
+    async fn pending_events(&self, limit: u32) -> Result<Vec<LifecycleEvent>, StoreError> {
+        self.read(move |connection| read::pending_events(connection, limit))
+            .await
+    }
+
+    async fn acknowledge_events(&self, events: &[LifecycleEvent]) -> Result<(), StoreError> {
+        let events = events.to_vec();
+        self.write(move |connection| write::acknowledge(connection, &events))
+            .await
+    }
+}
+
+impl fmt::Debug for SqliteKeyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteKeyStore")
+            .field("path", &self.0.path)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn run<T: Send + 'static>(
+    connection: &Arc<Mutex<Connection>>,
+    work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let connection = Arc::clone(connection);
+    let work = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(StoreError::with_source(StoreErrorKind::Unavailable, error)),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path).map_err(store_error)?;
+    connection.busy_timeout(BUSY).map_err(store_error)?;
+    let set = |name, value: &str| {
+        connection
+            .pragma_update(None, name, value)
+            .map_err(store_error)
+    };
+    set("journal_mode", "WAL")?;
+    set("synchronous", "FULL")?;
+    set("foreign_keys", "ON")?;
+    Ok(connection)
+}
+
+/// SQLite would make the file with the process's usual mode; its companions take over this one.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map(drop)
+        .map_err(|error| StoreError::with_source(StoreErrorKind::Unavailable, error))
+}
+
+const READERS: usize = 3;
+const BUSY: Duration = Duration::from_secs(5);

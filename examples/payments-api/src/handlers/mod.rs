@@ -1,0 +1,61 @@
+//! What the endpoints do. No handler asks who is calling or whether they may: that is decided
+//! before it runs, and it is handed the company whose data it may touch.
+
+mod body;
+mod payments;
+mod reads;
+mod tokens;
+mod webhooks;
+
+use axum::Json;
+use axum::routing::{Router, delete, get, post};
+use countersign::KeyManager;
+use serde::Serialize;
+
+use crate::data::Data;
+
+/// What the handlers work with.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) data: Data,
+    pub(crate) keys: KeyManager,
+}
+
+/// The routes for outside companies.
+pub(crate) fn external(app: App) -> Router {
+    Router::new()
+        .route("/external/v1/banks", get(reads::banks))
+        .route("/external/v1/accounts", get(reads::accounts))
+        .route("/external/v1/notifications", get(reads::notifications))
+        .route("/external/v1/payments", post(payments::create))
+        .route("/external/v1/payments/{payment_id}", get(payments::show))
+        .route(
+            "/external/v1/payment-status/{payment_id}",
+            get(payments::status),
+        )
+        .route("/external/v1/webhooks", post(webhooks::register))
+        .route(
+            "/external/v1/webhooks/{webhook_id}",
+            delete(webhooks::remove),
+        )
+        .route(
+            "/external/v1/tokens/{token_id}/revoke",
+            post(tokens::revoke),
+        )
+        .with_state(app)
+}
+
+/// The routes for the platform's own services, on a listener of their own.
+pub(crate) fn internal() -> Router {
+    Router::new().route("/internal/v1/health", get(async || "ok"))
+}
+
+/// `{"data": …}`
+#[derive(Debug, Serialize)]
+struct Envelope<T> {
+    data: T,
+}
+
+fn data<T: Serialize>(data: T) -> Json<impl Serialize> {
+    Json(Envelope { data })
+}
