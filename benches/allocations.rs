@@ -5,12 +5,22 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use allocation_counter::measure;
 use axum::Router;
-use http::StatusCode;
+use countersign::{Dimension, Endpoint};
+use countersign::{
+    Edge, Environment, Identity, KeyId, LimitStore, LocalLimits, Policies, Policy, ScopeSet,
+};
+use countersign_core::MatchedEndpoint;
+use countersign_rate_limit::LimitFuture;
+use http::uri::PathAndQuery;
+use http::{Request, StatusCode};
 use support::caller::Callers;
 use support::figures::tell;
-use support::keys::{self, Draw};
+use support::keys::{self, Draw, Key};
+use support::ours::{self, Discard, Ours};
 use support::{api, assembled_a, assembled_b, drive};
 
 fn main() {
@@ -30,11 +40,19 @@ fn main() {
         per_request(&b, &keys) - bare,
         "",
     );
+    let ours = drive::runtime().block_on(Ours::new(&keys, Discard::default()));
+    tell(
+        "allocations added",
+        per_request(&ours.router(), &keys) - bare,
+        "",
+    );
+    let worst = KEYS.map(bytes_per_idle_key).into_iter().fold(0.0, f64::max);
+    tell("memory of one idle limited key", worst, "B");
 }
 
 /// The allocations of one allowed request, its making not counted; an average, because channels
 /// allocate by blocks.
-fn per_request(router: &Router, keys: &[String]) -> f64 {
+fn per_request(router: &Router, keys: &[Key]) -> f64 {
     let runtime = drive::runtime();
     let mut draw = Draw::from(keys);
     let mut run = |count| {
@@ -47,4 +65,58 @@ fn per_request(router: &Router, keys: &[String]) -> f64 {
     (total as f64 / COUNT as f64 * 10.0).round() / 10.0
 }
 
+/// What the counters of `keys` keys hold once all of them have been used, divided by `keys`.
+fn bytes_per_idle_key(keys: usize) -> f64 {
+    let policies = policies();
+    let limits = LocalLimits::new();
+    let endpoint = Endpoint::get(api::PATH).scope(api::SCOPE.parse().expect("a scope"));
+    let endpoint = Arc::new(endpoint);
+    let used = measure(|| {
+        for number in 1..=keys {
+            use_key(number, &policies, &limits, &endpoint);
+        }
+    });
+    drop(limits);
+    used.bytes_current as f64 / keys as f64
+}
+
+fn use_key(number: usize, policies: &Policies, limits: &LocalLimits, endpoint: &Arc<Endpoint>) {
+    let mut request = Request::new(());
+    let entered = Edge::default().enter(&mut request);
+    let context = entered.context(&request);
+    let company = format!("company_{number}").parse().expect("a company's id");
+    let key = KeyId::from_u128(number as u128);
+    let prefix = "bench_live_000000000000".parse().expect("a key's prefix");
+    let identity = Identity::new(company, Environment::Live, ScopeSet::new());
+    let matched = MatchedEndpoint {
+        endpoint: Arc::clone(endpoint),
+        target: PathAndQuery::from_static(api::PATH),
+    };
+    let filled = context.identify(identity.with_key(key, prefix));
+    filled
+        .and(context.match_endpoint(matched))
+        .expect("a new record");
+    let draw = policies.request(context).expect("nothing is missing");
+    let LimitFuture::Ready(Ok(decision)) = limits.check(&draw) else {
+        panic!("local limits answer at once");
+    };
+    assert!(decision.is_allowed());
+}
+
+/// A limit in every dimension that has a counter for each key.
+fn policies() -> Policies {
+    let policy = |name, dimension| Policy::new(name, dimension, ours::never_spent());
+    Policies::new([
+        policy("key", Dimension::Key),
+        policy("company", Dimension::Company),
+        policy("endpoint", Dimension::Endpoint),
+        policy("scope", Dimension::Scope),
+        policy("operation", Dimension::Operation),
+        policy("platform", Dimension::Platform),
+    ])
+    .expect("policies without mistakes")
+}
+
 const COUNT: usize = 3200;
+/// Several sizes, because tables grow by doubling: the worst one counts.
+const KEYS: [usize; 5] = [100_000, 120_000, 140_000, 170_000, 200_000];

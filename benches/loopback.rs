@@ -12,11 +12,8 @@ mod support;
 use std::env;
 use std::time::Duration;
 
-use client::Load;
-use http::StatusCode;
 use server::{Kind, Server};
 use support::figures::{Effort, median, tell};
-use support::keys;
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -27,27 +24,40 @@ fn main() -> std::io::Result<()> {
         return server::serve(kind, directory.as_ref());
     }
     let effort = Effort::from_arguments();
-    let directory = tempfile::tempdir()?;
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let start = |kind| Server::start(kind, directory.path());
-    let [bare, a] = [start(Kind::Bare)?, start(Kind::AssembledA)?];
-    let key = &keys::generate(server::KEYS)[0];
-    let loads = [
-        ("bare", Load::new(bare.port(), key, StatusCode::OK)),
-        ("assembled A", Load::new(a.port(), key, StatusCode::OK)),
+    let [bare, a, ours] = [
+        start(Kind::Bare)?,
+        start(Kind::AssembledA)?,
+        start(Kind::Ours)?,
     ];
-    let mut rates = loads.each_ref().map(|_| Vec::new());
-    for round in 0..=ROUNDS {
-        for ((_, load), rates) in loads.iter().zip(&mut rates) {
-            let rate = load.run(duration(effort));
-            // The first round only warms up.
-            if round > 0 {
-                rates.push(rate);
-            }
-        }
+    let loads = [
+        bare.allowed("bare"),
+        a.allowed("assembled A"),
+        ours.allowed("ours"),
+        ours.refused("ours, garbage refused"),
+    ];
+    let rounds: Vec<_> = (0..=ROUNDS)
+        .map(|_| loads.each_ref().map(|load| load.run(duration(effort))))
+        // The first round only warms up.
+        .skip(1)
+        .collect();
+    for (number, load) in loads.iter().enumerate() {
+        let rates = rounds.iter().map(|round| round[number]);
+        tell(
+            &format!("loopback, {}", load.name()),
+            median(rates),
+            "requests/s",
+        );
     }
-    for ((name, _), rates) in loads.iter().zip(rates) {
-        tell(&format!("loopback, {name}"), median(rates), "requests/s");
-    }
+    let with = rounds.iter().map(|[bare, _, ours, _]| ours / bare);
+    tell("loopback: requests/s with ÷ without", median(with), "");
+    let refused = rounds.iter().map(|[.., ours, refused]| refused / ours);
+    tell(
+        "loopback: requests/s refused ÷ allowed",
+        median(refused),
+        "",
+    );
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::support::{api, drive};
 /// Requests for one server, all alike.
 #[derive(Debug)]
 pub(crate) struct Load {
+    name: &'static str,
     port: u16,
     request: String,
     status_line: String,
@@ -22,7 +23,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Requests with `key` that must be answered with `expected`.
-    pub(crate) fn new(port: u16, key: &str, expected: StatusCode) -> Arc<Self> {
+    pub(crate) fn new(name: &'static str, port: u16, key: &str, expected: StatusCode) -> Arc<Self> {
         let (path, header) = (api::PATH, api::X_API_KEY);
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{header}: {key}\r\n\
@@ -30,10 +31,15 @@ impl Load {
         );
         let status_line = format!("HTTP/1.1 {} ", expected.as_str());
         Arc::new(Self {
+            name,
             port,
             request,
             status_line,
         })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Sends for as long as `duration` and gives the answers per second. Two threads: a client

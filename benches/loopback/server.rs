@@ -6,24 +6,31 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use axum::Router;
+use countersign::JsonLinesFile;
+use http::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use crate::client::Load;
 use crate::support::caller::Callers;
-use crate::support::{api, assembled_a, keys};
+use crate::support::keys::{self, Key};
+use crate::support::ours::Ours;
+use crate::support::{api, assembled_a};
 
 /// What stands before the router.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Bare,
     AssembledA,
+    Ours,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Bare, Self::AssembledA];
+    const ALL: [Self; 3] = [Self::Bare, Self::AssembledA, Self::Ours];
 
     /// The kind whose name is `name`, on the command line of the server.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -39,11 +46,12 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Server {
     port: u16,
+    key: String,
     child: Child,
 }
 
 impl Server {
-    /// Starts a server whose audit goes to a file in `directory`, and waits until it listens.
+    /// Starts a server whose audit goes to files in `directory`, and waits until it listens.
     pub(crate) fn start(kind: Kind, directory: &Path) -> io::Result<Self> {
         let mut child = Command::new(env::current_exe()?)
             .args(["serve", &kind.name()])
@@ -55,12 +63,21 @@ impl Server {
         if let Some(output) = child.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
         }
-        let port = line.trim().parse().map_err(io::Error::other)?;
-        Ok(Self { port, child })
+        let (port, key) = line.trim().split_once(' ').unwrap_or_default();
+        let port = port.parse().map_err(io::Error::other)?;
+        let key = key.to_owned();
+        Ok(Self { port, key, child })
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    /// Requests that this server answers with 200.
+    pub(crate) fn allowed(&self, name: &'static str) -> Arc<Load> {
+        Load::new(name, self.port, &self.key, StatusCode::OK)
+    }
+
+    /// Requests that this server refuses with 401.
+    pub(crate) fn refused(&self, name: &'static str) -> Arc<Load> {
+        let garbage = keys::garble(&self.key);
+        Load::new(name, self.port, &garbage, StatusCode::UNAUTHORIZED)
     }
 }
 
@@ -71,16 +88,18 @@ impl Drop for Server {
     }
 }
 
-/// The server's own program: says its port, and serves until its standard input ends.
+/// The server's own program: says its port and a key that it accepts, and serves until its
+/// standard input ends.
 pub(crate) fn serve(kind: Kind, directory: &Path) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let router = router(kind, directory)?;
+        let keys = keys::generate(KEYS);
+        let router = router(kind, directory, &keys).await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        println!("{}", listener.local_addr()?.port());
+        println!("{} {}", listener.local_addr()?.port(), keys[0].text);
         io::stdout().flush()?;
         thread::spawn(end_with_input);
         axum::serve(
@@ -91,15 +110,18 @@ pub(crate) fn serve(kind: Kind, directory: &Path) -> io::Result<()> {
     })
 }
 
-fn router(kind: Kind, directory: &Path) -> io::Result<Router> {
-    let keys = keys::generate(KEYS);
+async fn router(kind: Kind, directory: &Path, keys: &[Key]) -> io::Result<Router> {
     Ok(match kind {
         Kind::Bare => api::bare(),
         Kind::AssembledA => {
             let mut file = BufWriter::new(File::create(directory.join("events.jsonl"))?);
-            assembled_a::router(Callers::new(&keys), move |event: Value| {
+            assembled_a::router(Callers::new(keys), move |event: Value| {
                 writeln!(file, "{event}").expect("room for the events");
             })
+        }
+        Kind::Ours => {
+            let log = JsonLinesFile::open(directory.join("log")).map_err(io::Error::other)?;
+            Ours::new(keys, log).await.router()
         }
     })
 }
@@ -111,4 +133,4 @@ fn end_with_input() {
 }
 
 /// How many keys a server knows.
-pub(crate) const KEYS: usize = 1000;
+const KEYS: usize = 1000;

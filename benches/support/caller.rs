@@ -11,6 +11,7 @@ use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 
 use super::api::{SCOPE, X_API_KEY};
+use super::keys::Key;
 
 /// The owner of a key.
 #[derive(Debug)]
@@ -32,14 +33,14 @@ impl Caller {
 pub(crate) struct Callers(Arc<DashMap<[u8; 32], Arc<Caller>>>);
 
 impl Callers {
-    pub(crate) fn new(keys: &[String]) -> Self {
-        let caller = |(number, key): (usize, &String)| {
+    pub(crate) fn new(keys: &[Key]) -> Self {
+        let caller = |(number, key): (usize, &Key)| {
             let caller = Caller {
-                name: key[..PREFIX].to_owned(),
+                name: key.text[..PREFIX].to_owned(),
                 company: format!("company_{number}"),
                 scopes: HashSet::from([SCOPE.to_owned(), "accounts:write".to_owned()]),
             };
-            (Sha256::digest(key).into(), Arc::new(caller))
+            (Sha256::digest(&key.text).into(), Arc::new(caller))
         };
         Self(Arc::new(keys.iter().enumerate().map(caller).collect()))
     }

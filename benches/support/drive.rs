@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 
 use super::api;
-use super::keys::Draw;
+use super::keys::{Draw, Key};
 
 /// A runtime that stays on the calling thread.
 pub(crate) fn runtime() -> Runtime {
@@ -41,6 +41,17 @@ where
             started.elapsed()
         })
         .sum()
+}
+
+/// Calls with every one of `keys` once, so that all of them are in the caches.
+pub(crate) fn warm<S, B>(runtime: &Runtime, service: &S, keys: &[Key])
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
+{
+    for keys in keys.chunks(BATCH) {
+        let batch = keys.iter().map(|key| api::request(&key.text)).collect();
+        runtime.block_on(run(service, batch, StatusCode::OK));
+    }
 }
 
 /// `count` requests with keys drawn from `keys`.

@@ -64,8 +64,17 @@ pub(crate) async fn store(keys: &[Key]) -> MemoryKeyStore {
     store
 }
 
+/// The same keys, none of which has the checksum that it needs.
+pub(crate) fn garbage(keys: &[Key]) -> Vec<Key> {
+    let change = |key: &Key| Key {
+        text: garble(&key.text),
+        record: key.record.clone(),
+    };
+    keys.iter().map(change).collect()
+}
+
 /// A key with one character of its checksum changed.
-pub(crate) fn garbage(key: &str) -> String {
+pub(crate) fn garble(key: &str) -> String {
     let (rest, last) = key.split_at(key.len() - 1);
     let other = if last == "0" { "1" } else { "0" };
     format!("{rest}{other}")

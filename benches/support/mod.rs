@@ -10,5 +10,5 @@ pub(crate) mod drain;
 pub(crate) mod drive;
 pub(crate) mod figures;
 pub(crate) mod keys;
-pub(crate) mod limits;
+pub(crate) mod ours;
 pub(crate) mod threads;

@@ -1,5 +1,6 @@
 //! The stack of this project: every layer, with limits for key, company and endpoint.
 
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -55,8 +56,17 @@ impl Ours {
     /// Waits until the queue is nearly empty. Requests that are made as fast as they can be would
     /// fill it in the end, and be refused.
     pub(crate) fn settle(&self) {
-        while self.sink.health().reserved > QUEUE / 64 {
-            std::thread::yield_now();
+        self.wait_for(QUEUE / 64);
+    }
+
+    /// Waits until the queue is at most half full.
+    pub(crate) fn wait_for_room(&self) {
+        self.wait_for(QUEUE / 2);
+    }
+
+    fn wait_for(&self, queued: usize) {
+        while self.sink.health().reserved > queued {
+            thread::yield_now();
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use countersign::{
-    Change, Clock, CompanyId, CompanyRecord, CompanyStatus, Digester, Environment, KeyId, KeyRecord,
-    KeyStatus, KeyStore, ManualClock, MemoryKeyStore, RawKey, RevocationReason, ScopeSet, Write,
+    Change, Clock, CompanyId, CompanyRecord, CompanyStatus, Digester, Environment, KeyId,
+    KeyRecord, KeyStatus, KeyStore, ManualClock, MemoryKeyStore, RawKey, RevocationReason,
+    ScopeSet, Write,
 };
 
 /// The raw keys of two companies, and of one that is suspended.

@@ -14,8 +14,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use countersign::{
     AuditSink, AuditWriter, Builder, CompanyScope, Contract, Countersign, Denial, Dimension, Edge,
-    Endpoint, KeyStore, ManualClock, MemoryBackend, MemoryKeyStore, MemoryLog, Policies, Policy, Quota,
-    Reason,
+    Endpoint, KeyStore, ManualClock, MemoryBackend, MemoryKeyStore, MemoryLog, Policies, Policy,
+    Quota, Reason,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -107,11 +107,15 @@ impl Server {
 
     /// The audit events of one request, in their order.
     pub async fn events(&self, answer: &Answer) -> Vec<Value> {
-        let id = answer.header("x-request-id").expect("every answer has an id");
+        let id = answer
+            .header("x-request-id")
+            .expect("every answer has an id");
         self.flush().await;
         let lines = self.log.lines();
         let events = lines.iter().map(|line| serde_json::from_str(line).unwrap());
-        events.filter(|event: &Value| event["request_id"] == id).collect()
+        events
+            .filter(|event: &Value| event["request_id"] == id)
+            .collect()
     }
 
     /// All audit lines so far.
@@ -155,7 +159,11 @@ pub fn contract() -> Contract {
         .endpoint(Endpoint::get("/external/v1/companies/{company_id}/accounts").scope(read))
         .endpoint(Endpoint::get("/external/v1/fails/{how}").scope(read))
         .endpoint(Endpoint::get("/external/v1/unscoped"))
-        .endpoint(Endpoint::post("/external/v1/payments").scope(write).sensitive())
+        .endpoint(
+            Endpoint::post("/external/v1/payments")
+                .scope(write)
+                .sensitive(),
+        )
         .build()
         .unwrap()
 }
@@ -194,7 +202,10 @@ fn routes(handled: &Arc<AtomicUsize>) -> Router {
         .route("/external/v1/accounts", get(accounts.clone()))
         .route("/external/v1/accounts/{account_id}", get(fails_as_foreign))
         .route("/external/v1/accounts/internal", get(uncounted.clone()))
-        .route("/external/v1/companies/{company_id}/accounts", get(accounts))
+        .route(
+            "/external/v1/companies/{company_id}/accounts",
+            get(accounts),
+        )
         .route("/external/v1/fails/{how}", get(fails))
         .route("/external/v1/unscoped", get(uncounted.clone()))
         .route("/external/v1/payments", post(payments))

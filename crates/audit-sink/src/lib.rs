@@ -1,10 +1,121 @@
-//! A countersigned record of every external call: audit events, a bounded writer with durable intents, and the layer that records.
+//! A countersigned record of every external call.
+//!
+//! Two layers and a log. [`AuditLayer`] is the outermost layer of a stack: every request that
+//! enters leaves exactly one outcome event, be it answered, refused, dropped by its caller or ended
+//! by a panic. [`IntentLayer`] is the innermost: the intent of a call to a sensitive endpoint is on
+//! disk before its handler runs. [`AuditSink`] is the log: a bounded queue, a thread that writes,
+//! and an [`AuditBackend`] that keeps what is written, [`JsonLinesFile`] for one.
+//!
+//! A request is let in if
+//!
+//! 1. the log is writing, and
+//! 2. the log has a place for the request's outcome, and
+//! 3. no layer stands outside the audit layer.
+//!
+//! A call to a sensitive endpoint goes on to its handler if, further,
+//!
+//! 4. endpoint and caller are known by then, and
+//! 5. its intent is durable.
+//!
+//! | refusal | HTTP | reason | when |
+//! |---|---|---|---|
+//! | `service_unavailable` | 503 | `audit_unavailable` | 1, 2 or 5 does not hold: no audit, no access |
+//! | `internal_error` | 500 | `misconfigured_stack` | 3 or 4 does not hold |
+//! | `internal_error` | 500 | `handler_panicked` | the handler, or a layer before it, panicked |
+//!
+//! # What the log tells
+//!
+//! | outcome | type `external_api.request.…` | decision |
+//! |---|---|---|
+//! | an answer below 500 that is no refusal | `allowed` | `allowed` |
+//! | an answer of 500 and above (for gRPC: a status of such a kind, in `metadata.grpc_status`) | `failed` | `allowed` |
+//! | a refusal | by its error, see [`EventType`] | `denied` or `rate_limited` |
+//! | `validation_failed` | `failed` | `allowed`: the handler ran |
+//! | panic, caller gone, the service itself failed (`metadata.cause`) | `failed` | `allowed` once a caller was identified, because the handler may have run; else `denied` |
+//!
+//! An event can't hold a header's value, a raw path, a query string, a body or a credential: its
+//! fields are typed, and [`AuditEvent`] is made from the request's record and in no other way. The
+//! source address is written in one of three [forms](SourceForm), a user agent only as a hash.
+//!
+//! # What is lost, and when
+//!
+//! - A crash of the process or the machine takes what was not yet written: at most one tick (3 ms)
+//!   and the time of one write, and never an event that somebody was told is durable.
+//! - While the log can't take events, requests are refused; they are counted, and one
+//!   `external_api.audit.gap` event tells how many they were once the log is back.
+//! - [`AuditWriter::shutdown`] drains, with a deadline, and reports what is left.
+//!
+//! Order in the log is `seq`, not `time`: the time of a request's events is when it came in.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use countersign_audit_sink::{AuditLayer, AuditSink, JsonLinesFile};
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! # let temporary = tempfile::tempdir()?;
+//! # let directory = temporary.path();
+//! let (sink, writer) = AuditSink::builder(JsonLinesFile::open(directory)?).spawn()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(AuditLayer::new(sink))
+//!     .service_fn(|_: Request<()>| async {
+//!         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+//!     });
+//! let response = service.oneshot(Request::new(())).await?;
+//! assert!(response.headers().contains_key("x-request-id"));
+//!
+//! let report = writer.shutdown(Duration::from_secs(5)).await;
+//! assert_eq!((report.written, report.lost), (1, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A change of a key's state is written by whoever made it, and is durable when it resolves:
+//!
+//! ```
+//! use countersign_audit_sink::{AuditEvent, AuditSink, MemoryBackend};
+//! use countersign_core::{ActorType, EventId, LifecycleEvent, LifecycleKind, Timestamp};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let (backend, log) = MemoryBackend::new();
+//! let (sink, _writer) = AuditSink::builder(backend).spawn()?;
+//! let time: Timestamp = "2026-11-20T08:00:00Z".parse()?;
+//! let revoked = LifecycleEvent {
+//!     id: EventId::generate(time),
+//!     time,
+//!     kind: LifecycleKind::TokenRevoked,
+//!     actor_type: ActorType::Operator,
+//!     actor: "alice".to_owned(),
+//!     company: "company_12".parse()?,
+//!     environment: None,
+//!     key_id: None,
+//!     key_prefix: Some("acme_live_pBakQVyk6bW4".parse()?),
+//!     reason: Some("suspected_leakage".to_owned()),
+//!     linked_key: None,
+//! };
+//! sink.append_durable(AuditEvent::from(revoked)).await?;
+//! assert!(log.lines()[0].contains("external_api.token.revoked"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod event;
 mod file;
 mod future;
+mod gate;
 mod intent;
 mod layer;
 mod memory;

@@ -33,3 +33,76 @@ pub(crate) use disabled::count;
 pub(crate) use enabled::count;
 
 pub(crate) const ENABLED: bool = cfg!(feature = "metrics");
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use countersign_core::{Denial, Edge, Reason};
+    use http::{Request, Response};
+    use metrics::{
+        Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+
+    use super::count;
+    use crate::AuditEvent;
+    use crate::event::{Arrival, Outcome, SourceForm};
+
+    /// Keeps the labels of each counter that was counted up.
+    #[derive(Default)]
+    struct Labels(Arc<Mutex<Vec<String>>>);
+
+    struct Counted(Arc<Mutex<Vec<String>>>, String);
+
+    impl CounterFn for Counted {
+        fn increment(&self, by: u64) {
+            let mut counted = self.0.lock().expect("nobody panicked");
+            counted.push(format!("{} +{by}", self.1));
+        }
+
+        fn absolute(&self, _: u64) {}
+    }
+
+    impl Recorder for Labels {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels: Vec<_> = key
+                .labels()
+                .map(|l| format!("{}={}", l.key(), l.value()))
+                .collect();
+            let text = format!("{}{{{}}}", key.name(), labels.join(","));
+            Counter::from_arc(Arc::new(Counted(Arc::clone(&self.0), text)))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_counted_with_its_reason() {
+        let labels = Labels::default();
+        let mut request = Request::new(());
+        let entered = Edge::default().enter(&mut request);
+        let context = entered.context(&request);
+        context.deny(Denial::new(Reason::LimitKey));
+        let arrival = Arrival::of(&request, context, &SourceForm::Plain);
+        let outcome = Outcome::Answered {
+            status: Response::new(()).status(),
+            grpc: None,
+        };
+        let event = AuditEvent::outcome(context, arrival, outcome);
+        metrics::with_local_recorder(&labels, || count(&event));
+        let counted = labels.0.lock().unwrap();
+        let expected =
+            "countersign_requests_total{decision=rate_limited,reason=limit_key,route=} +1";
+        assert_eq!(*counted, [expected]);
+    }
+}

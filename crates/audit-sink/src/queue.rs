@@ -2,15 +2,15 @@
 //! threads don't bounce a cache line between cores.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use countersign_core::StoreError;
 use crossbeam_queue::ArrayQueue;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::AuditEvent;
-use crate::sink::ShutdownRequest;
+use crate::gate::Common;
 
 /// An event on its way to the writer, and who waits for it.
 #[derive(Debug)]
@@ -20,38 +20,6 @@ pub(crate) struct Queued {
 }
 
 pub(crate) type Waiter = oneshot::Sender<Result<(), StoreError>>;
-
-/// What all threads share and few write to.
-#[derive(Debug, Default)]
-pub(crate) struct Common {
-    state: AtomicU8,
-    /// Somebody waits for the writer: it must not sleep before it has looked.
-    urgent: AtomicBool,
-    pub(crate) wake: Notify,
-    pub(crate) counters: Counters,
-    pub(crate) requests: Mutex<Requests>,
-}
-
-/// What is asked of the writer besides events.
-#[derive(Debug, Default)]
-pub(crate) struct Requests {
-    pub(crate) flushes: Vec<Waiter>,
-    pub(crate) shutdown: Option<ShutdownRequest>,
-    /// Set once the writer is gone.
-    pub(crate) report: Option<crate::ShutdownReport>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Events on disk.
-    pub(crate) written: AtomicU64,
-    /// Events that found no room since the last gap event.
-    pub(crate) unreported: AtomicU64,
-    /// Events that found no room.
-    pub(crate) lost: AtomicU64,
-    /// Failed attempts to write.
-    pub(crate) failures: AtomicU64,
-}
 
 /// One thread's part of the queue. Aligned so that two shards never share a cache line.
 #[derive(Debug)]
@@ -67,113 +35,6 @@ pub(crate) struct Shard {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Permit(Option<Arc<Shard>>);
-
-impl Common {
-    /// Whether a request may enter.
-    pub(crate) fn is_open(&self) -> bool {
-        self.state() & (FAILING | STOPPING | ENDED) == 0
-    }
-
-    /// Whether a durable event has a chance.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.state() & (FAILING | ENDED) == 0
-    }
-
-    pub(crate) fn is_failing(&self) -> bool {
-        self.state() & FAILING != 0
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.state() & STOPPING != 0
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.state() & ENDED != 0
-    }
-
-    /// True when the gate was open before.
-    pub(crate) fn set_failing(&self) -> bool {
-        self.state.fetch_or(FAILING, Ordering::SeqCst) & FAILING == 0
-    }
-
-    /// True when the gate was closed before.
-    pub(crate) fn clear_failing(&self) -> bool {
-        self.is_failing() && self.state.fetch_and(!FAILING, Ordering::SeqCst) & FAILING != 0
-    }
-
-    pub(crate) fn set_stopping(&self) {
-        self.state.fetch_or(STOPPING, Ordering::SeqCst);
-        self.call();
-    }
-
-    pub(crate) fn set_ended(&self) {
-        self.state.fetch_or(ENDED, Ordering::SeqCst);
-    }
-
-    /// Calls the writer at once.
-    pub(crate) fn call(&self) {
-        self.urgent.store(true, Ordering::SeqCst);
-        self.wake.notify_one();
-    }
-
-    /// Whether somebody calls.
-    pub(crate) fn is_called(&self) -> bool {
-        self.urgent.load(Ordering::SeqCst)
-    }
-
-    /// Whether somebody has called since this was last asked.
-    pub(crate) fn was_called(&self) -> bool {
-        self.urgent.swap(false, Ordering::SeqCst)
-    }
-
-    /// Says that the writer sleeps until it is woken, unless `has_work`. The caller must wait for
-    /// [`Common::wake`] only if this says so.
-    pub(crate) fn park(&self, has_work: impl FnOnce() -> bool) -> bool {
-        self.state.fetch_or(PARKED, Ordering::SeqCst);
-        // Pairs with the fence in `Permit::send`: either the sender sees that the writer is
-        // parked, or the writer sees what was sent.
-        fence(Ordering::SeqCst);
-        let park = !has_work() && !self.is_called();
-        if !park {
-            self.unpark();
-        }
-        park
-    }
-
-    pub(crate) fn unpark(&self) {
-        self.state.fetch_and(!PARKED, Ordering::SeqCst);
-    }
-
-    pub(crate) fn count_lost(&self, events: u64) {
-        if events == 0 {
-            return;
-        }
-        self.counters.lost.fetch_add(events, Ordering::Relaxed);
-        let before = self
-            .counters
-            .unreported
-            .fetch_add(events, Ordering::Relaxed);
-        if before == 0 {
-            self.call();
-        }
-    }
-
-    pub(crate) fn lock_requests(&self) -> std::sync::MutexGuard<'_, Requests> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state(&self) -> u8 {
-        self.state.load(Ordering::SeqCst)
-    }
-
-    /// Of all senders that find the writer parked, one wakes it.
-    #[cold]
-    fn wake_parked(&self) {
-        if self.state.fetch_and(!PARKED, Ordering::SeqCst) & PARKED != 0 {
-            self.wake.notify_one();
-        }
-    }
-}
 
 impl Shard {
     /// `capacity` places in `count` shards.
@@ -259,8 +120,7 @@ impl Permit {
         let refused = shard.queue.push(queued).is_err();
         // Pairs with the fence in `Common::park`.
         fence(Ordering::SeqCst);
-        let state = shard.common.state.load(Ordering::Relaxed);
-        if state & (PARKED | ENDED) != 0 || refused {
+        if shard.common.is_away() || refused {
             shard.after_push(refused);
         }
     }
@@ -314,12 +174,3 @@ fn thread_number() -> usize {
         })
     })
 }
-
-/// The backend does not take events now.
-const FAILING: u8 = 1;
-/// No new request is let in; those inside are waited for.
-const STOPPING: u8 = 2;
-/// The writer is gone.
-const ENDED: u8 = 4;
-/// The writer sleeps until it is woken.
-const PARKED: u8 = 8;

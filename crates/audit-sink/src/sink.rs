@@ -12,7 +12,8 @@ use std::time::Duration;
 use countersign_core::{Clock, ConfigError, StoreError, StoreErrorKind, SystemClock};
 use tokio::sync::oneshot;
 
-use crate::queue::{Common, Permit, Shard};
+use crate::gate::Common;
+use crate::queue::{Permit, Shard};
 use crate::writer::{self, Settings};
 use crate::{AuditBackend, AuditEvent};
 

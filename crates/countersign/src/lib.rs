@@ -47,7 +47,7 @@ pub use countersign_key_verify::{
     ManageError, MemoryKeyStore, PepperId, RawKey, RevocationReason, SecretDigest, Write,
 };
 pub use countersign_rate_limit::{
-    Dimension, LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
+    Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest, LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
 };
 pub use countersign_scope_guard::{Contract, ContractBuilder, ContractLayer, ScopeGuardLayer};
 /// The embedded key store.

@@ -26,7 +26,7 @@ pub(crate) struct Draws<'a> {
 
 #[derive(Debug)]
 struct Draw<'a> {
-    limit: &'a Limit<'a>,
+    limit: Limit<'a>,
     name: Fingerprint,
     slot: Option<Slot>,
     tat: u64,
@@ -36,16 +36,21 @@ struct Draw<'a> {
 
 impl<'a> Draws<'a> {
     #[inline]
-    pub(crate) fn of(hasher: Fingerprinter, request: &'a LimitRequest<'a>) -> Self {
-        let names = Names::of(hasher, &request.subject);
-        let mut draws = Self {
-            home: names.company.fingerprint(),
+    pub(crate) fn new() -> Self {
+        Self {
+            home: Fingerprint { low: 0, high: 0 },
             list: ArrayVec::new(),
-        };
-        for limit in request.limits() {
-            draws.list.push(Draw::new(limit, names.name(limit)));
         }
-        draws
+    }
+
+    /// Fills the list in place: it is too large to be moved about for each request.
+    #[inline]
+    pub(crate) fn fill(&mut self, hasher: Fingerprinter, request: &LimitRequest<'a>) {
+        let names = Names::of(hasher, &request.subject);
+        self.home = names.company.fingerprint();
+        for limit in request.limits() {
+            self.list.push(Draw::new(limit, names.name(&limit)));
+        }
     }
 
     /// What the counters are spread by.
@@ -106,7 +111,7 @@ impl<'a> Draws<'a> {
 
 impl<'a> Draw<'a> {
     #[inline]
-    const fn new(limit: &'a Limit<'a>, name: Fingerprint) -> Self {
+    const fn new(limit: Limit<'a>, name: Fingerprint) -> Self {
         Self {
             limit,
             name,

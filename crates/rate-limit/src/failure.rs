@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use countersign_core::{ConfigError, Quota};
 
-use crate::{Limit, LimitRequest};
 
 /// What the layer does with requests that the store could not decide about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,16 +59,11 @@ impl Default for StoreFailure {
 impl Share {
     const WHOLE: u32 = 1_000_000;
 
-    /// The request with this share of each quota. A share holds at least what the request takes,
-    /// where the whole quota does.
-    pub(crate) fn of<'a>(self, request: &LimitRequest<'a>) -> LimitRequest<'a> {
-        request.clone().map_quotas(|limit| self.quota(limit))
-    }
-
-    fn quota(self, limit: &Limit<'_>) -> Quota {
-        let whole = limit.quota;
+    /// This share of the `whole` quota. It holds at least what a request takes, where the whole
+    /// does.
+    pub(crate) fn of(self, whole: Quota, cost: u32) -> Quota {
         let burst = u64::from(whole.burst()) * u64::from(self.0) / u64::from(Self::WHOLE);
-        let floor = limit.cost.clamp(1, whole.burst());
+        let floor = cost.clamp(1, whole.burst());
         // A part of a `u32` is one.
         let burst = (burst as u32).max(floor);
         let interval = u128::from(whole.interval_nanos()) * u128::from(Self::WHOLE);
@@ -83,23 +77,15 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
-    use countersign_core::Edge;
-    use http::Request;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Dimension, Policies, Policy};
 
     fn shared(quota: Quota, cost: u32, share: f64) -> Quota {
-        let Mode::Local(share) = StoreFailure::local(share).unwrap().0 else {
-            unreachable!("it was made local");
-        };
-        let policy = Policy::new("all", Dimension::Platform, quota).cost(cost);
-        let policies = Policies::new([policy]).unwrap();
-        let mut request = Request::new(());
-        let entered = Edge::default().enter(&mut request);
-        let limits = policies.request(entered.context(&request)).unwrap();
-        share.of(&limits).limits()[0].quota()
+        match StoreFailure::local(share).unwrap().0 {
+            Mode::Local(share) => share.of(quota, cost),
+            mode => panic!("{mode:?}"),
+        }
     }
 
     #[test]

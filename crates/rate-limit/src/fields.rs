@@ -101,7 +101,7 @@ fn string(name: &str) -> Result<&StringRef, ConfigError> {
 /// `RateLimit-Policy` where a key's own quota, or a share of one, takes the place of a policy's.
 fn own_policy_field(request: &LimitRequest<'_>) -> HeaderValue {
     let mut line = Line::new();
-    for limit in request.limits().iter().filter(|l| l.dimension().is_shown()) {
+    for limit in request.limits().filter(|l| l.dimension().is_shown()) {
         line.member(&limit.policy.member);
         line.parameter(b";q=", u64::from(limit.quota.burst()));
         line.parameter(b";w=", window(limit.quota));
@@ -111,7 +111,7 @@ fn own_policy_field(request: &LimitRequest<'_>) -> HeaderValue {
 
 fn limit_field(request: &LimitRequest<'_>, decision: &LimitDecision) -> HeaderValue {
     let mut line = Line::new();
-    for (limit, outcome) in request.limits().iter().zip(decision.outcomes()) {
+    for (limit, outcome) in request.limits().zip(decision.outcomes()) {
         if limit.dimension().is_shown() {
             line.member(&limit.policy.member);
             line.parameter(b";r=", u64::from(outcome.remaining()));
@@ -124,7 +124,7 @@ fn limit_field(request: &LimitRequest<'_>, decision: &LimitDecision) -> HeaderVa
 /// Limit, remaining and seconds to reset of the tightest policy: the one that refused, else the
 /// one with the fewest units left.
 fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> [HeaderValue; 3] {
-    let shown = request.limits().iter().zip(decision.outcomes()).enumerate();
+    let shown = request.limits().zip(decision.outcomes()).enumerate();
     let tightest = shown
         .filter(|(_, (limit, _))| limit.dimension().is_shown())
         .min_by_key(|(i, (_, outcome))| (decision.refused() != Some(*i), outcome.remaining()));

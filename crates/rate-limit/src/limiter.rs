@@ -89,15 +89,16 @@ impl Limiter {
         fallback: bool,
     ) -> Answer {
         let refused = decision.refused();
+        let refused = refused.map(|i| (&request.plan().planned[i], &decision.outcomes()[i]));
         if fallback || refused.is_some() {
-            let policy = refused.map(|i| Arc::clone(&request.limits()[i].policy.name));
+            let policy = refused.map(|(policy, _)| Arc::clone(&policy.name));
             context.note_limit(LimitNote { policy, fallback });
         }
         Answer {
-            denial: refused.map(|i| {
-                let wait = decision.outcomes()[i].retry_after();
-                let wait = wait.unwrap_or(Duration::MAX).min(Quota::MAX_WINDOW);
-                Denial::new(request.limits()[i].dimension().reason()).with_retry_after(wait)
+            denial: refused.map(|(policy, outcome)| {
+                let wait = outcome.retry_after().unwrap_or(Duration::MAX);
+                let wait = wait.min(Quota::MAX_WINDOW);
+                Denial::new(policy.dimension.reason()).with_retry_after(wait)
             }),
             fields: Fields::of(request, decision, self.classic_fields),
         }
@@ -128,7 +129,7 @@ impl Limiter {
                 }
             }
             Mode::Local(share) => {
-                let request = share.of(request);
+                let request = request.with_share(share);
                 match self.fallback.get_or_init(LocalLimits::new).decide(&request) {
                     Ok(decision) => self.answer(context, &request, &decision, true),
                     Err(_) => Answer::refusal(Denial::new(Reason::LimitStoreUnavailable)),

@@ -116,7 +116,8 @@ impl LocalLimits {
     }
 
     pub(crate) fn decide(&self, request: &LimitRequest<'_>) -> Result<LimitDecision, StoreError> {
-        let mut draws = Draws::of(self.cells.hasher(), request);
+        let mut draws = Draws::new();
+        draws.fill(self.cells.hasher(), request);
         let mut home = self.cells.lock(draws.home());
         let now = home.advance(request.received().monotonic.as_nanos());
         let inserted = match self.draw(&mut draws, &mut home, now) {

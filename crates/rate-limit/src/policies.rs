@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-use countersign_core::{AccessContext, ConfigError, Denial, Identity, OperationType, Quota};
+use countersign_core::{
+    AccessContext, ConfigError, Denial, Identity, LimitOverrides, OperationType, Quota,
+};
 use http::HeaderValue;
 
 use crate::fields;
-use crate::request::{Limit, LimitRequest, MAX_LIMITS, Subject};
+use crate::request::{LimitRequest, MAX_LIMITS, Subject};
 use crate::{Dimension, Policy};
 
 /// All policies of a stack, checked. A clone is a handle to the same.
@@ -25,7 +26,7 @@ struct Compiled {
 /// The policies that one kind of request meets.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    planned: Box<[Planned]>,
+    pub(crate) planned: Box<[Planned]>,
     /// `RateLimit-Policy` for callers without a quota of their own.
     pub(crate) field: Option<HeaderValue>,
 }
@@ -109,19 +110,19 @@ impl Plan {
         Ok(Self { planned, field })
     }
 
+    #[inline]
     fn request<'a>(&'a self, context: &'a AccessContext) -> Result<LimitRequest<'a>, &'static str> {
+        let identity = context.identity();
         let subject = Subject {
-            company: context.identity().map(Identity::company),
-            key: context.identity().and_then(Identity::key_id),
+            company: identity.map(Identity::company),
+            key: identity.and_then(Identity::key_id),
             endpoint: context.endpoint().map(|endpoint| &**endpoint),
         };
-        let mut limits = ArrayVec::new();
         for planned in &self.planned {
             planned.require(&subject)?;
-            // `Plan::new` saw to it that there is room.
-            limits.push(planned.limit(context.identity()));
         }
-        Ok(LimitRequest::new(self, subject, limits, context.received()))
+        let own = identity.map_or(&LimitOverrides::EMPTY, Identity::limits);
+        Ok(LimitRequest::new(self, subject, own, context.received()))
     }
 }
 
@@ -159,17 +160,11 @@ impl Planned {
         Ok(())
     }
 
-    #[inline]
-    fn limit(&self, identity: Option<&Identity>) -> Limit<'_> {
-        let limits = identity.map(Identity::limits);
-        let own = limits
-            .filter(|limits| !limits.is_empty() && self.dimension.is_per_key())
-            .and_then(|limits| limits.get(&self.override_name));
-        Limit {
-            policy: self,
-            quota: own.unwrap_or(self.quota),
-            cost: self.cost,
-        }
+    /// The quota of a key that has its `own` quotas for some policies.
+    pub(crate) fn quota_of(&self, own: &LimitOverrides) -> Quota {
+        let counted = self.dimension.is_per_key();
+        let own = counted.then(|| own.get(&self.override_name)).flatten();
+        own.unwrap_or(self.quota)
     }
 }
 

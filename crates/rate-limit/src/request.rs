@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use arrayvec::ArrayVec;
-use countersign_core::{CompanyId, Endpoint, KeyId, Moment, OperationType, Quota, Scope};
+use countersign_core::{
+    CompanyId, Endpoint, KeyId, LimitOverrides, Moment, OperationType, Quota, Scope,
+};
 
 use crate::Dimension;
+use crate::failure::Share;
 use crate::policies::{Plan, Planned};
 
 /// How many policies can apply to one request.
@@ -13,12 +15,15 @@ pub const MAX_LIMITS: usize = 8;
 
 /// The counters that one request draws on, and how much. Made by
 /// [`Policies::request`](crate::Policies::request); a store decides about all of them at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct LimitRequest<'a> {
     plan: &'a Plan,
     pub(crate) subject: Subject<'a>,
-    limits: ArrayVec<Limit<'a>, MAX_LIMITS>,
+    /// The key's own quotas, if it has any.
+    own: Option<&'a LimitOverrides>,
     received: Moment,
+    cost: Option<u32>,
+    share: Option<Share>,
 }
 
 /// One counter, its quota, and the units that the request takes from it.
@@ -58,25 +63,36 @@ pub struct LimitKey<'a> {
 }
 
 impl<'a> LimitRequest<'a> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         plan: &'a Plan,
         subject: Subject<'a>,
-        limits: ArrayVec<Limit<'a>, MAX_LIMITS>,
+        own: &'a LimitOverrides,
         received: Moment,
     ) -> Self {
         Self {
             plan,
             subject,
-            limits,
+            own: (!own.is_empty()).then_some(own),
             received,
+            cost: None,
+            share: None,
         }
     }
 
-    /// The limits, in the order in which the decision names their outcomes. No counter stands
-    /// here twice.
-    #[must_use]
-    pub fn limits(&self) -> &[Limit<'a>] {
-        &self.limits
+    /// The limits, in the order in which the decision names their outcomes: at most
+    /// [`MAX_LIMITS`]. No counter stands here twice.
+    #[inline]
+    pub fn limits(&self) -> impl ExactSizeIterator<Item = Limit<'a>> + use<'a> {
+        let Self { own, cost, share, .. } = *self;
+        self.plan.planned.iter().map(move |policy| {
+            let cost = cost.unwrap_or(policy.cost);
+            let whole = own.map_or(policy.quota, |own| policy.quota_of(own));
+            Limit {
+                policy,
+                quota: share.map_or(whole, |share| share.of(whole, cost)),
+                cost,
+            }
+        })
     }
 
     /// The name of `limit`'s counter.
@@ -105,10 +121,8 @@ impl<'a> LimitRequest<'a> {
     /// The same request with another cost for every limit: 0 looks at the counters and takes
     /// nothing.
     #[must_use]
-    pub fn with_cost(mut self, units: u32) -> Self {
-        for limit in &mut self.limits {
-            limit.cost = units;
-        }
+    pub const fn with_cost(mut self, units: u32) -> Self {
+        self.cost = Some(units);
         self
     }
 
@@ -119,27 +133,26 @@ impl<'a> LimitRequest<'a> {
         self
     }
 
+    /// The same request with a share of each quota.
+    pub(crate) const fn with_share(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
+    }
+
     pub(crate) const fn plan(&self) -> &'a Plan {
         self.plan
     }
 
-    pub(crate) fn map_quotas(mut self, change: impl Fn(&Limit<'_>) -> Quota) -> Self {
-        for limit in &mut self.limits {
-            limit.quota = change(limit);
-        }
-        self
-    }
-
-    /// Whether the quotas are those that the policies name.
-    pub(crate) fn has_default_quotas(&self) -> bool {
-        self.limits.iter().all(|limit| limit.quota == limit.policy.quota)
+    /// Whether the quotas are surely those that the policies name.
+    pub(crate) const fn has_default_quotas(&self) -> bool {
+        self.own.is_none() && self.share.is_none()
     }
 }
 
-impl Limit<'_> {
+impl<'a> Limit<'a> {
     /// The policy's name.
     #[must_use]
-    pub fn policy(&self) -> &str {
+    pub fn policy(&self) -> &'a str {
         &self.policy.name
     }
 

@@ -118,6 +118,7 @@ impl LimitDecision {
     ///
     /// # Errors
     /// `Corrupt` when there are more outcomes than a request can have limits.
+    #[inline]
     pub fn new(outcomes: impl IntoIterator<Item = LimitOutcome>) -> Result<Self, StoreError> {
         let mut decision = Self {
             outcomes: ArrayVec::new(),
@@ -151,6 +152,7 @@ impl LimitDecision {
         self.refused
     }
 
+    #[inline]
     fn push(&mut self, outcome: LimitOutcome) {
         let waited = |index: usize| self.outcomes[index].retry_after;
         if !outcome.allowed && self.refused.is_none_or(|i| outcome.retry_after > waited(i)) {

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use countersign_core::{
-    AccessContext, ActorType, CompanyId, Identity, KeyPrefix, LifecycleEvent, MetadataValue, Notes,
-    Reason, Timestamp,
+    AccessContext, ActorType, CompanyId, Denial, Identity, MetadataValue, Notes, Reason, Timestamp,
 };
 use http::header::USER_AGENT;
 use http::{Method, Request, StatusCode};
 
 use super::kind::classify;
 use super::{
-    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, OtherCompany, Rare, SourceForm,
+    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, OtherCompany, SourceForm,
 };
 
 /// What only the request itself knows, read when it comes in.
@@ -98,7 +97,7 @@ impl AuditEvent {
         event
     }
 
-    fn new(kind: EventType, time: Timestamp, actor: ActorType) -> Self {
+    pub(super) fn new(kind: EventType, time: Timestamp, actor: ActorType) -> Self {
         Self {
             id: None,
             time,
@@ -164,47 +163,50 @@ impl AuditEvent {
         }
     }
 
-    /// A layer's reason stands whatever happened to the answer afterwards.
     fn decide(&mut self, context: &AccessContext, outcome: Outcome) {
-        let identified = context.identity().is_some();
         if let Outcome::Answered { status, .. } = outcome {
             self.status = Some(status);
         }
         if matches!(outcome, Outcome::Dropped) && context.denial().is_none() {
             context.deny(Reason::ClientDisconnected.into());
         }
-        if let Some(denial) = context.denial() {
-            let (kind, decision) = classify(denial, identified);
-            (self.kind, self.decision) = (kind, Some(decision));
-            self.reason = Some(denial.reason());
-            if self.endpoint.is_none() && denial.required_scope().is_some() {
-                self.rare().required_scope = denial.required_scope();
-            }
-            if let Some(place) = denial.claim() {
-                self.add("where", MetadataValue::label(place.as_str()));
-            }
-            return;
+        let identified = context.identity().is_some();
+        match (context.denial(), outcome) {
+            // A layer's reason stands whatever happened to the answer afterwards.
+            (Some(denial), _) => self.refused(denial, identified),
+            (None, Outcome::Answered { status, grpc }) => self.answered(status, grpc),
+            (None, Outcome::ServiceError | Outcome::Dropped) => self.service_failed(identified),
         }
-        match outcome {
-            Outcome::Answered { status, grpc } => {
-                let grpc = grpc.filter(|code| GRPC_FAULTS.contains(code));
-                if status.is_server_error() || grpc.is_some() {
-                    self.kind = EventType::Failed;
-                }
-                if let Some(code) = grpc {
-                    self.add("grpc_status", MetadataValue::Integer(code.into()));
-                }
-            }
-            Outcome::ServiceError => {
-                self.kind = EventType::Failed;
-                if !identified {
-                    self.decision = Some(Decision::Denied);
-                }
-                self.add("cause", MetadataValue::label("service_error"));
-            }
-            // A reason was set above.
-            Outcome::Dropped => {}
+    }
+
+    fn refused(&mut self, denial: &Denial, identified: bool) {
+        let (kind, decision) = classify(denial, identified);
+        (self.kind, self.decision) = (kind, Some(decision));
+        self.reason = Some(denial.reason());
+        if self.endpoint.is_none() && denial.required_scope().is_some() {
+            self.rare().required_scope = denial.required_scope();
         }
+        if let Some(place) = denial.claim() {
+            self.add("where", MetadataValue::label(place.as_str()));
+        }
+    }
+
+    fn answered(&mut self, status: StatusCode, grpc: Option<u8>) {
+        let grpc = grpc.filter(|code| GRPC_FAULTS.contains(code));
+        if status.is_server_error() || grpc.is_some() {
+            self.kind = EventType::Failed;
+        }
+        if let Some(code) = grpc {
+            self.add("grpc_status", MetadataValue::Integer(code.into()));
+        }
+    }
+
+    fn service_failed(&mut self, identified: bool) {
+        self.kind = EventType::Failed;
+        if !identified {
+            self.decision = Some(Decision::Denied);
+        }
+        self.add("cause", MetadataValue::label("service_error"));
     }
 
     fn add_limit(&mut self, context: &AccessContext) {
@@ -226,57 +228,6 @@ impl AuditEvent {
     fn add(&mut self, name: &'static str, value: MetadataValue) {
         self.rare().ours.push((name, Extra::Value(value)));
     }
-}
-
-impl From<LifecycleEvent> for AuditEvent {
-    /// Keeps the event's id and time. The actor's name goes into `metadata.actor` (its first 256
-    /// bytes; only the prefix of what looks like a raw key), the other key of a rotation into
-    /// `metadata.linked_key`, and the reason is cut to a label.
-    fn from(change: LifecycleEvent) -> Self {
-        let mut rare = Rare {
-            reason: change.reason.as_deref().map(label),
-            ..Rare::default()
-        };
-        rare.ours.push(("actor", Extra::Name(name(&change.actor))));
-        if let Some(linked) = change.linked_key {
-            let linked = MetadataValue::label(&linked.to_string());
-            rare.ours.push(("linked_key", Extra::Value(linked)));
-        }
-        Self {
-            id: Some(change.id),
-            decision: Some(Decision::LifecycleChanged),
-            environment: change.environment,
-            key_id: change.key_id,
-            key_prefix: change.key_prefix,
-            owner: Some(change.company),
-            rare: Some(Box::new(rare)),
-            ..Self::new(
-                EventType::Lifecycle(change.kind),
-                change.time,
-                change.actor_type,
-            )
-        }
-    }
-}
-
-fn label(text: &str) -> Box<str> {
-    match MetadataValue::label(text) {
-        MetadataValue::Label(label) => label,
-        // `label` makes nothing else.
-        _ => Box::default(),
-    }
-}
-
-fn name(text: &str) -> Box<str> {
-    let secret = text
-        .rfind('_')
-        .filter(|at| text[..*at].parse::<KeyPrefix>().is_ok());
-    let text = secret.map_or(text, |at| &text[..at]);
-    let mut end = text.len().min(LONGEST_NAME);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].into()
 }
 
 fn method_name(method: &Method) -> &'static str {
@@ -302,4 +253,3 @@ fn micros(duration: Duration) -> u64 {
 /// The gRPC statuses that are 5xx by nature: unknown, deadline exceeded, unimplemented, internal,
 /// unavailable, data loss.
 const GRPC_FAULTS: [u8; 6] = [2, 4, 12, 13, 14, 15];
-const LONGEST_NAME: usize = 256;

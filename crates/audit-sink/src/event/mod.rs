@@ -3,6 +3,7 @@
 mod build;
 mod json;
 mod kind;
+mod lifecycle;
 mod source;
 
 use std::sync::Arc;

@@ -11,7 +11,8 @@ use countersign_core::{StoreError, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
-use crate::queue::{Common, Queued, Shard, Waiter};
+use crate::gate::Common;
+use crate::queue::{Queued, Shard, Waiter};
 use crate::sink::{ShutdownRequest, unavailable};
 use crate::{AuditEvent, Record};
 
@@ -201,8 +202,9 @@ impl Desk {
 
     /// Whether the log was asked to end, and everything is done or the time is over.
     pub(super) fn is_done(&self) -> bool {
-        let idle = || self.shards.iter().all(|shard| shard.reserved() == 0);
-        self.is_expired() || (self.common.is_stopping() && self.backlog.is_empty() && idle())
+        let idle = self.shards.iter().all(|shard| shard.reserved() == 0);
+        let done = idle && self.backlog.is_empty() && !self.has_unreported();
+        self.is_expired() || (self.common.is_stopping() && done)
     }
 
     /// Sleeps for a tick; after some idle ones, until somebody sends something.
@@ -214,10 +216,8 @@ impl Desk {
             }
             return;
         }
-        let has_work = || {
-            let lost = self.common.counters.unreported.load(Ordering::Relaxed);
-            lost > 0 || self.shards.iter().any(|shard| !shard.is_empty())
-        };
+        let has_work =
+            || self.has_unreported() || self.shards.iter().any(|shard| !shard.is_empty());
         if self.common.park(has_work) {
             self.common.wake.notified().await;
             self.common.unpark();
@@ -261,6 +261,11 @@ impl Desk {
             let at = Instant::now().checked_add(request.deadline);
             self.stop = Some(Stop { at, request });
         }
+    }
+
+    /// Whether refusals were counted that no gap event tells of yet.
+    fn has_unreported(&self) -> bool {
+        self.common.counters.unreported.load(Ordering::Relaxed) > 0
     }
 
     fn stop_at(&self) -> Option<Instant> {

@@ -13,7 +13,8 @@ use countersign_core::Clock;
 use tokio::runtime::{Builder, Runtime};
 
 use self::desk::Desk;
-use crate::queue::{Common, Shard};
+use crate::gate::Common;
+use crate::queue::Shard;
 use crate::{AuditBackend, AuditEvent, Record, ShutdownReport};
 
 #[derive(Debug)]

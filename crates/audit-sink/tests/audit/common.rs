@@ -18,10 +18,12 @@ use tower::Service;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-pub(crate) fn memory_log() -> (AuditSink, AuditWriter, MemoryLog) {
+/// A log that is up.
+pub(crate) async fn memory_log() -> (AuditSink, AuditWriter, MemoryLog) {
     let (backend, log) = MemoryBackend::new();
     let builder = AuditSink::builder(backend).deadline(Duration::from_millis(40));
     let (sink, writer) = builder.tick(Duration::from_millis(1)).spawn().unwrap();
+    sink.flush().await.unwrap();
     (sink, writer, log)
 }
 

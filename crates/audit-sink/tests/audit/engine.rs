@@ -5,14 +5,16 @@ use std::time::Duration;
 use crate::common::*;
 use async_trait::async_trait;
 use countersign_audit_sink::*;
+use countersign_core::testing::ReadinessProbe;
 use countersign_core::{StoreError, StoreErrorKind};
 use tempfile::TempDir;
+use tower::{Layer, ServiceExt};
 
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_durable_event_is_in_the_log_when_it_resolves() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     for n in 0..20 {
         sink.append_durable(lifecycle("alice")).await.unwrap();
         assert_eq!(log.lines().len(), n + 1);
@@ -24,7 +26,7 @@ async fn a_durable_event_is_in_the_log_when_it_resolves() {
 
 #[tokio::test]
 async fn a_lifecycle_event_keeps_its_id_and_time() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let event = lifecycle_event("alice@example.com");
     sink.append_durable(event.clone().into()).await.unwrap();
     let lines = lines(&sink, &log).await;
@@ -42,7 +44,7 @@ async fn a_lifecycle_event_keeps_its_id_and_time() {
 
 #[tokio::test]
 async fn everything_queued_goes_into_one_write() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     log.hang(true);
     let more: Vec<_> = (0..50)
         .map(|_| sink.append_durable(lifecycle("b")))
@@ -61,7 +63,7 @@ async fn everything_queued_goes_into_one_write() {
 
 #[tokio::test]
 async fn a_failing_backend_closes_the_gate_and_loses_nothing_it_took() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     sink.append_durable(lifecycle("before")).await.unwrap();
     log.fail(true);
     let failed = sink.append_durable(lifecycle("taken")).await;
@@ -83,7 +85,7 @@ async fn a_failing_backend_closes_the_gate_and_loses_nothing_it_took() {
 
 #[tokio::test]
 async fn a_hang_is_a_failure_until_it_ends() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     log.hang(true);
     let waiting = [
         sink.append_durable(lifecycle("a")),
@@ -139,8 +141,23 @@ async fn shutdown_writes_what_is_queued_and_closes_the_log() {
 }
 
 #[tokio::test]
+async fn shutdown_tells_of_refusals_that_it_has_just_counted() {
+    let (sink, writer, log) = memory_log().await;
+    log.fail(true);
+    assert!(sink.append_durable(lifecycle("a")).await.is_err());
+    let layer = AuditLayer::new(sink.clone());
+    let service = layer.layer(ReadinessProbe::default());
+    let response = service.oneshot(request()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    log.fail(false);
+    let report = writer.shutdown(LONG).await;
+    assert_eq!((report.written, report.lost), (2, 1));
+    assert_eq!(parse(&log.lines())[1]["metadata"]["count"], 1);
+}
+
+#[tokio::test]
 async fn shutdown_gives_up_at_its_deadline_and_says_what_is_left() {
-    let (sink, writer, log) = memory_log();
+    let (sink, writer, log) = memory_log().await;
     log.hang(true);
     let pending: Vec<_> = (0..5)
         .map(|_| sink.append_durable(lifecycle("a")))

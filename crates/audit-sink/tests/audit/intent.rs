@@ -60,7 +60,7 @@ async fn the_handler_finds_its_intent_in_the_file() {
 
 #[tokio::test]
 async fn only_sensitive_calls_have_an_intent() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let service = stack(&sink, false, ReadinessProbe::default());
     service.oneshot(request()).await.unwrap();
     let lines = lines(&sink, &log).await;
@@ -70,7 +70,7 @@ async fn only_sensitive_calls_have_an_intent() {
 
 #[tokio::test]
 async fn without_a_durable_intent_the_handler_does_not_run() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let probe = ReadinessProbe::default();
     let service = stack(&sink, true, probe.clone());
     for hang in [false, true] {
@@ -97,7 +97,7 @@ async fn without_a_durable_intent_the_handler_does_not_run() {
 
 #[tokio::test]
 async fn it_refuses_when_endpoint_or_identity_are_unknown() {
-    let (sink, _writer, _log) = memory_log();
+    let (sink, _writer, _log) = memory_log().await;
     let probe = ReadinessProbe::default();
     let layer = IntentLayer::new(sink);
     let alone = layer.layer(probe.clone());
@@ -116,7 +116,7 @@ async fn it_refuses_when_endpoint_or_identity_are_unknown() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_while_it_waits_has_an_outcome() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let probe = ReadinessProbe::default();
     let mut service = stack(&sink, true, probe.clone());
     let call = service.call(request());

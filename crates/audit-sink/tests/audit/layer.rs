@@ -30,7 +30,7 @@ static_assertions::assert_impl_all!(AuditEvent: Send, Sync);
 
 #[tokio::test]
 async fn an_allowed_request_is_recorded_with_all_that_is_known() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let clock = ManualClock::default();
     let edge = Edge::builder().clock(clock.clone()).build();
     let handler = service_fn(move |request: Request<Full<Bytes>>| {
@@ -102,7 +102,7 @@ async fn an_allowed_request_is_recorded_with_all_that_is_known() {
 
 #[tokio::test]
 async fn every_reason_is_recorded_as_its_type() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     for reason in Reason::ALL {
         let service = audited(&sink, move |context| context.refuse(Denial::new(*reason)));
         service.oneshot(request()).await.unwrap();
@@ -122,7 +122,7 @@ async fn every_reason_is_recorded_as_its_type() {
 
 #[tokio::test]
 async fn a_refusal_says_where_and_by_which_limit() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let service = audited(&sink, |context| {
         context.claim_company("company_34".parse().unwrap());
         context.note_limit(LimitNote {
@@ -146,7 +146,7 @@ async fn a_refusal_says_where_and_by_which_limit() {
 
 #[tokio::test]
 async fn a_handlers_own_fault_is_a_failure_of_an_allowed_request() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     for (status, kind) in [
         (503, "failed"),
         (500, "failed"),
@@ -171,7 +171,7 @@ async fn a_handlers_own_fault_is_a_failure_of_an_allowed_request() {
 
 #[tokio::test]
 async fn a_grpc_fault_is_seen_behind_its_status_200() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     for (code, kind) in [
         ("13", "failed"),
         ("0", "allowed"),
@@ -205,7 +205,7 @@ async fn a_grpc_fault_is_seen_behind_its_status_200() {
 
 #[tokio::test]
 async fn a_panic_is_answered_and_recorded() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let at_call = service_fn(
         |_: Request<Full<Bytes>>| -> std::future::Ready<Result<Answer, Infallible>> {
             panic!("while called")
@@ -240,7 +240,7 @@ async fn a_panic_is_answered_and_recorded() {
 
 #[tokio::test]
 async fn a_dropped_request_is_recorded() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let layer = AuditLayer::new(sink.clone());
     drop(layer_over(&layer, NeverAnswers).oneshot(request()));
     assert_eq!(lines(&sink, &log).await.len(), 0, "it never came in");
@@ -259,7 +259,7 @@ async fn a_dropped_request_is_recorded() {
 
 #[tokio::test]
 async fn a_failed_service_is_recorded_and_its_error_passed_on() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let failing = service_fn(|_| ready(Err::<Answer, _>("gone")));
     let service = layer_over(&AuditLayer::new(sink.clone()), failing);
     assert_eq!(service.oneshot(request()).await.unwrap_err(), "gone");
@@ -271,7 +271,7 @@ async fn a_failed_service_is_recorded_and_its_error_passed_on() {
 
 #[tokio::test]
 async fn it_refuses_everything_when_it_is_not_the_outermost_layer() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let probe = ReadinessProbe::default();
     let inner = ServiceBuilder::new()
         .layer(AuditLayer::new(sink.clone()))
@@ -285,7 +285,7 @@ async fn it_refuses_everything_when_it_is_not_the_outermost_layer() {
 
 #[tokio::test]
 async fn no_audit_no_access_and_the_refusals_are_counted() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let probe = ReadinessProbe::default();
     let service = layer_over(&AuditLayer::new(sink.clone()), probe.clone());
     log.fail(true);
@@ -346,7 +346,7 @@ async fn a_full_queue_refuses_and_places_come_back() {
 
 #[tokio::test]
 async fn shutdown_waits_for_those_inside() {
-    let (sink, writer, log) = memory_log();
+    let (sink, writer, log) = memory_log().await;
     let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
     let inside = service.call(request());
     let shutdown = tokio::spawn(writer.shutdown(Duration::from_secs(20)));
@@ -360,7 +360,7 @@ async fn shutdown_waits_for_those_inside() {
 
 #[tokio::test]
 async fn shutdown_counts_those_who_stay_inside() {
-    let (sink, writer, _log) = memory_log();
+    let (sink, writer, _log) = memory_log().await;
     let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
     let inside = service.call(request());
     let report = writer.shutdown(Duration::from_millis(20)).await;
@@ -377,7 +377,7 @@ async fn sources_are_recorded_in_the_form_that_was_chosen() {
         (SourceForm::Truncated, "203.0.113.0/24"),
         (SourceForm::KeyedHash(key), "h:"),
     ] {
-        let (sink, _writer, log) = memory_log();
+        let (sink, _writer, log) = memory_log().await;
         let layer = AuditLayer::new(sink.clone()).with_source_form(form);
         let service = layer_over(&layer, ReadinessProbe::default());
         service.oneshot(request()).await.unwrap();
@@ -391,7 +391,7 @@ async fn sources_are_recorded_in_the_form_that_was_chosen() {
 
 #[tokio::test]
 async fn works_over_streaming_bodies_and_axums() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let layer = AuditLayer::new(sink.clone());
     let stream = service_fn(|_: Request<UnsyncBoxBody<Bytes, Infallible>>| {
         let body = Full::<Bytes>::default().boxed_unsync();
@@ -411,7 +411,7 @@ async fn works_over_streaming_bodies_and_axums() {
 
 #[tokio::test]
 async fn works_under_buffer_and_load_shed() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let service = ServiceBuilder::new()
         .buffer::<Request<Full<Bytes>>>(4)
         .load_shed()

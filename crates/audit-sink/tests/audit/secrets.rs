@@ -41,7 +41,7 @@ fn planted_request(method: &str) -> Request<Full<Bytes>> {
 
 #[tokio::test]
 async fn no_line_holds_what_was_planted() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let endpoint = Arc::new(Endpoint::post("/payments/{id}").sensitive());
     let methods = ["POST", "GET", "PLANTED"];
     let known = [true, false];
@@ -75,7 +75,7 @@ async fn no_line_holds_what_was_planted() {
 
 #[tokio::test]
 async fn no_intent_holds_what_was_planted() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let layer = AuditLayer::new(sink.clone());
     let handler = ServiceBuilder::new()
         .layer(layer.intent())
@@ -93,7 +93,7 @@ async fn no_intent_holds_what_was_planted() {
 
 #[tokio::test]
 async fn a_raw_key_given_as_an_actor_is_cut_to_its_prefix() {
-    let (sink, _writer, log) = memory_log();
+    let (sink, _writer, log) = memory_log().await;
     let raw = format!("acme_live_pBakQVyk6bW4_{PLANTED}");
     let mut event = lifecycle_event(&raw);
     event.reason = Some("a reason\n\"with\" things".to_owned());

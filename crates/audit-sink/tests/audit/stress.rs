@@ -60,7 +60,7 @@ proptest! {
     fn each_request_has_one_outcome(scripts in prop::collection::vec(script(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (sink, writer, log) = memory_log();
+            let (sink, writer, log) = memory_log().await;
             let calls = scripts.iter().enumerate().map(|(n, script)| call(sink.clone(), n, *script));
             let calls: Vec<_> = calls.map(tokio::spawn).collect();
             for call in calls {

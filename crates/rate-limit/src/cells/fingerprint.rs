@@ -85,9 +85,11 @@ impl Hasher for Fingerprinter {
             self.write_u64(u64::from_le_bytes(*word));
         }
         if !rest.is_empty() {
-            let mut word = [0; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            self.write_u64(u64::from_le_bytes(word));
+            // The last eight bytes again, in one load, where there are eight.
+            self.write_u64(match bytes.last_chunk::<8>() {
+                Some(last) => u64::from_le_bytes(*last),
+                None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            });
         }
     }
 

@@ -108,7 +108,12 @@ const BUDGET: &[Budget] = &[
     Budget::at_least("2 threads ÷ 1, distinct keys", 1.7, 1.9),
     Budget::at_least("2 threads ÷ 1, one hot key", 1.5, 1.8),
     Budget::at_least(
-        "2 threads ÷ 1 in the router, ÷ the bare router's",
+        "2 threads ÷ 1 in the router, ÷ the bare router's, distinct keys",
+        0.85,
+        1.0,
+    ),
+    Budget::at_least(
+        "2 threads ÷ 1 in the router, ÷ the bare router's, one hot key",
         0.85,
         1.0,
     ),

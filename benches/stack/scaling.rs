@@ -1,0 +1,98 @@
+//! What a second thread adds, with keys of its own and with the one key that both use.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use tokio::runtime::Runtime;
+use tower::{Layer, Service, service_fn};
+
+use crate::support::figures::{Effort, median, tell};
+use crate::support::keys::{self, Draw, Key};
+use crate::support::ours::{Discard, Ours};
+use crate::support::threads::{self, Work};
+use crate::support::{api, drive};
+
+pub(crate) fn measure(effort: Effort) {
+    let keys = keys::generate(1000);
+    let ours = drive::runtime().block_on(Ours::new(&keys, Discard::default()));
+    let answer = service_fn(|_: Request<Body>| async { Ok(Response::new(Body::empty())) });
+    let service = ours.stack.layer(answer);
+    let router = ours.router();
+    let bare = api::bare();
+    for (name, sets) in [
+        ("distinct keys", [&keys[..500], &keys[500..]]),
+        ("one hot key", [&keys[..1], &keys[..1]]),
+    ] {
+        let scaling = Scaling {
+            ours: &ours,
+            sets,
+            batches: effort.of(20),
+        };
+        let rounds: Vec<_> = (0..=effort.rounds)
+            .map(|_| {
+                let service = scaling.of(&service);
+                (service, scaling.of(&router) / scaling.of(&bare))
+            })
+            .skip(1)
+            .collect();
+        let service = median(rounds.iter().map(|round| round.0));
+        tell(&format!("2 threads ÷ 1, {name}"), service, "");
+        let router = median(rounds.iter().map(|round| round.1));
+        let row = format!("2 threads ÷ 1 in the router, ÷ the bare router's, {name}");
+        tell(&row, router, "");
+    }
+}
+
+struct Scaling<'a> {
+    ours: &'a Ours,
+    /// The keys of each thread.
+    sets: [&'a [Key]; 2],
+    batches: usize,
+}
+
+impl Scaling<'_> {
+    /// The throughput of two threads ÷ that of one.
+    fn of<S>(&self, service: &S) -> f64
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send,
+    {
+        let calls = |keys| Calls {
+            runtime: drive::runtime(),
+            service: service.clone(),
+            ours: self.ours,
+            draw: Draw::from(keys),
+        };
+        let one = threads::rate(vec![calls(self.sets[0])], self.batches);
+        let two = threads::rate(self.sets.map(calls).into(), self.batches);
+        two / one
+    }
+}
+
+/// One thread's calls.
+struct Calls<'a, S> {
+    runtime: Runtime,
+    service: S,
+    ours: &'a Ours,
+    draw: Draw<'a>,
+}
+
+impl<S> Work for Calls<'_, S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send,
+{
+    type Batch = Vec<Request<Body>>;
+
+    fn prepare(&mut self) -> Self::Batch {
+        self.ours.settle();
+        drive::requests(&mut self.draw, BATCH)
+    }
+
+    fn run(&mut self, batch: Self::Batch) {
+        let calls = drive::run(&self.service, batch, StatusCode::OK);
+        self.runtime.block_on(calls);
+    }
+}
+
+/// Long enough that the threads' beginning together does not count.
+const BATCH: usize = 4096;

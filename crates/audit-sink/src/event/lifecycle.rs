@@ -1,0 +1,58 @@
+//! The event of a change to a key or a company.
+
+use countersign_core::{KeyPrefix, LifecycleEvent, MetadataValue};
+
+use super::{AuditEvent, Decision, EventType, Extra, Rare};
+
+impl From<LifecycleEvent> for AuditEvent {
+    /// Keeps the event's id and time. The actor's name goes into `metadata.actor` (its first 256
+    /// bytes; only the prefix of what looks like a raw key), the other key of a rotation into
+    /// `metadata.linked_key`, and the reason is cut to a label.
+    fn from(change: LifecycleEvent) -> Self {
+        let mut rare = Rare {
+            reason: change.reason.as_deref().map(label),
+            ..Rare::default()
+        };
+        rare.ours.push(("actor", Extra::Name(name(&change.actor))));
+        if let Some(linked) = change.linked_key {
+            let linked = MetadataValue::label(&linked.to_string());
+            rare.ours.push(("linked_key", Extra::Value(linked)));
+        }
+        Self {
+            id: Some(change.id),
+            decision: Some(Decision::LifecycleChanged),
+            environment: change.environment,
+            key_id: change.key_id,
+            key_prefix: change.key_prefix,
+            owner: Some(change.company),
+            rare: Some(Box::new(rare)),
+            ..Self::new(
+                EventType::Lifecycle(change.kind),
+                change.time,
+                change.actor_type,
+            )
+        }
+    }
+}
+
+fn label(text: &str) -> Box<str> {
+    match MetadataValue::label(text) {
+        MetadataValue::Label(label) => label,
+        // `label` makes nothing else.
+        _ => Box::default(),
+    }
+}
+
+fn name(text: &str) -> Box<str> {
+    let secret = text
+        .rfind('_')
+        .filter(|at| text[..*at].parse::<KeyPrefix>().is_ok());
+    let text = secret.map_or(text, |at| &text[..at]);
+    let mut end = text.len().min(LONGEST_NAME);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}
+
+const LONGEST_NAME: usize = 256;
