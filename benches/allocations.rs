@@ -40,7 +40,7 @@ fn main() {
         per_request(&b, &keys) - bare,
         "",
     );
-    let ours = drive::runtime().block_on(Ours::new(&keys, Discard::default()));
+    let ours = drive::runtime().block_on(Ours::new(&keys, ours::slow(), Discard::default()));
     tell(
         "allocations added",
         per_request(&ours.router(), &keys) - bare,
@@ -105,7 +105,7 @@ fn use_key(number: usize, policies: &Policies, limits: &LocalLimits, endpoint: &
 
 /// A limit in every dimension that has a counter for each key.
 fn policies() -> Policies {
-    let policy = |name, dimension| Policy::new(name, dimension, ours::never_spent());
+    let policy = |name, dimension| Policy::new(name, dimension, ours::slow());
     Policies::new([
         policy("key", Dimension::Key),
         policy("company", Dimension::Company),

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::client::Load;
 use crate::support::caller::Callers;
 use crate::support::keys::{self, Key};
-use crate::support::ours::Ours;
+use crate::support::ours::{self, Ours};
 use crate::support::{api, assembled_a};
 
 /// What stands before the router.
@@ -121,7 +121,7 @@ async fn router(kind: Kind, directory: &Path, keys: &[Key]) -> io::Result<Router
         }
         Kind::Ours => {
             let log = JsonLinesFile::open(directory.join("log")).map_err(io::Error::other)?;
-            Ours::new(keys, log).await.router()
+            Ours::new(keys, ours::generous(), log).await.router()
         }
     })
 }

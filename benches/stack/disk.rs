@@ -11,14 +11,14 @@ use tower::{Layer, service_fn};
 use crate::support::drive;
 use crate::support::figures::{Effort, tell};
 use crate::support::keys::{self, Draw};
-use crate::support::ours::Ours;
+use crate::support::ours::{self, Ours};
 
 pub(crate) fn measure(effort: Effort) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("room for a log");
     let log = JsonLinesFile::open(directory.path()).expect("a new log");
     let keys = keys::generate(1000);
     let runtime = drive::runtime();
-    let ours = runtime.block_on(Ours::new(&keys, log));
+    let ours = runtime.block_on(Ours::new(&keys, ours::slow(), log));
     let answer = service_fn(|_: Request<Body>| async { Ok(Response::new(Body::empty())) });
     let service = ours.stack.layer(answer);
     drive::warm(&runtime, &service, &keys);

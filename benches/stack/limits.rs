@@ -72,7 +72,7 @@ impl Ours {
     fn new() -> Self {
         Self {
             limits: Arc::new(LocalLimits::new()),
-            quota: ours::never_spent(),
+            quota: ours::generous(),
         }
     }
 }

@@ -3,14 +3,14 @@
 use crate::support::drive;
 use crate::support::figures::{Effort, median, tell};
 use crate::support::keys::{self, Draw, Key};
-use crate::support::ours::{Discard, Ours};
+use crate::support::ours::{self, Discard, Ours};
 use http::StatusCode;
 
 pub(crate) fn measure(effort: Effort) {
     let runtime = drive::runtime();
     let sets = [1000, 1_000_000].map(keys::generate);
     let start = |keys: &Vec<Key>| {
-        let ours = runtime.block_on(Ours::new(keys, Discard::default()));
+        let ours = runtime.block_on(Ours::new(keys, ours::slow(), Discard::default()));
         let router = ours.router();
         drive::warm(&runtime, &router, keys);
         (ours, router)

@@ -9,13 +9,13 @@ use tower::{Layer, Service, service_fn};
 
 use crate::support::figures::{Effort, median, tell};
 use crate::support::keys::{self, Draw, Key};
-use crate::support::ours::{Discard, Ours};
+use crate::support::ours::{self, Discard, Ours};
 use crate::support::threads::{self, Work};
 use crate::support::{api, drive};
 
 pub(crate) fn measure(effort: Effort) {
     let keys = keys::generate(1000);
-    let ours = drive::runtime().block_on(Ours::new(&keys, Discard::default()));
+    let ours = drive::runtime().block_on(Ours::new(&keys, ours::generous(), Discard::default()));
     let answer = service_fn(|_: Request<Body>| async { Ok(Response::new(Body::empty())) });
     let service = ours.stack.layer(answer);
     let router = ours.router();

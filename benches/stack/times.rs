@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use crate::support::caller::Callers;
 use crate::support::figures::{Effort, median, tell};
 use crate::support::keys::{self, Draw, Key};
-use crate::support::ours::{Discard, Ours};
+use crate::support::ours::{self, Discard, Ours};
 use crate::support::{api, assembled_a, assembled_b, drive};
 
 pub(crate) fn measure(effort: Effort) {
@@ -15,7 +15,7 @@ pub(crate) fn measure(effort: Effort) {
     let garbage = keys::garbage(&keys);
     let callers = Callers::new(&keys);
     let runtime = drive::runtime();
-    let ours = runtime.block_on(Ours::new(&keys, Discard::default()));
+    let ours = runtime.block_on(Ours::new(&keys, ours::slow(), Discard::default()));
     let allowed = |name, router| Lane::new(name, router, &keys, StatusCode::OK);
     let lanes = [
         allowed("bare router", api::bare()),

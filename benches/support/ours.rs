@@ -23,8 +23,8 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// The stack for these keys, with `backend` behind its audit.
-    pub(crate) async fn new(keys: &[Key], backend: impl AuditBackend) -> Self {
+    /// The stack for these keys, with `quota` for each limit and `backend` behind the audit.
+    pub(crate) async fn new(keys: &[Key], quota: Quota, backend: impl AuditBackend) -> Self {
         let (sink, writer) = AuditSink::builder(backend)
             .capacity(QUEUE)
             .spawn()
@@ -32,13 +32,13 @@ impl Ours {
         let stack = Countersign::builder()
             .contract(contract())
             .key_store(keys::store(keys).await)
-            .limits(policies())
+            .limits(policies(quota))
             .audit(sink.clone())
             // Every key must stay in the cache for as long as it is measured.
             .cached_keys(2 * keys.len())
             .staleness_bound(Duration::from_secs(60))
             // What is measured is the refusal of a bad key, not of a source that sent too many.
-            .throttle(SourceThrottle::new().with_source_quota(never_spent()))
+            .throttle(SourceThrottle::new().with_source_quota(generous()))
             .build()
             .expect("settings within their bounds");
         Self {
@@ -83,18 +83,23 @@ fn contract() -> Contract {
 }
 
 /// Limits for each key, each company, and each key on each endpoint.
-pub(crate) fn policies() -> Policies {
+fn policies(quota: Quota) -> Policies {
     Policies::new([
-        Policy::new("key", Dimension::Key, never_spent()),
-        Policy::new("company", Dimension::Company, never_spent()),
-        Policy::new("endpoint", Dimension::Endpoint, never_spent()),
+        Policy::new("key", Dimension::Key, quota),
+        Policy::new("company", Dimension::Company, quota),
+        Policy::new("endpoint", Dimension::Endpoint, quota),
     ])
     .expect("policies without mistakes")
 }
 
-/// A quota that no benchmark spends, and that refills too slowly for its counter to leave.
-pub(crate) fn never_spent() -> Quota {
-    Quota::new(1_000_000_000, Duration::from_millis(1)).expect("a window of twelve days")
+/// A quota that one key can't spend in a benchmark.
+pub(crate) fn generous() -> Quota {
+    Quota::new(1_000_000_000, Duration::from_millis(30)).expect("a window of 347 days")
+}
+
+/// A quota that refills so slowly that no counter leaves during a benchmark.
+pub(crate) fn slow() -> Quota {
+    Quota::new(100_000, Duration::from_secs(300)).expect("a window of 347 days")
 }
 
 /// Takes every event and keeps none.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use countersign_core::{ConfigError, Quota};
 
-
 /// What the layer does with requests that the store could not decide about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreFailure(pub(crate) Mode);

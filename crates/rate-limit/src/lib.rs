@@ -15,6 +15,8 @@ mod occasionally;
 mod policies;
 mod policy;
 mod request;
+#[cfg(any(test, feature = "conformance"))]
+mod samples;
 mod service;
 mod store;
 mod throttle;

@@ -1,0 +1,94 @@
+//! Requests as the outer layers leave them, for tests and the conformance suite.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::{
+    AccessContext, Clock, CompanyId, Edge, Endpoint, Environment, Identity, KeyId, LimitOverrides,
+    MatchedEndpoint, Moment, Monotonic, ScopeSet, Timestamp,
+};
+use http::Request;
+use http::uri::PathAndQuery;
+
+/// A company and one of its keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    company: CompanyId,
+    key: KeyId,
+    limits: LimitOverrides,
+}
+
+impl Caller {
+    /// A company that no other caller of this process, nor of another one, is of.
+    pub(crate) fn new() -> Self {
+        let number = RandomState::new().hash_one("company");
+        let company = format!("company_{number:016x}");
+        Self {
+            company: company.parse().expect("letters, digits and `_`"),
+            key: random_key(),
+            limits: LimitOverrides::EMPTY,
+        }
+    }
+
+    /// Another key of the same company.
+    pub(crate) fn colleague(&self) -> Self {
+        Self {
+            company: self.company,
+            key: random_key(),
+            limits: LimitOverrides::EMPTY,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_limits(mut self, limits: LimitOverrides) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The record of a request by this caller to `endpoint`.
+    pub(crate) fn asks(&self, endpoint: Endpoint, at: Moment) -> AccessContext {
+        let edge = Edge::builder().clock(Stopped(at)).build();
+        let mut request = Request::new(());
+        let context = edge.enter(&mut request).context(&request).clone();
+        let prefix = "acme_test_000000000000".parse();
+        let identity = Identity::new(self.company, Environment::Test, ScopeSet::new())
+            .with_key(self.key, prefix.expect("a prefix by its form"))
+            .with_limits(self.limits.clone());
+        let matched = MatchedEndpoint {
+            endpoint: Arc::new(endpoint),
+            target: PathAndQuery::from_static("/"),
+        };
+        context.identify(identity).expect("the record is new");
+        context.match_endpoint(matched).expect("the record is new");
+        context
+    }
+
+    pub(crate) fn reads(&self, at: Moment) -> AccessContext {
+        self.asks(Endpoint::get("/accounts"), at)
+    }
+}
+
+/// So long after the clock's start.
+pub(crate) fn after(passed: Duration) -> Moment {
+    let nanos = u64::try_from(passed.as_nanos()).expect("less than 584 years");
+    Moment {
+        wall: Timestamp::default(),
+        monotonic: Monotonic::from_nanos(nanos),
+    }
+}
+
+fn random_key() -> KeyId {
+    let random = RandomState::new();
+    let half = |salt: u8| u128::from(random.hash_one(salt));
+    KeyId::from_u128(half(0) << 64 | half(1))
+}
+
+#[derive(Debug)]
+struct Stopped(Moment);
+
+impl Clock for Stopped {
+    fn now(&self) -> Moment {
+        self.0
+    }
+}
