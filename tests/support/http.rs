@@ -1,5 +1,8 @@
 //! A client that sends exactly the bytes it is given.
-#![allow(unreachable_pub, reason = "each test takes it in as a module of its own")]
+#![allow(
+    unreachable_pub,
+    reason = "each test takes it in as a module of its own"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

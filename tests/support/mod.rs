@@ -1,5 +1,10 @@
 //! A service behind the whole stack, on a real socket, with a clock that a test moves.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of it"
+)]
 
 pub mod http;
 pub mod keys;

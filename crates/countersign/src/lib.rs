@@ -28,26 +28,31 @@ pub use countersign_audit_sink::{
     Decision, Durability, EventReceiver, EventType, IntentLayer, JsonLinesFile, JsonLinesOptions,
     MemoryBackend, MemoryLog, Record, ShutdownReport, SourceForm, SourceKey,
 };
-pub use countersign_company_scope::{CompanyScope, CompanyScopeLayer, JsonPointer, OverLimit, Owned};
 #[cfg(feature = "axum")]
 pub use countersign_company_scope::VerifiedKey;
+pub use countersign_company_scope::{
+    CompanyScope, CompanyScopeLayer, JsonPointer, OverLimit, Owned,
+};
+#[cfg(feature = "test-util")]
+pub use countersign_core::testing;
 pub use countersign_core::{
     AccessContext, ActorType, Attempt, ClaimPlace, Clock, CompanyId, ConfigError, Denial, Edge,
     EdgeBuilder, Endpoint, Environment, ErrorCode, FailureMeter, Identity, KeyId, KeyPrefix,
-    LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides, ManualClock, MetadataValue, Moment,
-    Monotonic, Notes, OperationType, ParseError, PeerAddr, Quota, Reason, RequestId, Resource, Scope,
-    ScopeSet, Sensitivity, StoreError, StoreErrorKind, SystemClock, Throttled, Timestamp, TraceId,
+    LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides, ManualClock, MetadataValue,
+    Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr, Quota, Reason, RequestId,
+    Resource, Scope, ScopeSet, Sensitivity, StoreError, StoreErrorKind, SystemClock, Throttled,
+    Timestamp, TraceId,
 };
 pub use countersign_core::{body, respond, source};
-#[cfg(feature = "test-util")]
-pub use countersign_core::testing;
 pub use countersign_key_verify::{
-    Actor, Change, CompanyRecord, CompanyStatus, Digester, FoundKey, IssueRequest, IssuedKey, KeyCache,
-    KeyManager, KeyManagerBuilder, KeyRecord, KeyStatus, KeyStore, KeyVerifier, KeyVerifyLayer,
-    ManageError, MemoryKeyStore, PepperId, RawKey, RevocationReason, SecretDigest, Write,
+    Actor, Change, CompanyRecord, CompanyStatus, Digester, FoundKey, IssueRequest, IssuedKey,
+    KeyCache, KeyManager, KeyManagerBuilder, KeyRecord, KeyStatus, KeyStore, KeyVerifier,
+    KeyVerifyLayer, ManageError, MemoryKeyStore, PepperId, RawKey, RevocationReason, SecretDigest,
+    Write,
 };
 pub use countersign_rate_limit::{
-    Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest, LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
+    Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest, LimitStore,
+    LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
 };
 pub use countersign_scope_guard::{Contract, ContractBuilder, ContractLayer, ScopeGuardLayer};
 /// The embedded key store.

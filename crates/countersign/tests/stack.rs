@@ -1,4 +1,5 @@
 //! The whole stack as a tower service: readiness, dropped futures, bodies, foreign layers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,9 +9,9 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use countersign::{
-    Actor, AuditSink, AuditWriter, Clock, Contract, Countersign, CountersignService, Dimension, Edge,
-    Endpoint, Environment, IssueRequest, KeyManager, ManualClock, MemoryBackend, MemoryKeyStore,
-    MemoryLog, PeerAddr, Policies, Policy, Quota, ScopeSet,
+    Actor, AuditSink, AuditWriter, Clock, Contract, Countersign, CountersignService, Dimension,
+    Edge, Endpoint, Environment, IssueRequest, KeyManager, ManualClock, MemoryBackend,
+    MemoryKeyStore, MemoryLog, PeerAddr, Policies, Policy, Quota, ScopeSet,
 };
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
 use http::{Request, Response};
@@ -40,7 +41,10 @@ impl World {
         let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
         let expiry = clock.now().wall.saturating_add(Duration::from_secs(3600));
         let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
-        let issued = manager.issue(&operator, request.activate_now(true)).await.unwrap();
+        let issued = manager
+            .issue(&operator, request.activate_now(true))
+            .await
+            .unwrap();
         let (backend, log) = MemoryBackend::new();
         let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
         let scope = "accounts:read".parse().unwrap();
@@ -83,7 +87,10 @@ impl World {
     async fn events(&self) -> Vec<serde_json::Value> {
         self.sink.flush().await.unwrap();
         let lines = self.log.lines();
-        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -93,7 +100,9 @@ async fn the_ready_service_is_called() {
     let probe = ReadinessProbe::default();
     let mut service = world.stack.layer(probe.clone());
     for method in ["GET", "POST", "GET", "HEAD"] {
-        let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service).await.unwrap();
+        let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service)
+            .await
+            .unwrap();
         let request = world.request(method, Full::<Bytes>::default());
         assert_eq!(ready.call(request).await.unwrap().status(), 200, "{method}");
     }
@@ -105,14 +114,22 @@ async fn a_future_that_is_dropped_is_told_once() {
     let world = World::new().await;
     let service = world.stack.layer(NeverAnswers);
     for method in ["GET", "POST"] {
-        let stuck = service.clone().oneshot(world.request(method, Full::<Bytes>::default()));
+        let stuck = service
+            .clone()
+            .oneshot(world.request(method, Full::<Bytes>::default()));
         let ended = tokio::time::timeout(Duration::from_millis(50), stuck).await;
         assert!(ended.is_err());
     }
     let events = world.events().await;
-    let told: Vec<_> = events.iter().map(|e| (&e["type"], &e["reason"], &e["status"])).collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|e| (&e["type"], &e["reason"], &e["status"]))
+        .collect();
     assert_eq!(told.len(), 3, "an outcome each, and one intent: {told:?}");
-    for event in events.iter().filter(|e| e["type"] != "external_api.request.intent") {
+    for event in events
+        .iter()
+        .filter(|e| e["type"] != "external_api.request.intent")
+    {
         assert_eq!(event["reason"], "client_disconnected");
         assert!(event.get("status").is_none());
     }
@@ -125,15 +142,27 @@ async fn works_over_axum_full_and_streaming_bodies() {
     let router = axum::Router::new()
         .route("/accounts", axum::routing::post(async |body: String| body))
         .layer(world.stack.clone());
-    let response = router.oneshot(world.request("POST", Body::from(json))).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), json);
+    let response = router
+        .oneshot(world.request("POST", Body::from(json)))
+        .await
+        .unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        json
+    );
 
     let echo = tower::service_fn(async |request: Request<Full<Bytes>>| {
         Ok::<_, Infallible>(Response::new(request.into_body()))
     });
     let service = world.stack.layer(echo);
-    let response = service.oneshot(world.request("POST", Full::from(json))).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), json);
+    let response = service
+        .oneshot(world.request("POST", Full::from(json)))
+        .await
+        .unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        json
+    );
 
     type Streaming = UnsyncBoxBody<Bytes, Infallible>;
     let echo = tower::service_fn(async |request: Request<Streaming>| {
@@ -141,8 +170,14 @@ async fn works_over_axum_full_and_streaming_bodies() {
     });
     let service = world.stack.layer(echo);
     let streaming = Full::<Bytes>::from(json).boxed_unsync();
-    let response = service.oneshot(world.request("POST", streaming)).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), json);
+    let response = service
+        .oneshot(world.request("POST", streaming))
+        .await
+        .unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        json
+    );
 }
 
 #[tokio::test]

@@ -263,7 +263,9 @@ impl Inner {
         order.push_back(newest);
         let mut spared = 0;
         while order.len() > self.settings.keys {
-            let Some(oldest) = order.pop_front() else { return };
+            let Some(oldest) = order.pop_front() else {
+                return;
+            };
             let used = keys.get(&oldest).is_some_and(Slot::take_touched);
             if used && spared < MAX_SPARED {
                 spared += 1;

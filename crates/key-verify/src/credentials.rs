@@ -102,7 +102,11 @@ mod tests {
     fn other_schemes_are_no_credential_of_ours() {
         for value in ["Basic k", "Bearerk", "Digest k", ""] {
             let headers = headers(&[("authorization", value)]);
-            assert_eq!(find(&headers, None, true), Err(Reason::MissingApiKey), "{value}");
+            assert_eq!(
+                find(&headers, None, true),
+                Err(Reason::MissingApiKey),
+                "{value}"
+            );
         }
         let empty = headers(&[("authorization", "Bearer")]);
         assert_eq!(find(&empty, None, true), Err(Reason::MalformedApiKey));
@@ -113,7 +117,10 @@ mod tests {
         let two = headers(&[("x-api-key", "a"), ("authorization", "Bearer b")]);
         assert_eq!(find(&two, None, true), Err(Reason::AmbiguousCredentials));
         let repeated = headers(&[("x-api-key", "a"), ("x-api-key", "b")]);
-        assert_eq!(find(&repeated, None, true), Err(Reason::AmbiguousCredentials));
+        assert_eq!(
+            find(&repeated, None, true),
+            Err(Reason::AmbiguousCredentials)
+        );
         let same = headers(&[("x-api-key", "a"), ("authorization", "Bearer a")]);
         assert_eq!(find(&same, None, true), Ok(&b"a"[..]));
     }
@@ -131,7 +138,11 @@ mod tests {
             format!("q={encoded}"),
             key.to_owned(),
         ] {
-            assert_eq!(find(&good, Some(&query), true), Err(Reason::KeyInQuery), "{query}");
+            assert_eq!(
+                find(&good, Some(&query), true),
+                Err(Reason::KeyInQuery),
+                "{query}"
+            );
         }
         for query in ["", "a=b", "api_key=", "page=2&company_id=company_12"] {
             assert!(find(&good, Some(query), true).is_ok(), "{query}");

@@ -211,7 +211,10 @@ mod tests {
         assert!(both.matches(&secret, &stored));
         assert_ne!(both.digest(&secret), stored);
         let new = Digester::with_peppers((PepperId(2), next), []).unwrap();
-        assert!(!new.matches(&secret, &stored), "an unknown pepper matches nothing");
+        assert!(
+            !new.matches(&secret, &stored),
+            "an unknown pepper matches nothing"
+        );
     }
 
     #[test]

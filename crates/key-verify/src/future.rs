@@ -87,7 +87,9 @@ where
         loop {
             let next = match this.state.as_mut().project() {
                 StateProj::Refused { response } => {
-                    let response = response.take().expect("a future is not polled after its end");
+                    let response = response
+                        .take()
+                        .expect("a future is not polled after its end");
                     return Poll::Ready(Ok(response));
                 }
                 StateProj::Calling { future } => {

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use countersign_core::{
-    CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind,
-};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind};
 
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord};
 use crate::store::{Change, FoundKey, KeyStore, Write};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::{
-    AccessContext, Attempt, Clock, ConfigError, Denial, Environment, FailureMeter, Identity, Reason,
-    SystemClock,
+    AccessContext, Attempt, Clock, ConfigError, Denial, Environment, FailureMeter, Identity,
+    Reason, SystemClock,
 };
 use http::HeaderMap;
 
@@ -76,8 +76,8 @@ impl KeyVerifier {
             return Step::Refused(context.misconfigured("key-verify", NO_PEER));
         }
         let presented = credentials::find(headers, query, self.0.bearer);
-        let key = presented
-            .and_then(|text| RawKey::parse(text).map_err(|_| Reason::MalformedApiKey));
+        let key =
+            presented.and_then(|text| RawKey::parse(text).map_err(|_| Reason::MalformedApiKey));
         let key = match key {
             Ok(key) => key,
             Err(reason) => return Step::Refused(self.failed(context, None, reason)),
@@ -158,10 +158,7 @@ impl KeyVerifier {
         &self,
         context: &AccessContext,
         key: Option<&RawKey>,
-        ask: impl FnOnce(
-            &dyn FailureMeter,
-            &Attempt<'_>,
-        ) -> Result<(), countersign_core::Throttled>,
+        ask: impl FnOnce(&dyn FailureMeter, &Attempt<'_>) -> Result<(), countersign_core::Throttled>,
     ) -> Result<(), Denial> {
         let (Some(meter), Some(source)) = (&self.0.meter, context.source()) else {
             return Ok(());
@@ -265,7 +262,10 @@ impl KeyVerifierBuilder {
             return Err(ConfigError::new("key cache", "it holds one key at least"));
         }
         if self.cache.deadline.is_zero() {
-            return Err(ConfigError::new("store deadline", "it is longer than nothing"));
+            return Err(ConfigError::new(
+                "store deadline",
+                "it is longer than nothing",
+            ));
         }
         let mut cache = self.cache;
         cache.absent_for = cache.absent_for.min(cache.bound);

@@ -1,5 +1,6 @@
 //! The layer and its cache: readiness, dropped futures, stores that hang, look-ups that race with
 //! an eviction.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use countersign_core::{
     StoreError,
 };
 use countersign_key_verify::{
-    Actor, Change, CompanyRecord, FoundKey, IssueRequest, IssuedKey, KeyManager, KeyRecord, KeyStore,
-    KeyVerifier, KeyVerify, KeyVerifyLayer, MemoryKeyStore, ResponseFuture, RevocationReason,
+    Actor, Change, CompanyRecord, FoundKey, IssueRequest, IssuedKey, KeyManager, KeyRecord,
+    KeyStore, KeyVerifier, KeyVerify, KeyVerifyLayer, MemoryKeyStore, ResponseFuture,
+    RevocationReason,
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -174,14 +176,22 @@ async fn a_caller_who_leaves_strands_nobody() {
     world.store.gate.add_permits(1);
     assert_eq!(staying.await.unwrap().unwrap().status(), 200);
     assert_eq!(world.asked(), 1, "both shared one look-up");
-    assert_eq!(probe.calls(), 1, "the handler ran for the caller who stayed");
+    assert_eq!(
+        probe.calls(),
+        1,
+        "the handler ran for the caller who stayed"
+    );
 }
 
 #[tokio::test]
 async fn a_future_dropped_in_the_handler_leaves_the_layer_whole() {
     let world = World::new(1).await;
     let stuck = world.layer().layer(NeverAnswers).oneshot(world.request());
-    assert!(tokio::time::timeout(Duration::from_millis(20), stuck).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(20), stuck)
+            .await
+            .is_err()
+    );
     assert_eq!(world.status().await, 200);
 }
 
@@ -199,7 +209,11 @@ async fn a_look_up_under_way_does_not_bring_a_revoked_key_back() {
     world.until_asked(1).await;
     // The look-up has read the active record; now the key is revoked, and then it answers.
     let (id, reason) = (world.issued.record.id, RevocationReason::SuspectedLeakage);
-    world.manager.revoke(&world.operator, id, reason).await.unwrap();
+    world
+        .manager
+        .revoke(&world.operator, id, reason)
+        .await
+        .unwrap();
     world.store.gate.add_permits(10);
     let early = early.await.unwrap().unwrap();
     assert_eq!(early.status(), 200, "it began before the revocation");
@@ -211,10 +225,16 @@ async fn suspending_a_company_forgets_every_key_of_it() {
     let world = World::new(10).await;
     assert_eq!(world.status().await, 200);
     let company = "company_12".parse().unwrap();
-    let suspended = world.manager.suspend_company(&world.operator, company).await;
+    let suspended = world
+        .manager
+        .suspend_company(&world.operator, company)
+        .await;
     assert!(suspended.is_ok());
     assert_eq!(world.status().await, 401);
-    let back = world.manager.reactivate_company(&world.operator, company).await;
+    let back = world
+        .manager
+        .reactivate_company(&world.operator, company)
+        .await;
     assert!(back.is_ok());
     assert_eq!(world.status().await, 200);
 }
@@ -283,9 +303,15 @@ async fn debug_output_holds_no_secret() {
         world.store
     );
     let raw = world.issued.key.expose();
-    assert!(!shown.contains(&raw[raw.len() - 49..]), "the raw key is shown");
+    assert!(
+        !shown.contains(&raw[raw.len() - 49..]),
+        "the raw key is shown"
+    );
     let digest = world.issued.record.digest.encode();
-    assert!(!shown.contains(digest.trim_start_matches("sha256:")), "the digest is shown");
+    assert!(
+        !shown.contains(digest.trim_start_matches("sha256:")),
+        "the digest is shown"
+    );
 }
 
 #[tokio::test]

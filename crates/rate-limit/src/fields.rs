@@ -90,7 +90,9 @@ pub(crate) fn fixed_policy_field(planned: &[Planned]) -> Result<Option<HeaderVal
             .parameter(Q, Integer::from(policy.quota.burst()))
             .parameter(W, Integer::from(window));
     }
-    Ok(list.finish().map(|text| HeaderValue::from_static(kept(text))))
+    Ok(list
+        .finish()
+        .map(|text| HeaderValue::from_static(kept(text))))
 }
 
 fn string(name: &str) -> Result<&StringRef, ConfigError> {

@@ -65,11 +65,7 @@ impl<S, F, ReqBody, ResBody> ResponseFuture<S, F, ReqBody, ResBody> {
 }
 
 impl<S, F, ReqBody, ResBody: DenialBody> ResponseFuture<S, F, ReqBody, ResBody> {
-    pub(crate) fn refused(
-        context: &AccessContext,
-        denial: Denial,
-        fields: Option<Fields>,
-    ) -> Self {
+    pub(crate) fn refused(context: &AccessContext, denial: Denial, fields: Option<Fields>) -> Self {
         let mut response = context.refuse(denial);
         if let Some(fields) = fields {
             fields.write(response.headers_mut());

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use countersign_core::{AccessContext, Denial, LimitNote, Quota, Reason, StoreError, StoreErrorKind};
+use countersign_core::{
+    AccessContext, Denial, LimitNote, Quota, Reason, StoreError, StoreErrorKind,
+};
 
 use crate::failure::Mode;
 use crate::fields::Fields;
@@ -111,7 +113,9 @@ impl Limiter {
         request: &LimitRequest<'_>,
         error: &StoreError,
     ) -> Answer {
-        let full = error.source().is_some_and(|source| source.is::<StoreFull>());
+        let full = error
+            .source()
+            .is_some_and(|source| source.is::<StoreFull>());
         if full {
             return Answer::refusal(Denial::new(Reason::LimitStoreUnavailable));
         }
@@ -139,7 +143,10 @@ impl Limiter {
     }
 
     fn tell(&self, request: &LimitRequest<'_>, error: &StoreError) {
-        if self.failures.is_due(request.received().monotonic.as_nanos()) {
+        if self
+            .failures
+            .is_due(request.received().monotonic.as_nanos())
+        {
             tracing::error!(
                 target: "countersign",
                 error = error as &dyn Error,

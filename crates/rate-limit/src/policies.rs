@@ -97,7 +97,9 @@ impl Policies {
 
 impl Plan {
     fn new(policies: &[Policy], operation: Option<OperationType>) -> Result<Self, ConfigError> {
-        let applying = policies.iter().filter(|policy| policy.applies_to(operation));
+        let applying = policies
+            .iter()
+            .filter(|policy| policy.applies_to(operation));
         let planned: Box<[Planned]> = applying
             .map(|policy| Planned::new(policy, operation))
             .collect::<Result<_, _>>()?;
@@ -190,16 +192,29 @@ mod tests {
     fn a_mistake_names_its_policy() {
         assert_eq!(subject_of_error([policy("Key")]), "policy Key");
         assert_eq!(subject_of_error([policy("")]), "policy ");
-        assert_eq!(subject_of_error([policy(&"x".repeat(33))]), format!("policy {}", "x".repeat(33)));
-        assert_eq!(subject_of_error([policy("a"), policy("b"), policy("a")]), "policy a");
+        assert_eq!(
+            subject_of_error([policy(&"x".repeat(33))]),
+            format!("policy {}", "x".repeat(33))
+        );
+        assert_eq!(
+            subject_of_error([policy("a"), policy("b"), policy("a")]),
+            "policy a"
+        );
         assert_eq!(subject_of_error([policy("a").cost(11)]), "policy a");
         assert_eq!(subject_of_error([policy("a").cost(0)]), "policy a");
         let write = OperationType::Write;
         let small = Quota::per_second(4, 1).unwrap();
-        assert_eq!(subject_of_error([policy("a").cost(5).for_operation(write, small)]), "policy a");
-        let twice = policy("a").for_operation(write, quota()).for_operation(write, quota());
+        assert_eq!(
+            subject_of_error([policy("a").cost(5).for_operation(write, small)]),
+            "policy a"
+        );
+        let twice = policy("a")
+            .for_operation(write, quota())
+            .for_operation(write, quota());
         assert_eq!(subject_of_error([twice]), "policy a");
-        let unused = policy("a").only(OperationType::Read).for_operation(write, quota());
+        let unused = policy("a")
+            .only(OperationType::Read)
+            .for_operation(write, quota());
         assert_eq!(subject_of_error([unused]), "policy a");
         assert!(Policies::new([policy("a-1"), policy("b")]).is_ok());
         assert!(Policies::new([]).is_ok());

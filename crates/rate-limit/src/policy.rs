@@ -151,7 +151,8 @@ impl Policy {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let problem = |problem: &str| Err(ConfigError::new(format!("policy {}", self.name), problem));
+        let problem =
+            |problem: &str| Err(ConfigError::new(format!("policy {}", self.name), problem));
         let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(good) {
             return problem("a name is 1 to 32 characters of a-z 0-9 -");
@@ -179,9 +180,12 @@ impl Policy {
     pub(crate) fn tag(&self, class: Option<OperationType>) -> u64 {
         let class = class.map_or("", OperationType::as_str);
         let parts = [self.dimension.as_str(), "/", &*self.name, "/", class];
-        parts.iter().flat_map(|part| part.bytes()).fold(FNV_OFFSET, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-        })
+        parts
+            .iter()
+            .flat_map(|part| part.bytes())
+            .fold(FNV_OFFSET, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+            })
     }
 }
 

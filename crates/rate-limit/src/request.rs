@@ -83,7 +83,9 @@ impl<'a> LimitRequest<'a> {
     /// [`MAX_LIMITS`]. No counter stands here twice.
     #[inline]
     pub fn limits(&self) -> impl ExactSizeIterator<Item = Limit<'a>> + use<'a> {
-        let Self { own, cost, share, .. } = *self;
+        let Self {
+            own, cost, share, ..
+        } = *self;
         self.plan.planned.iter().map(move |policy| {
             let cost = cost.unwrap_or(policy.cost);
             let whole = own.map_or(policy.quota, |own| policy.quota_of(own));
@@ -194,7 +196,11 @@ impl fmt::Display for LimitKey<'_> {
             write!(f, ":{class}")?;
         }
         // What a dimension needs is there: `Policies::request` fails without it.
-        let Subject { company, key, endpoint } = self.subject;
+        let Subject {
+            company,
+            key,
+            endpoint,
+        } = self.subject;
         if let (true, Some(key)) = (self.policy.dimension.is_per_key(), key) {
             write!(f, "/{key}")?;
         }

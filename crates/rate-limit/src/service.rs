@@ -48,9 +48,7 @@ where
         let context = entered.context(&request);
         match self.limiter.begin(context) {
             Step::Answered(answer) => match answer.denial {
-                None => {
-                    ResponseFuture::forwarded(self.inner.call(request), entered, answer.fields)
-                }
+                None => ResponseFuture::forwarded(self.inner.call(request), entered, answer.fields),
                 Some(denial) => ResponseFuture::refused(context, denial, answer.fields),
             },
             Step::Waiting(pending) => {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use countersign_core::{StoreError, StoreErrorKind};
 
+use crate::LimitRequest;
 use crate::gcra::Verdict;
 use crate::request::MAX_LIMITS;
-use crate::LimitRequest;
 
 /// Keeps counters and decides about them. [`LocalLimits`](crate::LocalLimits) keeps them in this
 /// process; a store that several processes share implements this trait. The feature `conformance`
@@ -239,7 +239,9 @@ mod tests {
         let never = LimitOutcome::refused(0, second, None);
         let fine = LimitOutcome::allowed(3, second);
         let refused = |outcomes: &[LimitOutcome]| {
-            LimitDecision::new(outcomes.iter().copied()).unwrap().refused()
+            LimitDecision::new(outcomes.iter().copied())
+                .unwrap()
+                .refused()
         };
         assert_eq!(refused(&[fine, fine]), None);
         assert_eq!(refused(&[fine, wait(1), wait(3), wait(3)]), Some(2));

@@ -188,7 +188,12 @@ impl Table {
 
     /// Counts the failure, or leaves everything as it was.
     fn settle(&self, weighed: Weighed<'_>, counts: bool) {
-        let Weighed { mut shard, name, place, verdict } = weighed;
+        let Weighed {
+            mut shard,
+            name,
+            place,
+            verdict,
+        } = weighed;
         let mut inserted = 0;
         match (place, counts) {
             (Place::Counted(slot), true) => shard.set(slot, verdict.new_tat),

@@ -1,1 +1,68 @@
-//! The suite of limit stores.
+//! The local store passes the suite, and a store that only seems to limit does not.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countersign_core::StoreError;
+use countersign_rate_limit::gcra::decide;
+use countersign_rate_limit::{
+    LimitDecision, LimitFuture, LimitOutcome, LimitRequest, LimitStore, LocalLimits, conformance,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_local_store_passes() {
+    conformance::run(Arc::new(LocalLimits::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_answers_later_passes() {
+    conformance::run(Arc::new(Later(Arc::new(LocalLimits::new())))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_counts_limit_by_limit_fails() {
+    let store: Arc<dyn LimitStore> = Arc::new(OneByOne::default());
+    conformance::a_quota_admits_exactly_its_burst(&store).await;
+    let suite = tokio::spawn(async move { conformance::a_refusal_takes_nothing(&store).await });
+    assert!(suite.await.unwrap_err().is_panic());
+}
+
+/// A store behind a network, as far as the caller can tell.
+#[derive(Debug)]
+struct Later(Arc<LocalLimits>);
+
+impl LimitStore for Later {
+    fn check(&self, request: &LimitRequest<'_>) -> LimitFuture {
+        let answer = self.0.check(request);
+        LimitFuture::later(async move {
+            tokio::task::yield_now().await;
+            answer.resolve().await
+        })
+    }
+}
+
+/// Takes from one counter after the other, and keeps what it took.
+#[derive(Debug, Default)]
+struct OneByOne(Mutex<std::collections::HashMap<String, u64>>);
+
+impl LimitStore for OneByOne {
+    fn check(&self, request: &LimitRequest<'_>) -> LimitFuture {
+        let now = request.received().monotonic.as_nanos();
+        let draw = |limit: countersign_rate_limit::Limit<'_>| {
+            let mut counters = self.0.lock().unwrap();
+            let tat = counters.entry(request.key(&limit).to_string()).or_default();
+            let verdict = decide(*tat, now, limit.quota(), limit.cost());
+            *tat = verdict.new_tat;
+            let reset = Duration::from_nanos(verdict.reset_after_ns);
+            if verdict.allowed {
+                LimitOutcome::allowed(verdict.remaining, reset)
+            } else {
+                let wait = Duration::from_nanos(verdict.retry_after_ns);
+                LimitOutcome::refused(verdict.remaining, reset, Some(wait))
+            }
+        };
+        let decision: Result<LimitDecision, StoreError> =
+            LimitDecision::new(request.limits().map(draw));
+        decision.into()
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_core::{ScopeSet, ConfigError, Endpoint};
+use countersign_core::{ConfigError, Endpoint, ScopeSet};
 use http::Method;
 
 use crate::template;

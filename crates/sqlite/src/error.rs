@@ -14,8 +14,6 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
 }
 
 /// A value that is stored and can't be what it should be.
-pub(crate) fn corrupt(
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> StoreError {
+pub(crate) fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::with_source(StoreErrorKind::Corrupt, error)
 }

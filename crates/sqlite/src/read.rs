@@ -50,7 +50,10 @@ pub(crate) fn list(
             statement.query_map(rows, |row| row.get(0))?.collect()
         })
         .map_err(store_error)?;
-    records.iter().map(|record| KeyRecord::decode(record)).collect()
+    records
+        .iter()
+        .map(|record| KeyRecord::decode(record))
+        .collect()
 }
 
 pub(crate) fn company(
@@ -94,6 +97,8 @@ fn company_status(text: &str) -> Result<CompanyStatus, StoreError> {
     match text {
         "active" => Ok(CompanyStatus::Active),
         "suspended" => Ok(CompanyStatus::Suspended),
-        _ => Err(corrupt("a company's status is neither active nor suspended")),
+        _ => Err(corrupt(
+            "a company's status is neither active nor suspended",
+        )),
     }
 }

@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use countersign_core::{
-    CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind,
-};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind};
 use countersign_key_verify::{Change, CompanyRecord, FoundKey, KeyRecord, KeyStore};
 use rusqlite::Connection;
 

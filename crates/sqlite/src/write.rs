@@ -89,10 +89,7 @@ fn update_key(
     }
 }
 
-fn insert_company(
-    transaction: &Transaction<'_>,
-    record: &CompanyRecord,
-) -> Result<(), StoreError> {
+fn insert_company(transaction: &Transaction<'_>, record: &CompanyRecord) -> Result<(), StoreError> {
     let sql = "INSERT INTO companies (id, status, version) VALUES (?1, ?2, ?3)";
     let row = params![record.id.as_str(), record.status.as_str(), record.version];
     transaction.execute(sql, row).map_err(store_error).map(drop)
@@ -127,7 +124,9 @@ fn missed(exists: bool) -> StoreError {
 
 fn exists(transaction: &Transaction<'_>, company: &str) -> Result<bool, StoreError> {
     transaction
-        .query_row("SELECT 1 FROM companies WHERE id = ?1", [company], |_| Ok(()))
+        .query_row("SELECT 1 FROM companies WHERE id = ?1", [company], |_| {
+            Ok(())
+        })
         .optional()
         .map(|row| row.is_some())
         .map_err(store_error)
@@ -135,7 +134,9 @@ fn exists(transaction: &Transaction<'_>, company: &str) -> Result<bool, StoreErr
 
 fn stored_key(transaction: &Transaction<'_>, id: KeyId) -> Result<bool, StoreError> {
     transaction
-        .query_row("SELECT 1 FROM keys WHERE id = ?1", [id.to_string()], |_| Ok(()))
+        .query_row("SELECT 1 FROM keys WHERE id = ?1", [id.to_string()], |_| {
+            Ok(())
+        })
         .optional()
         .map(|row| row.is_some())
         .map_err(store_error)

@@ -63,8 +63,12 @@ impl Data {
                 name: row.get(1)?,
             })
         };
-        self.list(scope, "SELECT id, name FROM banks WHERE company = ?1 ORDER BY id", bank)
-            .await
+        self.list(
+            scope,
+            "SELECT id, name FROM banks WHERE company = ?1 ORDER BY id",
+            bank,
+        )
+        .await
     }
 
     pub(crate) async fn accounts(&self, scope: &CompanyScope) -> Result<Vec<Account>, Denial> {
@@ -76,8 +80,7 @@ impl Data {
                 currency: row.get(3)?,
             })
         };
-        let sql =
-            "SELECT id, bank_id, name, currency FROM accounts WHERE company = ?1 ORDER BY id";
+        let sql = "SELECT id, bank_id, name, currency FROM accounts WHERE company = ?1 ORDER BY id";
         self.list(scope, sql, account).await
     }
 
@@ -211,7 +214,11 @@ impl Data {
         )?;
         connection.execute(
             "INSERT OR IGNORE INTO notifications VALUES (?1, ?2, 'payment_settled', ?3)",
-            params![format!("note_{number}01"), company, format!("pay_{number}01")],
+            params![
+                format!("note_{number}01"),
+                company,
+                format!("pay_{number}01")
+            ],
         )?;
         connection.execute(
             "INSERT OR IGNORE INTO webhooks VALUES (?1, ?2, 'https://hooks.example.com/demo')",

@@ -26,13 +26,16 @@ use crate::handlers::App;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let args = Args::parse();
     std::fs::create_dir_all(&args.data)?;
 
     // The three things that countersign asks of a service: keys, a contract, an audit log.
     let keys: Arc<dyn KeyStore> = Arc::new(SqliteKeyStore::open(args.data.join("countersign.db"))?);
-    let (audit, writer) = AuditSink::builder(JsonLinesFile::open(args.data.join("audit"))?).spawn()?;
+    let (audit, writer) =
+        AuditSink::builder(JsonLinesFile::open(args.data.join("audit"))?).spawn()?;
     let contract = contract::contract()?;
     let stack = Countersign::builder()
         .contract(contract.clone())
@@ -54,7 +57,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let data = Data::open(&args.data.join("payments.db"))?;
     let demo_keys = demo::seed(&data, &keys, &manager).await?;
-    let app = App { data, keys: manager };
+    let app = App {
+        data,
+        keys: manager,
+    };
 
     let external = TcpListener::bind(args.listen).await?;
     let internal = TcpListener::bind(args.internal_listen).await?;

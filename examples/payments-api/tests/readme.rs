@@ -1,4 +1,5 @@
 //! Every `curl` line of the README answers as it is printed there.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +15,12 @@ fn every_curl_line_answers_as_printed() {
     let keys = directory.path().join("keys.json");
     let mut service = Stopped(
         Command::new(env!("CARGO_BIN_EXE_payments-api"))
-            .args(["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--internal-listen",
+                "127.0.0.1:0",
+            ])
             .arg("--data")
             .arg(directory.path().join("data"))
             .arg("--demo-keys")
@@ -26,7 +32,10 @@ fn every_curl_line_answers_as_printed() {
     let mut line = String::new();
     let mut out = BufReader::new(service.0.stdout.take().unwrap());
     out.read_line(&mut line).unwrap();
-    let api = format!("http://{}", line.strip_prefix("listening on ").unwrap().trim());
+    let api = format!(
+        "http://{}",
+        line.strip_prefix("listening on ").unwrap().trim()
+    );
     let keys: Value = serde_json::from_str(&std::fs::read_to_string(keys).unwrap()).unwrap();
 
     let examples = examples();
@@ -57,7 +66,10 @@ fn compare(command: &str, answer: &str, printed: &str) {
         assert!(found, "{command}\nprints {line}\nbut answers\n{head}");
     }
     let body = body.trim();
-    assert!(alike(body, printed_body.trim()), "{command}\nanswers\n{body}\nnot\n{printed_body}");
+    assert!(
+        alike(body, printed_body.trim()),
+        "{command}\nanswers\n{body}\nnot\n{printed_body}"
+    );
 }
 
 fn alike(real: &str, printed: &str) -> bool {
@@ -67,7 +79,11 @@ fn alike(real: &str, printed: &str) -> bool {
         return false;
     };
     for part in parts {
-        let Some(at) = (if part.is_empty() { Some(rest.len()) } else { rest.find(part) }) else {
+        let Some(at) = (if part.is_empty() {
+            Some(rest.len())
+        } else {
+            rest.find(part)
+        }) else {
             return false;
         };
         rest = &rest[at + part.len()..];

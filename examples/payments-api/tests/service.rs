@@ -1,4 +1,5 @@
 //! The example as its user runs it: the built program, its own files, real HTTP.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../../tests/support/http.rs"]
 #[allow(dead_code, missing_docs, reason = "shared with the whole-stack tests")]
@@ -25,7 +26,12 @@ impl Service {
         let directory = tempfile::tempdir().unwrap();
         let keys = directory.path().join("keys.json");
         let mut child = Command::new(env!("CARGO_BIN_EXE_payments-api"))
-            .args(["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--internal-listen",
+                "127.0.0.1:0",
+            ])
             .arg("--data")
             .arg(directory.path().join("data"))
             .arg("--demo-keys")
@@ -76,7 +82,13 @@ impl Service {
     /// Stops the service as an operator would, and returns what it logged.
     fn stop(&mut self) -> String {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
         assert!(self.child.wait().unwrap().success(), "an orderly end");
         let mut log = String::new();
         let mut err = self.child.stderr.take().unwrap();
@@ -131,20 +143,44 @@ async fn every_endpoint_does_what_it_says() {
     assert_eq!(created.status, 201);
     let id = created.json()["data"]["id"].as_str().unwrap().to_owned();
     let read = service
-        .call(full, "GET", &format!("/external/v1/payments/{id}"), &Value::Null)
+        .call(
+            full,
+            "GET",
+            &format!("/external/v1/payments/{id}"),
+            &Value::Null,
+        )
         .await;
     assert_eq!(read.json(), created.json());
     let status = service
-        .call(full, "GET", &format!("/external/v1/payment-status/{id}"), &Value::Null)
+        .call(
+            full,
+            "GET",
+            &format!("/external/v1/payment-status/{id}"),
+            &Value::Null,
+        )
         .await;
     assert_eq!(status.json()["data"]["status"], "pending");
     let hook = json!({"url": "https://hooks.example.com/x"});
-    let hook = service.call(full, "POST", "/external/v1/webhooks", &hook).await;
+    let hook = service
+        .call(full, "POST", "/external/v1/webhooks", &hook)
+        .await;
     assert_eq!(hook.status, 201);
     let hook = hook.json()["data"]["id"].as_str().unwrap().to_owned();
     let target = format!("/external/v1/webhooks/{hook}");
-    assert_eq!(service.call(full, "DELETE", &target, &Value::Null).await.status, 204);
-    assert_eq!(service.call(full, "DELETE", &target, &Value::Null).await.status, 404);
+    assert_eq!(
+        service
+            .call(full, "DELETE", &target, &Value::Null)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        service
+            .call(full, "DELETE", &target, &Value::Null)
+            .await
+            .status,
+        404
+    );
 }
 
 #[tokio::test]
@@ -153,13 +189,29 @@ async fn what_is_sent_wrong_is_refused_in_the_same_envelope() {
     let full = service.key("company_12", "full");
     let mut wrong = payment("acct_1201");
     wrong["amount"]["value"] = json!("-1");
-    for body in [wrong, json!({}), json!({"url": "http://plain.example"}), json!(7)] {
-        let target = if body["url"].is_string() { "webhooks" } else { "payments" };
+    for body in [
+        wrong,
+        json!({}),
+        json!({"url": "http://plain.example"}),
+        json!(7),
+    ] {
+        let target = if body["url"].is_string() {
+            "webhooks"
+        } else {
+            "payments"
+        };
         let answer = service
             .call(full, "POST", &format!("/external/v1/{target}"), &body)
             .await;
-        assert_eq!((answer.status, answer.error().as_str()), (422, "validation_failed"), "{body}");
-        assert_eq!(answer.json()["requestId"], answer.header("x-request-id").unwrap());
+        assert_eq!(
+            (answer.status, answer.error().as_str()),
+            (422, "validation_failed"),
+            "{body}"
+        );
+        assert_eq!(
+            answer.json()["requestId"],
+            answer.header("x-request-id").unwrap()
+        );
     }
 }
 
@@ -175,23 +227,53 @@ async fn one_company_never_meets_anothers_data() {
     let token = key_id(&mut service, &own).await;
     let none = Value::Null;
     let pairs = [
-        ("GET", "/external/v1/payments/", "pay_1201", "pay_9999", none.clone()),
-        ("GET", "/external/v1/payment-status/", "pay_1201", "pay_9999", none.clone()),
-        ("DELETE", "/external/v1/webhooks/", "wh_1201", "wh_9999", none.clone()),
+        (
+            "GET",
+            "/external/v1/payments/",
+            "pay_1201",
+            "pay_9999",
+            none.clone(),
+        ),
+        (
+            "GET",
+            "/external/v1/payment-status/",
+            "pay_1201",
+            "pay_9999",
+            none.clone(),
+        ),
+        (
+            "DELETE",
+            "/external/v1/webhooks/",
+            "wh_1201",
+            "wh_9999",
+            none.clone(),
+        ),
     ];
     for (method, path, foreign, nobody, body) in pairs {
-        let foreign = service.call(&other, method, &format!("{path}{foreign}"), &body).await;
-        let nobody = service.call(&other, method, &format!("{path}{nobody}"), &body).await;
+        let foreign = service
+            .call(&other, method, &format!("{path}{foreign}"), &body)
+            .await;
+        let nobody = service
+            .call(&other, method, &format!("{path}{nobody}"), &body)
+            .await;
         assert_same_refusal(&foreign, &nobody);
     }
     let create = "/external/v1/payments";
-    let foreign = service.call(&other, "POST", create, &payment("acct_1201")).await;
-    let nobody = service.call(&other, "POST", create, &payment("acct_9999")).await;
+    let foreign = service
+        .call(&other, "POST", create, &payment("acct_1201"))
+        .await;
+    let nobody = service
+        .call(&other, "POST", create, &payment("acct_9999"))
+        .await;
     assert_same_refusal(&foreign, &nobody);
     let revoke = |id: &str| format!("/external/v1/tokens/{id}/revoke");
     let never = "key_01M7XRJ3TJWH8WWD42CF98HV4F";
-    let foreign = service.call(&other, "POST", &revoke(&token), &json!({})).await;
-    let nobody = service.call(&other, "POST", &revoke(never), &json!({})).await;
+    let foreign = service
+        .call(&other, "POST", &revoke(&token), &json!({}))
+        .await;
+    let nobody = service
+        .call(&other, "POST", &revoke(never), &json!({}))
+        .await;
     assert_same_refusal(&foreign, &nobody);
 
     for list in ["banks", "accounts", "notifications"] {
@@ -200,24 +282,38 @@ async fn one_company_never_meets_anothers_data() {
         assert_eq!(answer.status, 200);
         assert!(!answer.text().contains("12"), "{list}: {}", answer.text());
         let claimed = format!("{target}?company_id=company_12");
-        assert_eq!(service.call(&other, "GET", &claimed, &none).await.status, 403);
+        assert_eq!(
+            service.call(&other, "GET", &claimed, &none).await.status,
+            403
+        );
         let header = [("x-company-id", "company_12")];
-        let answer = service.call_with(&other, "GET", &target, &header, &none).await;
+        let answer = service
+            .call_with(&other, "GET", &target, &header, &none)
+            .await;
         assert_eq!(answer.status, 403);
     }
     let mut claimed = payment("acct_3401");
     claimed["company_id"] = json!("company_12");
-    assert_eq!(service.call(&other, "POST", create, &claimed).await.status, 403);
+    assert_eq!(
+        service.call(&other, "POST", create, &claimed).await.status,
+        403
+    );
     // Nothing of the owner's was touched by any of it.
-    let answer = service.call(&own, "GET", "/external/v1/payments/pay_1201", &none).await;
+    let answer = service
+        .call(&own, "GET", "/external/v1/payments/pay_1201", &none)
+        .await;
     assert_eq!(answer.status, 200);
-    let answer = service.call(&own, "DELETE", "/external/v1/webhooks/wh_1201", &none).await;
+    let answer = service
+        .call(&own, "DELETE", "/external/v1/webhooks/wh_1201", &none)
+        .await;
     assert_eq!(answer.status, 204);
 }
 
 /// The id of a key, as its company learns it from the audit of its own call.
 async fn key_id(service: &mut Service, key: &str) -> String {
-    let answer = service.call(key, "GET", "/external/v1/banks", &Value::Null).await;
+    let answer = service
+        .call(key, "GET", "/external/v1/banks", &Value::Null)
+        .await;
     let id = answer.header("x-request-id").unwrap().to_owned();
     for _ in 0..500 {
         let events = service.audit();
@@ -230,7 +326,10 @@ async fn key_id(service: &mut Service, key: &str) -> String {
 }
 
 fn assert_same_refusal(foreign: &Answer, nobody: &Answer) {
-    assert_eq!((foreign.status, foreign.error().as_str()), (404, "resource_not_found"));
+    assert_eq!(
+        (foreign.status, foreign.error().as_str()),
+        (404, "resource_not_found")
+    );
     let strip = |answer: &Answer| {
         let id = answer.header("x-request-id").unwrap();
         let mut headers = answer.headers.clone();
@@ -251,17 +350,30 @@ async fn a_company_revokes_its_own_key_at_once() {
     let id = key_id(&mut service, &read_only).await;
     let target = format!("/external/v1/tokens/{id}/revoke");
     let revoked = service
-        .call(&full, "POST", &target, &json!({"reason": "suspected_leakage"}))
+        .call(
+            &full,
+            "POST",
+            &target,
+            &json!({"reason": "suspected_leakage"}),
+        )
         .await;
     assert_eq!(revoked.status, 200);
-    let answer = service.call(&read_only, "GET", "/external/v1/banks", &Value::Null).await;
-    assert_eq!((answer.status, answer.error().as_str()), (401, "token_revoked"));
+    let answer = service
+        .call(&read_only, "GET", "/external/v1/banks", &Value::Null)
+        .await;
+    assert_eq!(
+        (answer.status, answer.error().as_str()),
+        (401, "token_revoked")
+    );
     service.stop();
     let told = |event: &&Value| {
         event["type"] == "external_api.token.revoked" && event["key_id"] == id.as_str()
     };
     let events = service.audit();
-    let event = events.iter().find(told).expect("the revocation is in the audit log");
+    let event = events
+        .iter()
+        .find(told)
+        .expect("the revocation is in the audit log");
     assert_eq!(event["reason"], "suspected_leakage");
     assert_eq!(event["actor"], "api_key");
 }
@@ -284,16 +396,26 @@ async fn no_secret_is_anywhere() {
             ("POST", "/external/v1/payments".to_owned()),
             ("GET", format!("/{key}")),
         ] {
-            let body = if method == "POST" { json!({"reference": key}) } else { Value::Null };
+            let body = if method == "POST" {
+                json!({"reference": key})
+            } else {
+                Value::Null
+            };
             let bearer = format!("Bearer {key}");
-            let more = [("authorization", bearer.as_str()), ("user-agent", key.as_str())];
+            let more = [
+                ("authorization", bearer.as_str()),
+                ("user-agent", key.as_str()),
+            ];
             let answer = service.call_with(key, method, &target, &more, &body).await;
             answers.push_str(&answer.text());
         }
     }
     let log = service.stop();
     // The secret part alone: the prefix is public.
-    let secrets: Vec<&str> = raw.iter().map(|key| key.rsplit('_').next().unwrap()).collect();
+    let secrets: Vec<&str> = raw
+        .iter()
+        .map(|key| key.rsplit('_').next().unwrap())
+        .collect();
     let mut searched = 0;
     for secret in secrets {
         assert!(!answers.contains(secret), "in an answer");
@@ -336,7 +458,9 @@ async fn the_audit_is_whole_after_an_orderly_end() {
     let full = service.key("company_12", "full").to_owned();
     let mut ids = Vec::new();
     for _ in 0..50 {
-        let answer = service.call(&full, "GET", "/external/v1/banks", &Value::Null).await;
+        let answer = service
+            .call(&full, "GET", "/external/v1/banks", &Value::Null)
+            .await;
         ids.push(answer.header("x-request-id").unwrap().to_owned());
     }
     service.stop();
@@ -345,7 +469,9 @@ async fn the_audit_is_whole_after_an_orderly_end() {
         assert_eq!(event["seq"], seq, "no line is missing");
     }
     for id in ids {
-        let told = events.iter().filter(|event| event["request_id"] == id.as_str());
+        let told = events
+            .iter()
+            .filter(|event| event["request_id"] == id.as_str());
         assert_eq!(told.count(), 1);
     }
 }

@@ -339,11 +339,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// `NotFound` when there is none, or it is not the actor's.
-    pub async fn find(
-        &self,
-        actor: &Actor,
-        prefix: &KeyPrefix,
-    ) -> Result<KeyRecord, ManageError> {
+    pub async fn find(&self, actor: &Actor, prefix: &KeyPrefix) -> Result<KeyRecord, ManageError> {
         let found = self.0.store.find(prefix).await?;
         found
             .map(|found| found.record)

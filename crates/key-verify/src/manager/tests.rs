@@ -84,11 +84,26 @@ async fn what_is_not_acceptable_is_refused_and_leaves_nothing() {
     let nobody = "company_99".parse().unwrap();
     let base = world.request();
     let bad = [
-        IssueRequest { expires_at: now, ..base.clone() },
-        IssueRequest { expires_at: now.saturating_add(500 * DAY), ..base.clone() },
-        IssueRequest { scopes: ScopeSet::new(), ..base.clone() },
-        IssueRequest { scopes: unknown_scope, ..base.clone() },
-        IssueRequest { company: nobody, ..base.clone() },
+        IssueRequest {
+            expires_at: now,
+            ..base.clone()
+        },
+        IssueRequest {
+            expires_at: now.saturating_add(500 * DAY),
+            ..base.clone()
+        },
+        IssueRequest {
+            scopes: ScopeSet::new(),
+            ..base.clone()
+        },
+        IssueRequest {
+            scopes: unknown_scope,
+            ..base.clone()
+        },
+        IssueRequest {
+            company: nobody,
+            ..base.clone()
+        },
         base.clone().label("x".repeat(101)),
         base.label("two\nlines"),
     ];
@@ -124,7 +139,9 @@ async fn no_verb_finds_a_key_of_another_company() {
         m.list(&foreign, &world.company, None, 10).await.map(drop),
         m.company(&foreign, &world.company).await.map(drop),
         m.suspend_company(&foreign, world.company).await.map(drop),
-        m.reactivate_company(&foreign, world.company).await.map(drop),
+        m.reactivate_company(&foreign, world.company)
+            .await
+            .map(drop),
     ];
     for answer in answers {
         assert!(matches!(answer, Err(ManageError::NotFound)), "{answer:?}");
@@ -136,16 +153,25 @@ async fn no_verb_finds_a_key_of_another_company() {
 async fn a_rotation_links_both_and_keeps_the_owner() {
     let world = World::new().await;
     let old = world.issue().await.record;
-    let new = world.manager.rotate(&world.operator, old.id, DAY).await.unwrap();
+    let new = world
+        .manager
+        .rotate(&world.operator, old.id, DAY)
+        .await
+        .unwrap();
     let replaced = world.manager.show(&world.operator, old.id).await.unwrap();
     let now = world.clock.now().wall;
     assert_eq!(new.record.predecessor, Some(old.id));
     assert_eq!(new.record.company, old.company);
     assert_eq!(new.record.scopes, old.scopes);
-    assert!(matches!(replaced.status, KeyStatus::Rotated { successor, .. } if successor == new.record.id));
+    assert!(
+        matches!(replaced.status, KeyStatus::Rotated { successor, .. } if successor == new.record.id)
+    );
     assert!(replaced.standing(now).is_ok(), "within the overlap");
     assert!(replaced.standing(now.saturating_add(DAY)).is_err());
-    let long = world.manager.rotate(&world.operator, new.record.id, 31 * DAY).await;
+    let long = world
+        .manager
+        .rotate(&world.operator, new.record.id, 31 * DAY)
+        .await;
     assert!(matches!(long, Err(ManageError::Invalid(_))));
 }
 

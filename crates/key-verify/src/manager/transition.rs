@@ -44,7 +44,12 @@ pub(super) fn rotate(
     in_life(record, now, "rotated")?;
     match record.status {
         KeyStatus::Active => enter(record, KeyStatus::Rotated { successor, until }),
-        _ => illegal(record, now, "rotated", "only an active key is; issue a new one"),
+        _ => illegal(
+            record,
+            now,
+            "rotated",
+            "only an active key is; issue a new one",
+        ),
     }
 }
 
@@ -91,12 +96,7 @@ fn enter(record: &mut KeyRecord, status: KeyStatus) -> Done {
     Ok(None)
 }
 
-fn illegal(
-    record: &KeyRecord,
-    now: Timestamp,
-    verb: &'static str,
-    instead: &'static str,
-) -> Done {
+fn illegal(record: &KeyRecord, now: Timestamp, verb: &'static str, instead: &'static str) -> Done {
     Err(ManageError::IllegalTransition {
         from: record.status_at(now),
         verb,

@@ -59,7 +59,12 @@ pub(crate) struct Fingerprinter {
 impl Fingerprinter {
     #[inline]
     pub(crate) fn fingerprint(self) -> Fingerprint {
-        self.state
+        // Once more, under the other half's factor: one multiplication alone would leave numbers
+        // that follow each other at even distances.
+        Fingerprint {
+            low: folded(self.state.low, self.factor.high),
+            high: folded(self.state.high, self.factor.low),
+        }
     }
 
     /// This name with one more word to it.
@@ -73,7 +78,7 @@ impl Fingerprinter {
 impl Hasher for Fingerprinter {
     #[inline]
     fn finish(&self) -> u64 {
-        self.state.low
+        self.fingerprint().low
     }
 
     /// Words of eight bytes; the length goes in first, so that no text is the beginning of another.
@@ -88,7 +93,9 @@ impl Hasher for Fingerprinter {
             // The last eight bytes again, in one load, where there are eight.
             self.write_u64(match bytes.last_chunk::<8>() {
                 Some(last) => u64::from_le_bytes(*last),
-                None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+                None => rest
+                    .iter()
+                    .fold(0, |word, byte| word << 8 | u64::from(*byte)),
             });
         }
     }

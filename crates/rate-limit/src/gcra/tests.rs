@@ -68,11 +68,7 @@ fn replays_the_recorded_sequences() {
             let seconds = |nanos: u64| nanos.div_ceil(1_000_000_000);
             let header = (!verdict.allowed).then(|| seconds(verdict.retry_after_ns));
             assert_eq!(header, row.retry_after_header, "{place}");
-            assert_eq!(
-                seconds(verdict.reset_after_ns),
-                row.reset_header,
-                "{place}"
-            );
+            assert_eq!(seconds(verdict.reset_after_ns), row.reset_header, "{place}");
         }
     }
 }

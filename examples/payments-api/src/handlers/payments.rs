@@ -70,7 +70,10 @@ fn validate(new: NewPayment) -> Result<Payment, Denial> {
     }
     let printable = new.reference.chars().all(|c| !c.is_control());
     if new.reference.trim().is_empty() || new.reference.chars().count() > 140 || !printable {
-        return refuse("reference", "The reference must be 1 to 140 printable characters.");
+        return refuse(
+            "reference",
+            "The reference must be 1 to 140 printable characters.",
+        );
     }
     Ok(Payment {
         id: new_id("pay"),
@@ -99,7 +102,9 @@ mod tests {
         for good in ["25.00", "0.01", "1", "999999999999.99", "10.5"] {
             assert!(is_positive_amount(good), "{good}");
         }
-        for bad in ["", "0", "0.00", "-1", "+1", "1e3", "1.", ".5", "1.234", "1,50", "NaN", " 1"] {
+        for bad in [
+            "", "0", "0.00", "-1", "+1", "1e3", "1.", ".5", "1.234", "1,50", "NaN", " 1",
+        ] {
             assert!(!is_positive_amount(bad), "{bad}");
         }
     }

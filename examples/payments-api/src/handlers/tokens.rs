@@ -3,8 +3,8 @@
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use countersign::{
-    AccessContext, Actor, CompanyScope, Denial, KeyId, ManageError, Reason, Resource, RevocationReason,
-    VerifiedKey,
+    AccessContext, Actor, CompanyScope, Denial, KeyId, ManageError, Reason, Resource,
+    RevocationReason, VerifiedKey,
 };
 use serde::Deserialize;
 use serde_json::json;

@@ -1,0 +1,260 @@
+//! The suite that every [`LimitStore`] must pass.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use countersign_rate_limit::{LocalLimits, conformance};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+//! # runtime.block_on(async {
+//! conformance::run(Arc::new(LocalLimits::new())).await;
+//! # });
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Quotas refill in hours and counters are of companies that nobody else has, so the suite may run
+//! against a store that others use, and beside itself. It leaves its counters behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::{AccessContext, Endpoint, Quota};
+use tokio::task::JoinSet;
+
+use crate::samples::{Caller, after};
+use crate::{Dimension, LimitDecision, LimitStore, Policies, Policy};
+
+/// Runs the whole suite, in a Tokio runtime, best one with several threads.
+///
+/// # Panics
+/// When the store breaks one of the rules that stand on [`LimitStore::check`], or fails.
+pub async fn run(store: Arc<dyn LimitStore>) {
+    a_quota_admits_exactly_its_burst(&store).await;
+    a_refusal_takes_nothing(&store).await;
+    crowds_get_the_quota_and_no_more(&store).await;
+    all_or_nothing_in_a_crowd(&store).await;
+    a_clock_that_goes_back_grants_nothing(&store).await;
+    a_cost_of_nothing_only_looks(&store).await;
+    a_cost_over_the_burst_never_fits(&store).await;
+    counters_are_apart(&store).await;
+    the_longest_wait_speaks(&store).await;
+    answers_hold_no_more_than_they_must(&store).await;
+}
+
+/// `burst` units pass, the next one waits for an interval, and the numbers say so.
+pub async fn a_quota_admits_exactly_its_burst(store: &Arc<dyn LimitStore>) {
+    let case = Case::new([("key", Dimension::Key, 5)]);
+    for left in (0..5).rev() {
+        let decision = case.ask(store).await;
+        assert!(decision.is_allowed(), "{left} units should be left");
+        assert_eq!(decision.outcomes()[0].remaining(), left);
+    }
+    let decision = case.ask(store).await;
+    assert_eq!(decision.refused(), Some(0), "the sixth of five");
+    let wait = decision.outcomes()[0].retry_after();
+    let wait = wait.expect("a refusal that ends says when");
+    assert!(!wait.is_zero() && wait <= INTERVAL, "{wait:?}");
+    let reset = decision.outcomes()[0].reset_after();
+    assert!(reset > INTERVAL * 4 && reset <= INTERVAL * 5, "{reset:?}");
+}
+
+/// A spent company limit leaves the key's counter as it was, in whichever order they stand.
+pub async fn a_refusal_takes_nothing(store: &Arc<dyn LimitStore>) {
+    let orders = [
+        [
+            ("key", Dimension::Key, 10),
+            ("company", Dimension::Company, 3),
+        ],
+        [
+            ("company", Dimension::Company, 3),
+            ("key", Dimension::Key, 10),
+        ],
+    ];
+    for limits in orders {
+        let case = Case::new(limits);
+        let company = usize::from(limits[0].0 == "key");
+        for i in 0..20 {
+            let decision = case.ask(store).await;
+            assert_eq!(decision.is_allowed(), i < 3, "request {i}");
+            assert_eq!(decision.refused(), (i >= 3).then_some(company));
+        }
+        let left = case.remaining(store).await;
+        assert_eq!((left[1 - company], left[company]), (7, 0));
+    }
+}
+
+/// Of two hundred requests at once, as many pass as the quota holds.
+pub async fn crowds_get_the_quota_and_no_more(store: &Arc<dyn LimitStore>) {
+    let case = Arc::new(Case::new([("key", Dimension::Key, 50)]));
+    assert_eq!(crowd(store, &case, 200).await, 50);
+    assert_eq!(case.remaining(store).await, [0]);
+}
+
+/// What a crowd was refused was taken from no counter.
+pub async fn all_or_nothing_in_a_crowd(store: &Arc<dyn LimitStore>) {
+    let case = Arc::new(Case::new([
+        ("key", Dimension::Key, 100),
+        ("endpoint", Dimension::Endpoint, 100),
+        ("company", Dimension::Company, 30),
+    ]));
+    assert_eq!(crowd(store, &case, 200).await, 30);
+    assert_eq!(case.remaining(store).await, [70, 70, 0]);
+}
+
+/// A spent quota stays spent for requests that come in with an earlier time.
+pub async fn a_clock_that_goes_back_grants_nothing(store: &Arc<dyn LimitStore>) {
+    let case = Case::new([("key", Dimension::Key, 2)]);
+    for earlier in [0, 1, 3600, 7200] {
+        let received = after(DAY - Duration::from_secs(earlier));
+        let request = case.policies.request(&case.context).expect(FITS);
+        let answer = store.check(&request.with_received(received));
+        let decision = answer.resolve().await.expect(WORKS);
+        assert_eq!(decision.is_allowed(), earlier < 2, "{earlier} s earlier");
+    }
+    assert!(!case.ask(store).await.is_allowed());
+}
+
+/// Looking is always allowed and changes nothing.
+pub async fn a_cost_of_nothing_only_looks(store: &Arc<dyn LimitStore>) {
+    let case = Case::new([("key", Dimension::Key, 1)]);
+    for _ in 0..10 {
+        assert_eq!(case.remaining(store).await, [1]);
+    }
+    assert!(case.ask(store).await.is_allowed());
+    assert_eq!(case.remaining(store).await, [0]);
+    assert!(!case.ask(store).await.is_allowed());
+}
+
+/// A draw that never fits says so and takes nothing.
+pub async fn a_cost_over_the_burst_never_fits(store: &Arc<dyn LimitStore>) {
+    let case = Case::new([
+        ("key", Dimension::Key, 5),
+        ("company", Dimension::Company, 9),
+    ]);
+    let decision = case.ask_for(store, 6).await;
+    assert_eq!(decision.refused(), Some(0));
+    assert_eq!(decision.outcomes()[0].retry_after(), None);
+    assert_eq!(case.remaining(store).await, [5, 9]);
+    assert!(
+        case.ask_for(store, 5).await.is_allowed(),
+        "all at once fits"
+    );
+    assert_eq!(case.remaining(store).await, [0, 4]);
+    let decision = case.ask_for(store, u32::MAX).await;
+    assert!(!decision.is_allowed(), "the largest cost doesn't wrap");
+}
+
+/// Keys, endpoints, companies and policies don't share counters.
+pub async fn counters_are_apart(store: &Arc<dyn LimitStore>) {
+    let caller = Caller::new();
+    let limits = [
+        ("key", Dimension::Key, 4),
+        ("company", Dimension::Company, 4),
+        ("endpoint", Dimension::Endpoint, 4),
+        ("operation", Dimension::Operation, 4),
+    ];
+    let case = |caller: &Caller, endpoint| Case::of(limits, caller, endpoint);
+    let first = case(&caller, Endpoint::get("/a"));
+    assert!(first.ask(store).await.is_allowed());
+    let others = [
+        (case(&caller, Endpoint::get("/b")), [3, 3, 4, 3]),
+        (case(&caller, Endpoint::post("/a")), [3, 3, 4, 4]),
+        (case(&caller.colleague(), Endpoint::get("/a")), [4, 3, 4, 4]),
+        (case(&Caller::new(), Endpoint::get("/a")), [4, 4, 4, 4]),
+    ];
+    for (other, left) in others {
+        assert_eq!(other.remaining(store).await, left);
+    }
+}
+
+/// Of several limits that refuse, the one with the longest wait is named.
+pub async fn the_longest_wait_speaks(store: &Arc<dyn LimitStore>) {
+    let caller = Caller::new();
+    let limits = [("short", 1), ("long", 24), ("middle", 5)].map(|(name, hours)| {
+        let quota = Quota::new(1, INTERVAL * hours).expect("a quota of some hours");
+        Policy::new(name, Dimension::Key, quota)
+    });
+    let case = Case {
+        policies: Policies::new(limits).expect(FITS),
+        context: caller.reads(after(DAY)),
+    };
+    assert!(case.ask(store).await.is_allowed());
+    assert_eq!(case.ask(store).await.refused(), Some(1));
+}
+
+/// One outcome for each limit, in their order; none for a request without limits, which passes.
+pub async fn answers_hold_no_more_than_they_must(store: &Arc<dyn LimitStore>) {
+    let none = Case::new([]);
+    let decision = none.ask(store).await;
+    assert!(decision.is_allowed() && decision.outcomes().is_empty());
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut burst = 0;
+    let full = Case::new(names.map(|name| {
+        burst += 1;
+        (name, Dimension::Key, burst)
+    }));
+    assert_eq!(full.remaining(store).await, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(full.ask(store).await.is_allowed());
+    assert_eq!(full.remaining(store).await, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+/// Policies, and a request that meets them.
+struct Case {
+    policies: Policies,
+    context: AccessContext,
+}
+
+impl Case {
+    fn new<const N: usize>(limits: [(&'static str, Dimension, u32); N]) -> Self {
+        Self::of(limits, &Caller::new(), Endpoint::get("/accounts"))
+    }
+
+    fn of<const N: usize>(
+        limits: [(&'static str, Dimension, u32); N],
+        caller: &Caller,
+        endpoint: Endpoint,
+    ) -> Self {
+        let policies = limits.map(|(name, dimension, burst)| {
+            let quota = Quota::new(burst, INTERVAL).expect("a burst of at least 1");
+            Policy::new(name, dimension, quota)
+        });
+        Self {
+            policies: Policies::new(policies).expect(FITS),
+            context: caller.asks(endpoint, after(DAY)),
+        }
+    }
+
+    async fn ask(&self, store: &Arc<dyn LimitStore>) -> LimitDecision {
+        self.ask_for(store, 1).await
+    }
+
+    async fn ask_for(&self, store: &Arc<dyn LimitStore>, units: u32) -> LimitDecision {
+        let request = self.policies.request(&self.context).expect(FITS);
+        let answer = store.check(&request.with_cost(units));
+        answer.resolve().await.expect(WORKS)
+    }
+
+    async fn remaining(&self, store: &Arc<dyn LimitStore>) -> Vec<u32> {
+        let decision = self.ask_for(store, 0).await;
+        assert!(decision.is_allowed(), "looking is allowed");
+        decision.outcomes().iter().map(|o| o.remaining()).collect()
+    }
+}
+
+/// How many of `count` requests at once pass.
+async fn crowd(store: &Arc<dyn LimitStore>, case: &Arc<Case>, count: usize) -> usize {
+    let mut tasks = JoinSet::new();
+    for _ in 0..count {
+        let (store, case) = (Arc::clone(store), Arc::clone(case));
+        tasks.spawn(async move { case.ask(&store).await.is_allowed() });
+    }
+    let passed = tasks.join_all().await;
+    passed.into_iter().filter(|allowed| *allowed).count()
+}
+
+/// So long that no unit comes back while the suite runs.
+const INTERVAL: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const FITS: &str = "the suite's own policies fit its requests";
+const WORKS: &str = "the store answers";
