@@ -109,13 +109,30 @@ impl KeyPrefix {
         }
     }
 
+    /// The prefix that these bytes spell, without a proof that they are UTF-8 first.
+    ///
+    /// # Errors
+    /// When they don't spell one.
+    pub fn from_ascii(text: &[u8]) -> Result<Self, ParseError> {
+        let error = ParseError::new(
+            "key prefix",
+            "<brand>_<live|test>_<12 characters of 0-9 A-Z a-z>",
+        );
+        // Read from the right: only the brand's length varies, and it holds no separator.
+        let (rest, id) = text.split_last_chunk::<{ Self::ID }>().ok_or(error)?;
+        let brand = rest.strip_suffix(b"_live_").or(rest.strip_suffix(b"_test_"));
+        let brand = brand.ok_or(error)?;
+        if !brand_bytes(brand) || !id.iter().all(u8::is_ascii_alphanumeric) {
+            return Err(error);
+        }
+        let text = std::str::from_utf8(text).map_err(|_| error)?;
+        ArrayString::from(text).map(Self).map_err(|_| error)
+    }
+
     /// Whether `brand` may stand at the front of a prefix.
     #[must_use]
     pub fn is_brand(brand: &str) -> bool {
-        (2..=10).contains(&brand.len())
-            && brand
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        brand_bytes(brand.as_bytes())
     }
 }
 
@@ -123,25 +140,13 @@ impl FromStr for KeyPrefix {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = ParseError::new(
-            "key prefix",
-            "<brand>_<live|test>_<12 characters of 0-9 A-Z a-z>",
-        );
-        let mut parts = text.split('_');
-        let (Some(brand), Some(environment), Some(id), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(error);
-        };
-        let good = Self::is_brand(brand)
-            && environment.parse::<Environment>().is_ok()
-            && id.len() == Self::ID
-            && id.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !good {
-            return Err(error);
-        }
-        ArrayString::from(text).map(Self).map_err(|_| error)
+        Self::from_ascii(text.as_bytes())
     }
+}
+
+fn brand_bytes(brand: &[u8]) -> bool {
+    let mut bytes = brand.iter();
+    (2..=10).contains(&brand.len()) && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 /// The stable identifier of a key record: `key_` and a ULID. It survives a change of format and
@@ -245,6 +250,10 @@ mod tests {
             "acme_live_pBakQVyk6bW",
             "acme_live_pBakQVyk6bW4_",
             "acme_live_pBakQVyk6b-4",
+            "acme_live_pBakQVyk6bé4",
+            "_live_pBakQVyk6bW4",
+            "acme_livepBakQVyk6bW4x",
+            "abcdefghijk_live_pBakQVyk6bW4",
             "",
         ] {
             assert!(bad.parse::<KeyPrefix>().is_err(), "{bad}");
