@@ -46,11 +46,7 @@ fn main() {
         per_request(&ours.router(), &keys) - bare,
         "",
     );
-    let worst = KEYS
-        .map(bytes_per_idle_key)
-        .into_iter()
-        
-        .fold(0.0, f64::max);
+    let worst = KEYS.map(bytes_per_idle_key).into_iter().fold(0.0, f64::max);
     tell("memory of one idle limited key", worst, "B");
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::{
-    Change, CompanyId, CompanyRecord, FoundKey, KeyId, KeyPrefix, KeyRecord, KeyStore, LifecycleEvent,
-    StoreError,
+    Change, CompanyId, CompanyRecord, FoundKey, KeyId, KeyPrefix, KeyRecord, KeyStore,
+    LifecycleEvent, StoreError,
 };
 use serde_json::Value;
 use support::{Server, generous};
@@ -32,7 +32,9 @@ async fn raw(server: &Server, bytes: &[u8]) -> String {
 
 async fn reasons(server: &Server) -> Vec<String> {
     let lines = server.lines().await;
-    let events = lines.iter().map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let events = lines
+        .iter()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap());
     events
         .map(|event| event["reason"].as_str().unwrap_or("none").to_owned())
         .collect()
@@ -58,7 +60,10 @@ async fn a_body_that_is_cut_short() {
     assert_eq!(reasons.len(), 3, "an event each: {reasons:?}");
     for reason in reasons {
         // The server may notice that the caller is gone before its body is missed.
-        assert!(["malformed_request", "client_disconnected"].contains(&reason.as_str()), "{reason}");
+        assert!(
+            ["malformed_request", "client_disconnected"].contains(&reason.as_str()),
+            "{reason}"
+        );
     }
 }
 
@@ -107,13 +112,20 @@ async fn a_caller_who_leaves_while_the_store_is_asked() {
 #[tokio::test]
 async fn refusals_come_in_the_form_that_was_asked_for() {
     let server = Server::start().await;
-    let problem = server.get(ACCOUNTS, &[("accept", "application/problem+json")]).await;
+    let problem = server
+        .get(ACCOUNTS, &[("accept", "application/problem+json")])
+        .await;
     assert_eq!(problem.status, 401);
-    assert_eq!(problem.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        problem.header("content-type"),
+        Some("application/problem+json")
+    );
     assert_eq!(problem.json()["status"], 401);
     assert_eq!(problem.json()["error"], "authentication_failed");
 
-    let grpc = server.get(ACCOUNTS, &[("content-type", "application/grpc")]).await;
+    let grpc = server
+        .get(ACCOUNTS, &[("content-type", "application/grpc")])
+        .await;
     assert_eq!(grpc.status, 200);
     assert_eq!(grpc.header("grpc-status"), Some("16"));
     assert!(grpc.body.is_empty());
@@ -121,11 +133,20 @@ async fn refusals_come_in_the_form_that_was_asked_for() {
 
     // A handler's own refusal takes the same road.
     let key = server.keys.full.clone();
-    let fields = [("x-api-key", key.as_str()), ("accept", "application/problem+json")];
+    let fields = [
+        ("x-api-key", key.as_str()),
+        ("accept", "application/problem+json"),
+    ];
     let problem = server.get("/external/v1/fails/validation", &fields).await;
-    assert_eq!(problem.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        problem.header("content-type"),
+        Some("application/problem+json")
+    );
     assert_eq!(problem.json()["details"]["field"], "x");
-    assert!(problem.header("ratelimit").is_some(), "fields of inner layers stay");
+    assert!(
+        problem.header("ratelimit").is_some(),
+        "fields of inner layers stay"
+    );
 }
 
 /// A store that never answers.

@@ -120,7 +120,9 @@ impl KeyPrefix {
         );
         // Read from the right: only the brand's length varies, and it holds no separator.
         let (rest, id) = text.split_last_chunk::<{ Self::ID }>().ok_or(error)?;
-        let brand = rest.strip_suffix(b"_live_").or(rest.strip_suffix(b"_test_"));
+        let brand = rest
+            .strip_suffix(b"_live_")
+            .or(rest.strip_suffix(b"_test_"));
         let brand = brand.ok_or(error)?;
         if !brand_bytes(brand) || !id.iter().all(u8::is_ascii_alphanumeric) {
             return Err(error);

@@ -33,7 +33,8 @@ pin_project! {
         // asking → refused, or calling
         Asking {
             answer: Answer,
-            held: Option<(S, Request<ReqBody>)>,
+            // Boxed, so that the usual case does not carry the room for it.
+            held: Option<Box<(S, Request<ReqBody>)>>,
         },
         // calling → done
         Calling { #[pin] future: F },
@@ -61,13 +62,13 @@ where
         }
     }
 
-    pub(crate) const fn asking(
+    pub(crate) fn asking(
         entered: Entered,
         answer: Answer,
         ready: S,
         request: Request<ReqBody>,
     ) -> Self {
-        let held = Some((ready, request));
+        let held = Some(Box::new((ready, request)));
         Self {
             entered,
             state: State::Asking { answer, held },
@@ -99,8 +100,8 @@ where
                 }
                 StateProj::Asking { answer, held } => {
                     let answer = ready!(answer.as_mut().poll(cx));
-                    let (mut ready, request) =
-                        held.take().expect("a future is not polled after its end");
+                    let held = held.take().expect("a future is not polled after its end");
+                    let (mut ready, request) = *held;
                     let context = this.entered.context(&request);
                     let passed = match answer {
                         Ok(identity) => pass(context, identity),

@@ -1,5 +1,7 @@
 //! The layer.
 
+use std::sync::Arc;
+
 use countersign_core::Edge;
 use tower_layer::Layer;
 
@@ -11,8 +13,8 @@ use crate::verifier::KeyVerifier;
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct KeyVerifyLayer {
-    verifier: KeyVerifier,
-    edge: Edge,
+    pub(crate) verifier: KeyVerifier,
+    pub(crate) edge: Edge,
 }
 
 impl KeyVerifyLayer {
@@ -37,8 +39,7 @@ impl<S> Layer<S> for KeyVerifyLayer {
     fn layer(&self, inner: S) -> Self::Service {
         KeyVerify {
             inner,
-            verifier: self.verifier.clone(),
-            edge: self.edge.clone(),
+            layer: Arc::new(self.clone()),
         }
     }
 }

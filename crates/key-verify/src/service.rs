@@ -1,22 +1,24 @@
 //! The service.
 
 use std::mem;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use countersign_core::Identity;
 use countersign_core::body::DenialBody;
-use countersign_core::{Edge, Identity};
 use http::{Request, Response};
 use tower_service::Service;
 
 use crate::future::ResponseFuture;
-use crate::verifier::{KeyVerifier, Step};
+use crate::layer::KeyVerifyLayer;
+use crate::verifier::Step;
 
 /// A service behind [`KeyVerifyLayer`](crate::KeyVerifyLayer).
 #[derive(Debug, Clone)]
 pub struct KeyVerify<S> {
     pub(crate) inner: S,
-    pub(crate) verifier: KeyVerifier,
-    pub(crate) edge: Edge,
+    /// A server clones its services for each request: one count, not one for each setting.
+    pub(crate) layer: Arc<KeyVerifyLayer>,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for KeyVerify<S>
@@ -33,10 +35,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let entered = self.edge.enter(&mut request);
+        let entered = self.layer.edge.enter(&mut request);
         let context = entered.context(&request);
         let query = request.uri().query();
-        match self.verifier.check(context, request.headers(), query) {
+        match self.layer.verifier.check(context, request.headers(), query) {
             Step::Refused(denial) => {
                 let response = context.refuse(denial);
                 ResponseFuture::refused(entered, response)
@@ -50,7 +52,7 @@ where
                 // never inherits readiness.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                let answer = self.verifier.clone().ask(context.clone(), key);
+                let answer = self.layer.verifier.clone().ask(context.clone(), key);
                 ResponseFuture::asking(entered, Box::pin(answer), ready, request)
             }
         }

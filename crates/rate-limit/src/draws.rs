@@ -81,7 +81,7 @@ impl<'a> Draws<'a> {
     /// How many counters must be added. A cost of 0 adds none.
     #[inline]
     pub(crate) fn newcomers(&self) -> usize {
-        let new = |draw: &&Draw| draw.slot.is_none() && draw.limit.cost > 0;
+        let new = |draw: &&Draw<'_>| draw.slot.is_none() && draw.limit.cost > 0;
         self.list.iter().filter(new).count()
     }
 

@@ -1,4 +1,5 @@
 //! The local store passes the suite, and a store that only seems to limit does not.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

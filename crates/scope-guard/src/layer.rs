@@ -1,5 +1,7 @@
 //! The two layers.
 
+use std::sync::Arc;
+
 use countersign_core::Edge;
 use tower_layer::Layer;
 
@@ -10,8 +12,8 @@ use crate::{Contract, ContractService, ScopeGuard};
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ContractLayer {
-    contract: Contract,
-    edge: Edge,
+    pub(crate) contract: Contract,
+    pub(crate) edge: Edge,
 }
 
 impl ContractLayer {
@@ -34,7 +36,7 @@ impl<S> Layer<S> for ContractLayer {
     type Service = ContractService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ContractService::new(inner, self.contract.clone(), self.edge.clone())
+        ContractService::new(inner, Arc::new(self.clone()))
     }
 }
 

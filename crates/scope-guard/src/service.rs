@@ -1,5 +1,6 @@
 //! The two services.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use countersign_core::body::DenialBody;
@@ -9,23 +10,19 @@ use tower_service::Service;
 
 use crate::lookup::look_up;
 use crate::permit::permit;
-use crate::{Contract, ResponseFuture};
+use crate::{ContractLayer, ResponseFuture};
 
 /// What [`ContractLayer`](crate::ContractLayer) makes of a service.
 #[derive(Debug, Clone)]
 pub struct ContractService<S> {
     inner: S,
-    contract: Contract,
-    edge: Edge,
+    /// A server clones its services for each request: one count, not one for each setting.
+    layer: Arc<ContractLayer>,
 }
 
 impl<S> ContractService<S> {
-    pub(crate) fn new(inner: S, contract: Contract, edge: Edge) -> Self {
-        Self {
-            inner,
-            contract,
-            edge,
-        }
+    pub(crate) const fn new(inner: S, layer: Arc<ContractLayer>) -> Self {
+        Self { inner, layer }
     }
 }
 
@@ -43,9 +40,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let entered = self.edge.enter(&mut request);
+        let entered = self.layer.edge.enter(&mut request);
         let context = entered.context(&request);
-        match look_up(&self.contract, &request, context) {
+        match look_up(&self.layer.contract, &request, context) {
             Ok(()) => forward(&mut self.inner, request, entered),
             Err(denial) => ResponseFuture::refused(context.refuse(denial)),
         }

@@ -87,15 +87,12 @@ impl Cells {
         }
     }
 
-    /// Lets counters leave that are whole again, of `shard` and of some others: what is tried once
+    /// Lets counters leave that are whole again, of `shard` and of another one: what is tried once
     /// before a newcomer is told that there is no room. All slots found before in `shard` are void.
     pub(crate) fn make_room(&self, shard: &mut Shard) {
-        self.release(shard.sweep(4 * BATCH));
-        let now = shard.advance(0);
-        for _ in 0..4 {
-            // It only tries their locks, so holding this one can't end in waiting for each other.
-            self.sweep_elsewhere(now);
-        }
+        self.release(shard.sweep(BATCH));
+        // It only tries the other's lock, so holding this one can't end in waiting for each other.
+        self.sweep_elsewhere(shard.advance(0));
     }
 
     /// `count` counters are gone.
