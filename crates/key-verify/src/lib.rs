@@ -79,6 +79,8 @@
 
 mod cache;
 mod cached;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod credentials;
 mod digest;
 mod future;

@@ -1,0 +1,85 @@
+//! The file: what survives, who may read it, what is refused.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use countersign_core::{Clock, Environment, ScopeSet, StoreErrorKind, SystemClock};
+use countersign_key_verify::{Actor, IssueRequest, IssuedKey, KeyManager, KeyStore};
+use countersign_sqlite::SqliteKeyStore;
+
+async fn issue(store: &SqliteKeyStore) -> IssuedKey {
+    let manager = KeyManager::builder(store.clone()).build().unwrap();
+    let ada = Actor::operator("ada").unwrap();
+    let company = "company_12".parse().unwrap();
+    manager.create_company(&ada, company).await.unwrap();
+    let expiry = SystemClock.now().wall.saturating_add(Duration::from_secs(3600));
+    let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
+    let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
+    manager.issue(&ada, request).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let issued = issue(&SqliteKeyStore::open(&path).unwrap()).await;
+    let again = SqliteKeyStore::open(&path).unwrap();
+    let found = again.find(issued.key.prefix()).await.unwrap().unwrap();
+    assert_eq!(found.record, issued.record);
+    assert_eq!(again.pending_events(10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn two_stores_on_one_file_see_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let first = SqliteKeyStore::open(&path).unwrap();
+    let second = SqliteKeyStore::open(&path).unwrap();
+    let issued = issue(&first).await;
+    let found = second.find(issued.key.prefix()).await.unwrap();
+    assert_eq!(found.unwrap().record, issued.record);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    let error = SqliteKeyStore::open(&path).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::UnsupportedVersion);
+    let tables: u32 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 0, "nothing was made");
+}
+
+#[test]
+fn what_is_no_database_is_corrupt_and_what_is_not_there_unavailable() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("text.db");
+    std::fs::write(&path, "this is no database, it is text, and long enough to be read").unwrap();
+    let error = SqliteKeyStore::open(&path).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    let nowhere = directory.path().join("nowhere/keys.db");
+    let error = SqliteKeyStore::open(nowhere).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_private_and_holds_no_secret() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteKeyStore::open(directory.path().join("keys.db")).unwrap();
+    let issued = issue(&store).await;
+    let raw = issued.key.expose();
+    let secret = &raw.as_bytes()[raw.len() - 49..];
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let path = file.unwrap().path();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|w| w == secret));
+    }
+}
