@@ -46,8 +46,14 @@ pub async fn reads_what_was_written(store: &impl KeyStore) {
     let mut key = record("company_12", 1);
     key.label = "Überweisung \u{1f4b8} \u{202e}x ".repeat(5);
     key.networks = vec!["2001:db8::/32".parse().expect("a network")];
-    write(store, Write::InsertKey(key.clone())).await.expect("a new key is stored");
-    let found = store.find(&key.prefix).await.expect("find").expect("it was stored");
+    write(store, Write::InsertKey(key.clone()))
+        .await
+        .expect("a new key is stored");
+    let found = store
+        .find(&key.prefix)
+        .await
+        .expect("find")
+        .expect("it was stored");
     assert_eq!(found.record, key, "find gives what was stored");
     assert_eq!(found.company, CompanyStatus::Active);
     let got = store.get(key.id).await.expect("get");
@@ -68,29 +74,68 @@ pub async fn refuses_what_exists_and_what_does_not(store: &impl KeyStore) {
     let key = record("company_12", 1);
     let insert = Write::InsertKey(key.clone());
     write(store, insert.clone()).await.expect("a new key");
-    expect(write(store, insert).await, StoreErrorKind::AlreadyExists, "the same id");
+    expect(
+        write(store, insert).await,
+        StoreErrorKind::AlreadyExists,
+        "the same id",
+    );
     let mut same_prefix = record("company_12", 2);
     same_prefix.prefix = key.prefix;
     let insert = Write::InsertKey(same_prefix);
-    expect(write(store, insert).await, StoreErrorKind::AlreadyExists, "the same prefix");
+    expect(
+        write(store, insert).await,
+        StoreErrorKind::AlreadyExists,
+        "the same prefix",
+    );
     let nobody = Write::InsertKey(record("company_99", 3));
-    expect(write(store, nobody).await, StoreErrorKind::NotFound, "an unknown company");
+    expect(
+        write(store, nobody).await,
+        StoreErrorKind::NotFound,
+        "an unknown company",
+    );
     let mut next = key.clone();
     next.version = 6;
     next.status = KeyStatus::Suspended;
-    expect(write(store, update(&next, 5)).await, StoreErrorKind::Conflict, "another version");
+    expect(
+        write(store, update(&next, 5)).await,
+        StoreErrorKind::Conflict,
+        "another version",
+    );
+    add_company(store, "company_34").await;
+    let mut moved = key.clone();
+    moved.version = 2;
+    moved.company = "company_34".parse().expect("a company id");
+    expect(
+        write(store, update(&moved, 1)).await,
+        StoreErrorKind::Conflict,
+        "another owner",
+    );
     let missing = update(&record("company_12", 4), 1);
-    expect(write(store, missing).await, StoreErrorKind::NotFound, "no such key");
+    expect(
+        write(store, missing).await,
+        StoreErrorKind::NotFound,
+        "no such key",
+    );
     let company = Write::InsertCompany(company("company_12", 1));
-    expect(write(store, company).await, StoreErrorKind::AlreadyExists, "the company");
-    assert_eq!(store.get(key.id).await.expect("get"), Some(key), "nothing was written");
+    expect(
+        write(store, company).await,
+        StoreErrorKind::AlreadyExists,
+        "the company",
+    );
+    assert_eq!(
+        store.get(key.id).await.expect("get"),
+        Some(key),
+        "nothing was written"
+    );
 }
 
 /// A change whose last write fails leaves nothing of its first, nor its events.
 pub async fn a_change_is_made_whole_or_not_at_all(store: &impl KeyStore) {
     add_company(store, "company_12").await;
     let first = record("company_12", 1);
-    write(store, Write::InsertKey(first.clone())).await.expect("a new key");
+    write(store, Write::InsertKey(first.clone()))
+        .await
+        .expect("a new key");
     let second = record("company_12", 2);
     let change = Change {
         writes: vec![
@@ -101,16 +146,24 @@ pub async fn a_change_is_made_whole_or_not_at_all(store: &impl KeyStore) {
     };
     let refused = store.commit(&change).await;
     expect(refused, StoreErrorKind::AlreadyExists, "the second write");
-    assert!(store.get(second.id).await.expect("get").is_none(), "half a change was made");
+    assert!(
+        store.get(second.id).await.expect("get").is_none(),
+        "half a change was made"
+    );
     let events = store.pending_events(10).await.expect("events");
-    assert!(events.is_empty(), "an event tells of a change that was not made");
+    assert!(
+        events.is_empty(),
+        "an event tells of a change that was not made"
+    );
 }
 
 /// `find` tells the company's standing as it is now.
 pub async fn a_company_s_standing_is_seen_at_once(store: &impl KeyStore) {
     add_company(store, "company_12").await;
     let key = record("company_12", 1);
-    write(store, Write::InsertKey(key.clone())).await.expect("a new key");
+    write(store, Write::InsertKey(key.clone()))
+        .await
+        .expect("a new key");
     let suspended = Write::UpdateCompany {
         record: CompanyRecord {
             status: CompanyStatus::Suspended,
@@ -119,7 +172,11 @@ pub async fn a_company_s_standing_is_seen_at_once(store: &impl KeyStore) {
         expected: 1,
     };
     write(store, suspended).await.expect("the version is right");
-    let found = store.find(&key.prefix).await.expect("find").expect("the key");
+    let found = store
+        .find(&key.prefix)
+        .await
+        .expect("find")
+        .expect("the key");
     assert_eq!(found.company, CompanyStatus::Suspended);
 }
 
@@ -138,7 +195,9 @@ pub async fn pages_ten_thousand_keys(store: &impl KeyStore) {
         store.commit(&change).await.expect("a thousand new keys");
     }
     let foreign = record("company_34", 20_000);
-    write(store, Write::InsertKey(foreign)).await.expect("a new key");
+    write(store, Write::InsertKey(foreign))
+        .await
+        .expect("a new key");
     let id: CompanyId = "company_12".parse().expect("a company id");
     let (mut after, mut seen) = (None, HashSet::new());
     loop {
@@ -150,7 +209,11 @@ pub async fn pages_ten_thousand_keys(store: &impl KeyStore) {
         after = Some(last.id);
         seen.extend(page.iter().map(|key| key.id));
     }
-    assert_eq!(seen, all.iter().map(|key| key.id).collect(), "each key once");
+    assert_eq!(
+        seen,
+        all.iter().map(|key| key.id).collect(),
+        "each key once"
+    );
 }
 
 /// Events come in the order of their commits, again and again, until they are acknowledged.
@@ -168,7 +231,10 @@ pub async fn events_wait_until_they_are_acknowledged(store: &impl KeyStore) {
         assert_eq!(store.pending_events(3).await.expect("events"), events[..3]);
     }
     store.acknowledge_events(&events[..2]).await.expect("told");
-    store.acknowledge_events(&events[..2]).await.expect("told again");
+    store
+        .acknowledge_events(&events[..2])
+        .await
+        .expect("told again");
     assert_eq!(store.pending_events(10).await.expect("events"), events[2..]);
 }
 
@@ -189,7 +255,9 @@ pub async fn one_of_many_inserts_wins<S: KeyStore>(store: Arc<S>) {
 pub async fn one_of_many_updates_wins<S: KeyStore>(store: Arc<S>) {
     add_company(&*store, "company_12").await;
     let key = record("company_12", 1);
-    write(&*store, Write::InsertKey(key.clone())).await.expect("a new key");
+    write(&*store, Write::InsertKey(key.clone()))
+        .await
+        .expect("a new key");
     let updates = (0..16).map(|n| {
         let mut key = key.clone();
         key.version = 2;
@@ -209,26 +277,37 @@ pub async fn revocation_is_never_undone_by_a_rotation<S: KeyStore>(store: Arc<S>
         .expect("a manager");
     let ada = Actor::operator("ada").expect("a name");
     let company = "company_12".parse().expect("a company id");
-    manager.create_company(&ada, company).await.expect("a new company");
+    manager
+        .create_company(&ada, company)
+        .await
+        .expect("a new company");
     for _ in 0..20 {
         let expiry = clock.now().wall.saturating_add(Duration::from_secs(3600));
         let scopes = ScopeSet::from_names(["accounts:read"]).expect("a scope");
         let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
-        let issued = manager.issue(&ada, request.activate_now(true)).await.expect("a key");
+        let issued = manager
+            .issue(&ada, request.activate_now(true))
+            .await
+            .expect("a key");
         let id = issued.record.id;
         let (rotating, revoking) = (manager.clone(), manager.clone());
         let (by, also_by) = (ada.clone(), ada.clone());
-        let rotation = tokio::spawn(async move {
-            rotating.rotate(&by, id, Duration::ZERO).await.is_ok()
-        });
+        let rotation =
+            tokio::spawn(async move { rotating.rotate(&by, id, Duration::ZERO).await.is_ok() });
         let reason = RevocationReason::SuspectedLeakage;
         let revocation =
             tokio::spawn(async move { revoking.revoke(&also_by, id, reason).await.is_ok() });
         // A rotation that came second found a revoked key, and was refused.
         rotation.await.expect("a rotation ends");
-        assert!(revocation.await.expect("a revocation ends"), "a revocation always works");
+        assert!(
+            revocation.await.expect("a revocation ends"),
+            "a revocation always works"
+        );
         let after = store.get(id).await.expect("get").expect("the key");
-        assert!(matches!(after.status, KeyStatus::Revoked { .. }), "it stays revoked");
+        assert!(
+            matches!(after.status, KeyStatus::Revoked { .. }),
+            "it stays revoked"
+        );
     }
 }
 

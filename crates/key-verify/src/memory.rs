@@ -124,7 +124,14 @@ impl Tables {
             }
             Write::InsertKey(_) | Write::InsertCompany(_) => Ok(()),
             Write::UpdateKey { record, expected } => {
-                expect(key(&record.id).map(|stored| stored.version), *expected)
+                let stored = key(&record.id);
+                let same = |stored: &&KeyRecord| {
+                    stored.prefix == record.prefix && stored.company == record.company
+                };
+                if stored.is_some() && !stored.as_ref().is_some_and(same) {
+                    return Err(StoreErrorKind::Conflict);
+                }
+                expect(stored.map(|stored| stored.version), *expected)
             }
             Write::UpdateCompany { record, expected } => {
                 expect(company(&record.id).map(|stored| stored.version), *expected)

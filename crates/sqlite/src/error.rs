@@ -2,11 +2,17 @@
 
 use countersign_core::{StoreError, StoreErrorKind};
 use rusqlite::ErrorCode;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
 
 /// The kind that says what the caller can do about it; SQLite's own error stays the cause.
 pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
+    let unique = [SQLITE_CONSTRAINT_UNIQUE, SQLITE_CONSTRAINT_PRIMARYKEY];
+    let extended = error.sqlite_error().map(|error| error.extended_code);
     let kind = match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => StoreErrorKind::AlreadyExists,
+        Some(ErrorCode::ConstraintViolation) if extended.is_some_and(|c| unique.contains(&c)) => {
+            StoreErrorKind::AlreadyExists
+        }
+        Some(ErrorCode::ConstraintViolation) => StoreErrorKind::Corrupt,
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreErrorKind::Corrupt,
         _ => StoreErrorKind::Unavailable,
     };

@@ -5,17 +5,23 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::store_error;
 
-/// Brings the file to this program's version, in one transaction.
-pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(store_error)?;
-    let version: usize = transaction
+/// Refuses a file that a newer program wrote, before anything of it is touched.
+pub(crate) fn check_version(connection: &Connection) -> Result<usize, StoreError> {
+    let version: usize = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(store_error)?;
     if version > STEPS.len() {
         return Err(StoreErrorKind::UnsupportedVersion.into());
     }
+    Ok(version)
+}
+
+/// Brings the file to this program's version, in one transaction.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(store_error)?;
+    let version = check_version(&transaction)?;
     for step in &STEPS[version..] {
         transaction.execute_batch(step).map_err(store_error)?;
     }

@@ -13,7 +13,7 @@ use countersign_key_verify::{Change, CompanyRecord, FoundKey, KeyRecord, KeyStor
 use rusqlite::Connection;
 
 use crate::error::store_error;
-use crate::migrate::migrate;
+use crate::migrate::{check_version, migrate};
 use crate::{read, write};
 
 /// Keys in a SQLite file. A clone is a handle to the same connections.
@@ -142,6 +142,7 @@ async fn run<T: Send + 'static>(
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(store_error)?;
     connection.busy_timeout(BUSY).map_err(store_error)?;
+    check_version(&connection)?;
     let set = |name, value: &str| {
         connection
             .pragma_update(None, name, value)
@@ -153,16 +154,23 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// SQLite would make the file with the process's usual mode; its companions take over this one.
+/// SQLite would make the file with the process's usual mode; its companions take over this one. A
+/// file that was there and is open to others is closed to them.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .map(drop)
-        .map_err(|error| StoreError::with_source(StoreErrorKind::Unavailable, error))
+    let file = options.open(path).map_err(unavailable)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .map_err(unavailable)?;
+    drop(file);
+    Ok(())
+}
+
+fn unavailable(error: std::io::Error) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Unavailable, error)
 }
 
 const READERS: usize = 3;

@@ -12,7 +12,10 @@ async fn issue(store: &SqliteKeyStore) -> IssuedKey {
     let ada = Actor::operator("ada").unwrap();
     let company = "company_12".parse().unwrap();
     manager.create_company(&ada, company).await.unwrap();
-    let expiry = SystemClock.now().wall.saturating_add(Duration::from_secs(3600));
+    let expiry = SystemClock
+        .now()
+        .wall
+        .saturating_add(Duration::from_secs(3600));
     let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
     let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
     manager.issue(&ada, request).await.unwrap()
@@ -58,7 +61,11 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 fn what_is_no_database_is_corrupt_and_what_is_not_there_unavailable() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("text.db");
-    std::fs::write(&path, "this is no database, it is text, and long enough to be read").unwrap();
+    std::fs::write(
+        &path,
+        "this is no database, it is text, and long enough to be read",
+    )
+    .unwrap();
     let error = SqliteKeyStore::open(&path).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     let nowhere = directory.path().join("nowhere/keys.db");

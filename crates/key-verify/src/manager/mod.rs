@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use countersign_core::{
     Clock, CompanyId, Environment, EventId, KeyId, KeyPrefix, LifecycleEvent, LifecycleKind,
-    LimitOverride, ScopeSet, Timestamp,
+    LimitOverride, ScopeSet, StoreError, StoreErrorKind, Timestamp,
 };
 use ipnet::IpNet;
 
@@ -35,7 +35,9 @@ use crate::store::{Change, KeyStore, Write};
 /// past its expiry can only be revoked. Nothing is ever deleted, and a key never changes its owner.
 ///
 /// A company actor finds its own company's keys and no others: every verb loads a key in one place,
-/// which answers [`ManageError::NotFound`] for the rest. A clone is a handle to the same manager.
+/// which answers [`ManageError::NotFound`] for the rest. It may show, suspend, rotate and revoke its
+/// keys; everything that gives a key more, or back, is for operators. A clone is a handle to the
+/// same manager.
 #[derive(Debug, Clone)]
 pub struct KeyManager(Arc<Settings>);
 
@@ -123,6 +125,7 @@ impl KeyManager {
     /// # Errors
     /// `IllegalTransition` when it is not pending or is expired.
     pub async fn activate(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+        operators_only(actor)?;
         let kind = LifecycleKind::TokenActivated;
         self.change(actor, id, kind, transition::activate).await
     }
@@ -141,6 +144,8 @@ impl KeyManager {
     /// # Errors
     /// `IllegalTransition` when it is not suspended or is expired.
     pub async fn reactivate(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+        // A company must not undo what an operator did about it.
+        operators_only(actor)?;
         let kind = LifecycleKind::TokenReactivated;
         self.change(actor, id, kind, transition::reactivate).await
     }
@@ -202,7 +207,7 @@ impl KeyManager {
         self.change(actor, id, kind, |record, now| {
             transition::in_life(record, now, "given other networks")?;
             record.networks = networks.clone();
-            Ok(None)
+            Ok(Some("networks"))
         })
         .await
     }
@@ -228,7 +233,7 @@ impl KeyManager {
             let mut old = self.load(actor, id).await?;
             let now = self.now();
             let expected = old.version;
-            let key = RawKey::generate(&self.0.brand, old.environment())?;
+            let key = RawKey::generate(old.prefix.brand(), old.environment())?;
             let new = self.successor(&old, &key, now)?;
             transition::rotate(&mut old, new.id, now.saturating_add(overlap), now)?;
             old.version += 1;
@@ -272,7 +277,7 @@ impl KeyManager {
     /// Suspends a company and with it all of its keys at once.
     ///
     /// # Errors
-    /// `IllegalTransition` when it is suspended already.
+    /// `Invalid` when it is suspended already.
     pub async fn suspend_company(
         &self,
         actor: &Actor,
@@ -286,7 +291,7 @@ impl KeyManager {
     /// Brings a suspended company back: its keys are what they were.
     ///
     /// # Errors
-    /// `IllegalTransition` when it is not suspended.
+    /// `Invalid` when it is not suspended.
     pub async fn reactivate_company(
         &self,
         actor: &Actor,
@@ -420,20 +425,20 @@ impl KeyManager {
         events: Vec<LifecycleEvent>,
     ) -> Result<(), ManageError> {
         let change = Change { writes, events };
-        let done = self.0.store.commit(&change).await;
-        for cache in &self.0.caches {
-            for write in &change.writes {
-                match write {
-                    Write::InsertKey(record) | Write::UpdateKey { record, .. } => {
-                        cache.evict(&record.prefix);
-                    }
-                    Write::InsertCompany(record) | Write::UpdateCompany { record, .. } => {
-                        cache.evict_company(&record.id);
-                    }
-                }
+        let (store, caches) = (Arc::clone(&self.0.store), self.0.caches.clone());
+        // A task of its own: a caller who leaves half way must not leave a cache that was not told.
+        let work = tokio::spawn(async move {
+            let done = store.commit(&change).await;
+            caches.iter().for_each(|cache| evict(cache, &change));
+            done
+        });
+        match work.await {
+            Ok(done) => Ok(done?),
+            Err(error) => {
+                let error = StoreError::with_source(StoreErrorKind::Unavailable, error);
+                Err(ManageError::Store(error))
             }
         }
-        Ok(done?)
     }
 
     fn successor(
@@ -541,6 +546,19 @@ impl KeyManager {
 
     fn now(&self) -> Timestamp {
         self.0.clock.now().wall
+    }
+}
+
+fn evict(cache: &KeyCache, change: &Change) {
+    for write in &change.writes {
+        match write {
+            Write::InsertKey(record) | Write::UpdateKey { record, .. } => {
+                cache.evict(&record.prefix);
+            }
+            Write::InsertCompany(record) | Write::UpdateCompany { record, .. } => {
+                cache.evict_company(&record.id);
+            }
+        }
     }
 }
 

@@ -150,6 +150,29 @@ async fn no_verb_finds_a_key_of_another_company() {
 }
 
 #[tokio::test]
+async fn a_company_does_not_undo_what_an_operator_did() {
+    let world = World::new().await;
+    let record = world.issue().await.record;
+    let own = Actor::company(world.company, record.prefix);
+    world
+        .manager
+        .suspend(&world.operator, record.id)
+        .await
+        .unwrap();
+    let back = world.manager.reactivate(&own, record.id).await;
+    assert!(matches!(back, Err(ManageError::NotFound)), "{back:?}");
+    let pending = world
+        .manager
+        .issue(&world.operator, world.request())
+        .await
+        .unwrap();
+    let active = world.manager.activate(&own, pending.record.id).await;
+    assert!(matches!(active, Err(ManageError::NotFound)), "{active:?}");
+    let reason = RevocationReason::CompanyRequest;
+    assert!(world.manager.revoke(&own, record.id, reason).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_rotation_links_both_and_keeps_the_owner() {
     let world = World::new().await;
     let old = world.issue().await.record;

@@ -84,11 +84,8 @@ pub(super) fn set_company(
     if record.status != status {
         return Ok(());
     }
-    Err(ManageError::IllegalTransition {
-        from: record.status.as_str(),
-        verb: status.as_str(),
-        instead: "its company is already",
-    })
+    let problem = format!("the company is {} already", status.as_str());
+    Err(ManageError::Invalid(problem))
 }
 
 fn enter(record: &mut KeyRecord, status: KeyStatus) -> Done {
