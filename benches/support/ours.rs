@@ -25,8 +25,19 @@ pub(crate) struct Ours {
 impl Ours {
     /// The stack for these keys, with `quota` for each limit and `backend` behind the audit.
     pub(crate) async fn new(keys: &[Key], quota: Quota, backend: impl AuditBackend) -> Self {
+        Self::with_tick(keys, quota, backend, Duration::from_millis(3)).await
+    }
+
+    /// The same, with a writer that comes by less often.
+    pub(crate) async fn with_tick(
+        keys: &[Key],
+        quota: Quota,
+        backend: impl AuditBackend,
+        tick: Duration,
+    ) -> Self {
         let (sink, writer) = AuditSink::builder(backend)
             .capacity(QUEUE)
+            .tick(tick)
             .spawn()
             .expect("a thread that writes");
         let stack = Countersign::builder()
