@@ -1,7 +1,5 @@
 //! The time of one request in an axum router, warm, one thread.
 
-use std::time::Duration;
-
 use axum::Router;
 use http::StatusCode;
 use tokio::runtime::Runtime;
@@ -17,10 +15,8 @@ pub(crate) fn measure(effort: Effort) {
     let garbage = keys::garbage(&keys);
     let callers = Callers::new(&keys);
     let runtime = drive::runtime();
-    // The queue is what is measured here: its writer works mostly between the rounds. What the
-    // writer costs stands in the loopback figures, which have it write to a file.
-    let rest = Duration::from_millis(300);
-    let ours = Ours::with_tick(&keys, ours::slow(), Discard::default(), rest);
+    // A queue of the size that is shipped, emptied before each stretch that is timed.
+    let ours = Ours::with_queue(&keys, ours::slow(), Discard::default(), 32_768);
     let ours = runtime.block_on(ours);
     let allowed = |name, router| Lane::new(name, router, &keys, StatusCode::OK);
     let lanes = [
@@ -38,8 +34,12 @@ pub(crate) fn measure(effort: Effort) {
     let rounds: Vec<_> = (0..=effort.rounds)
         .map(|_| {
             lanes.each_ref().map(|lane| {
-                ours.settle();
-                lane.time(&runtime, effort.of(100_000))
+                let stretches = effort.of(100_000) / STRETCH;
+                let times = (0..stretches).map(|_| {
+                    ours.settle();
+                    lane.time(&runtime, STRETCH)
+                });
+                median(times)
             })
         })
         // The first round only warms up.
@@ -82,3 +82,6 @@ impl<'a> Lane<'a> {
         time.as_nanos() as f64 / count as f64
     }
 }
+
+/// Few enough that no shard of the queue is full before they are done.
+const STRETCH: usize = 5_000;

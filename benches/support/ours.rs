@@ -25,19 +25,18 @@ pub(crate) struct Ours {
 impl Ours {
     /// The stack for these keys, with `quota` for each limit and `backend` behind the audit.
     pub(crate) async fn new(keys: &[Key], quota: Quota, backend: impl AuditBackend) -> Self {
-        Self::with_tick(keys, quota, backend, Duration::from_millis(3)).await
+        Self::with_queue(keys, quota, backend, QUEUE).await
     }
 
-    /// The same, with a writer that comes by less often.
-    pub(crate) async fn with_tick(
+    /// The same, with room for `queue` events.
+    pub(crate) async fn with_queue(
         keys: &[Key],
         quota: Quota,
         backend: impl AuditBackend,
-        tick: Duration,
+        queue: usize,
     ) -> Self {
         let (sink, writer) = AuditSink::builder(backend)
-            .capacity(QUEUE)
-            .tick(tick)
+            .capacity(queue)
             .spawn()
             .expect("a thread that writes");
         let stack = Countersign::builder()
@@ -67,7 +66,7 @@ impl Ours {
     /// Waits until the queue is nearly empty. Requests that are made as fast as they can be would
     /// fill it in the end, and be refused.
     pub(crate) fn settle(&self) {
-        self.wait_for(QUEUE / 64);
+        self.wait_for(64);
     }
 
     /// Waits until the queue is at most half full.
