@@ -63,7 +63,6 @@ impl CachedKey {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) key: CachedKey,
-    touched: AtomicBool,
     refreshed: AtomicBool,
 }
 
@@ -71,21 +70,8 @@ impl Slot {
     pub(crate) const fn new(key: CachedKey) -> Self {
         Self {
             key,
-            touched: AtomicBool::new(false),
             refreshed: AtomicBool::new(false),
         }
-    }
-
-    /// Remembers a use; written once, so that a busy key's line stays shared between cores.
-    pub(crate) fn touch(&self) {
-        if !self.touched.load(Ordering::Relaxed) {
-            self.touched.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the key was used since this was last asked.
-    pub(crate) fn take_touched(&self) -> bool {
-        self.touched.swap(false, Ordering::Relaxed)
     }
 
     /// True for the first who asks: who then asks the store again.

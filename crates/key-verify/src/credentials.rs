@@ -42,15 +42,19 @@ pub(crate) fn find<'a>(
     Ok(first)
 }
 
-/// The token of a `Bearer` credential; `None` for another scheme.
+/// The token of a `Bearer` credential, empty where what follows the scheme can't be one; `None`
+/// for another scheme.
 fn bearer_token(value: &[u8]) -> Option<&[u8]> {
     let scheme = value.get(..BEARER.len())?;
     if !scheme.eq_ignore_ascii_case(BEARER) {
         return None;
     }
     match &value[BEARER.len()..] {
-        [] => Some(&[]),
-        [b' ', rest @ ..] => Some(rest.trim_ascii_start()),
+        [b' ', rest @ ..] => {
+            let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+            Some(&rest[blanks..])
+        }
+        [] | [b'\t', ..] => Some(&[]),
         _ => None,
     }
 }
@@ -108,8 +112,19 @@ mod tests {
                 "{value}"
             );
         }
-        let empty = headers(&[("authorization", "Bearer")]);
-        assert_eq!(find(&empty, None, true), Err(Reason::MalformedApiKey));
+        let both = headers(&[("authorization", "Basic k"), ("x-api-key", "a")]);
+        assert_eq!(find(&both, None, true), Ok(&b"a"[..]));
+    }
+
+    #[test]
+    fn a_scheme_without_a_token_is_malformed() {
+        for value in ["Bearer", "Bearer ", "bearer\tk", "Bearer   "] {
+            let headers = headers(&[("authorization", value)]);
+            let found = find(&headers, None, true);
+            assert_eq!(found, Err(Reason::MalformedApiKey), "{value:?}");
+        }
+        let blank = headers(&[("x-api-key", "")]);
+        assert_eq!(find(&blank, None, true), Err(Reason::MalformedApiKey));
     }
 
     #[test]
@@ -121,6 +136,10 @@ mod tests {
             find(&repeated, None, true),
             Err(Reason::AmbiguousCredentials)
         );
+        let blank = headers(&[("x-api-key", ""), ("authorization", "Bearer b")]);
+        assert_eq!(find(&blank, None, true), Err(Reason::AmbiguousCredentials));
+        let off = find(&two, None, false);
+        assert_eq!(off, Ok(&b"a"[..]), "a scheme that is off is not looked at");
         let same = headers(&[("x-api-key", "a"), ("authorization", "Bearer a")]);
         assert_eq!(find(&same, None, true), Ok(&b"a"[..]));
     }

@@ -1,7 +1,8 @@
 //! What is stored in place of a secret, and how a secret is compared with it.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_core::{ConfigError, ParseError};
 use hmac::{Hmac, KeyInit, Mac};
@@ -16,8 +17,8 @@ pub struct PepperId(pub u16);
 
 /// The only stored form of a secret: SHA-256 of its 32 bytes, or HMAC-SHA-256 under a pepper. A
 /// plain hash is enough for 256 random bits; a pepper keeps a stolen database from confirming a
-/// key that was found elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// key that was found elsewhere. Prints redacted; two digests are compared in constant time.
+#[derive(Clone, Copy)]
 pub enum SecretDigest {
     /// SHA-256.
     Sha256([u8; 32]),
@@ -40,7 +41,7 @@ impl SecretDigest {
     /// Reads what [`SecretDigest::encode`] wrote.
     ///
     /// # Errors
-    /// When the text is not a digest.
+    /// When the text is not a digest, or is one in another spelling.
     pub fn decode(text: &str) -> Result<Self, ParseError> {
         let error = ParseError::new("digest", "sha256:<hex> or hmac-sha256:<pepper>:<hex>");
         let bytes = |text: &str| {
@@ -48,15 +49,30 @@ impl SecretDigest {
             hex::decode_to_slice(text, &mut bytes).map_err(|_| error)?;
             Ok(bytes)
         };
-        if let Some(digest) = text.strip_prefix("sha256:") {
-            return Ok(Self::Sha256(bytes(digest)?));
-        }
-        let rest = text.strip_prefix("hmac-sha256:").ok_or(error)?;
-        let (pepper, mac) = rest.split_once(':').ok_or(error)?;
-        let pepper = PepperId(pepper.parse().map_err(|_| error)?);
-        Ok(Self::HmacSha256(pepper, bytes(mac)?))
+        let digest = if let Some(digest) = text.strip_prefix("sha256:") {
+            Self::Sha256(bytes(digest)?)
+        } else {
+            let rest = text.strip_prefix("hmac-sha256:").ok_or(error)?;
+            let (pepper, mac) = rest.split_once(':').ok_or(error)?;
+            let pepper = PepperId(pepper.parse().map_err(|_| error)?);
+            Self::HmacSha256(pepper, bytes(mac)?)
+        };
+        // One digest, one text: upper case and leading zeros were written by somebody else.
+        (digest.encode() == text).then_some(digest).ok_or(error)
     }
 }
+
+impl PartialEq for SecretDigest {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sha256(a), Self::Sha256(b)) => same(a, b),
+            (Self::HmacSha256(id, a), Self::HmacSha256(other, b)) => id == other && same(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for SecretDigest {}
 
 impl fmt::Debug for SecretDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,11 +84,17 @@ impl fmt::Debug for SecretDigest {
 }
 
 /// Digests secrets and compares them with stored digests. New digests are made in one way; stored
-/// ones are compared in whichever way they were made. Cloning is cheap.
+/// ones are compared in whichever way they were made. Cloning is cheap. What the peppers were
+/// turned into prints as their ids alone, and is wiped from memory when the last clone is dropped.
 #[derive(Clone, Default)]
-pub struct Digester {
+pub struct Digester(Arc<Peppers>);
+
+#[derive(Default)]
+struct Peppers {
     /// The pepper for new digests and then the older ones; none means SHA-256 for new digests.
-    peppers: Arc<[(PepperId, Hmac<Sha256>)]>,
+    known: Box<[(PepperId, Hmac<Sha256>)]>,
+    /// The ids that were asked for in vain.
+    missed: Mutex<BTreeSet<PepperId>>,
 }
 
 impl Digester {
@@ -82,8 +104,10 @@ impl Digester {
         Self::default()
     }
 
-    /// HMAC-SHA-256: new digests under `current`, stored ones under any of these. The peppers come
-    /// from where you keep your secrets, never from the database of the keys.
+    /// HMAC-SHA-256 (RFC 2104): new digests under `current`, stored ones under any of these. The
+    /// peppers come from where you keep your secrets, never from the database of the keys. To
+    /// replace one, make the new one current and leave the old one among `older` until no key that
+    /// was made with it is left.
     ///
     /// # Errors
     /// When a pepper is shorter than 16 bytes, or two have one id.
@@ -104,36 +128,35 @@ impl Digester {
                 .map_err(|error| ConfigError::new(subject, error.to_string()))?;
             peppers.push((id, mac));
         }
-        Ok(Self {
-            peppers: peppers.into(),
-        })
+        Ok(Self(Arc::new(Peppers {
+            known: peppers.into(),
+            missed: Mutex::default(),
+        })))
     }
 
     /// The digest to store for a new secret.
     #[must_use]
     pub fn digest(&self, secret: &Secret) -> SecretDigest {
-        match self.peppers.first() {
+        match self.0.known.first() {
             None => SecretDigest::Sha256(sha256(secret)),
             Some((id, mac)) => SecretDigest::HmacSha256(*id, hmac(mac, secret)),
         }
     }
 
     /// Whether `stored` is the digest of `secret`. Takes the same time wherever they differ. A
-    /// digest under a pepper that this digester lacks matches nothing.
+    /// digest under a pepper that this digester lacks matches nothing, and one loud log line names
+    /// the pepper.
     #[must_use]
     pub fn matches(&self, secret: &Secret, stored: &SecretDigest) -> bool {
         match stored {
             SecretDigest::Sha256(digest) => same(&sha256(secret), digest),
             SecretDigest::HmacSha256(id, mac) => {
-                let mut peppers = self.peppers.iter();
+                let mut peppers = self.0.known.iter();
                 match peppers.find(|(known, _)| known == id) {
                     Some((_, pepper)) => same(&hmac(pepper, secret), mac),
                     None => {
-                        tracing::error!(
-                            target: "countersign",
-                            pepper = id.0,
-                            "a key can't be verified: its pepper is not configured"
-                        );
+                        self.0.miss(*id);
+                        self.waste(secret);
                         false
                     }
                 }
@@ -143,7 +166,8 @@ impl Digester {
 
     /// Does the work of a comparison that fails, where there is nothing to compare with.
     pub(crate) fn waste(&self, secret: &Secret) {
-        let zero = match self.peppers.first() {
+        // The current way of making digests is always one that this digester knows.
+        let zero = match self.0.known.first() {
             None => SecretDigest::Sha256([0; 32]),
             Some((id, _)) => SecretDigest::HmacSha256(*id, [0; 32]),
         };
@@ -151,9 +175,22 @@ impl Digester {
     }
 }
 
+impl Peppers {
+    fn miss(&self, id: PepperId) {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if missed.insert(id) {
+            tracing::error!(
+                target: "countersign",
+                pepper = id.0,
+                "keys can't be verified and are refused: their pepper is not configured"
+            );
+        }
+    }
+}
+
 impl fmt::Debug for Digester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<u16> = self.peppers.iter().map(|(id, _)| id.0).collect();
+        let ids: Vec<u16> = self.0.known.iter().map(|(id, _)| id.0).collect();
         f.debug_struct("Digester").field("peppers", &ids).finish()
     }
 }
@@ -224,6 +261,60 @@ mod tests {
             Digester::sha256().digest(&secret).encode(),
             "sha256:66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"
         );
+        let pepper = [0x0b; 20];
+        let digester = Digester::with_peppers((PepperId(7), &pepper), []).unwrap();
+        assert_eq!(
+            digester.digest(&secret).encode(),
+            "hmac-sha256:7:3b7a4aac943c9eb441d5ff7531e332c3e4f7fb32f2028fe5b69aac529d68ee15"
+        );
+    }
+
+    #[test]
+    fn a_digest_has_one_spelling() {
+        let secret = Secret::from_bytes([7; 32]);
+        let plain = Digester::sha256().digest(&secret).encode();
+        let peppered = Digester::with_peppers((PepperId(5), PEPPER), []).unwrap();
+        let peppered = peppered.digest(&secret).encode();
+        for bad in [
+            plain.to_uppercase().replace("SHA", "sha"),
+            plain[..plain.len() - 2].to_owned(),
+            plain.replace("sha256:", ""),
+            peppered.replace(":5:", ":05:"),
+            peppered.replace(":5:", ":+5:"),
+            peppered.replace(":5:", ":65536:"),
+            peppered.replace(":5:", ":"),
+            String::new(),
+        ] {
+            assert!(SecretDigest::decode(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_digest_of_one_kind_is_never_one_of_the_other() {
+        let bytes = [9; 32];
+        let one = SecretDigest::HmacSha256(PepperId(1), bytes);
+        assert_eq!(one, SecretDigest::HmacSha256(PepperId(1), bytes));
+        assert_ne!(one, SecretDigest::HmacSha256(PepperId(2), bytes));
+        assert_ne!(one, SecretDigest::Sha256(bytes));
+        for at in [0, 15, 16, 31] {
+            let mut other = bytes;
+            other[at] ^= 1;
+            assert_ne!(
+                one,
+                SecretDigest::HmacSha256(PepperId(1), other),
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_pepper_is_named_once() {
+        let digester = Digester::sha256();
+        let stored = SecretDigest::HmacSha256(PepperId(3), [0; 32]);
+        for _ in 0..2 {
+            assert!(!digester.matches(&Secret::from_bytes([7; 32]), &stored));
+        }
+        assert_eq!(digester.0.missed.lock().unwrap().len(), 1);
     }
 
     #[test]

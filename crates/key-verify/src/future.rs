@@ -6,12 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use countersign_core::body::DenialBody;
-use countersign_core::{Denial, Entered, Identity};
+use countersign_core::{Denial, Entered};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
-
-use crate::service::pass;
 
 pin_project! {
     /// The answer of a [`KeyVerify`](crate::KeyVerify) service.
@@ -41,7 +39,7 @@ pin_project! {
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Identity, Denial>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<(), Denial>> + Send>>;
 
 impl<S, ReqBody, ResBody> ResponseFuture<S, ReqBody, ResBody>
 where
@@ -102,18 +100,16 @@ where
                     let answer = ready!(answer.as_mut().poll(cx));
                     let held = held.take().expect("a future is not polled after its end");
                     let (mut ready, request) = *held;
-                    let context = this.entered.context(&request);
-                    let passed = match answer {
-                        Ok(identity) => pass(context, identity),
-                        Err(denial) => Err(context.refuse(denial)),
-                    };
-                    match passed {
+                    match answer {
                         Ok(()) => State::Calling {
                             future: ready.call(request),
                         },
-                        Err(response) => State::Refused {
-                            response: Some(response),
-                        },
+                        Err(denial) => {
+                            let response = this.entered.context(&request).refuse(denial);
+                            State::Refused {
+                                response: Some(response),
+                            }
+                        }
                     }
                 }
             };

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use arrayvec::ArrayString;
 use countersign_core::{ConfigError, Environment, KeyPrefix, ParseError};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// A whole key, secret included: what a caller presents and what issuing returns once. Prints as
-/// `[redacted]` and is wiped from memory when it is dropped.
+/// A whole key, secret included: what a caller presents and what issuing returns once. Prints its
+/// prefix and `[redacted]`, and its secret is wiped from memory when it is dropped.
 ///
 /// Format: brand `[a-z0-9]{2,10}`, environment `live` or `test`, id 12, secret 43 and check 6
 /// characters of `0-9A-Za-z`. The secret is a 256-bit number in base 62, the check the CRC-32
@@ -18,7 +17,8 @@ pub struct RawKey {
     secret: Secret,
 }
 
-/// The 256 bits that make a key a key.
+/// The 256 bits that make a key a key. Prints as `[redacted]`, is wiped from memory when it is
+/// dropped, and can't be copied.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; 32]);
 
@@ -65,11 +65,12 @@ impl RawKey {
         }
         let (prefix, secret) = body.split_at(body.len() - SECRET);
         let prefix = prefix.strip_suffix(b"_").ok_or(error)?;
-        let prefix = std::str::from_utf8(prefix).map_err(|_| error)?;
-        Ok(Self {
-            prefix: prefix.parse()?,
-            secret: Secret(decode(secret).ok_or(error)?),
-        })
+        let mut key = Self {
+            prefix: KeyPrefix::from_ascii(prefix).map_err(|_| error)?,
+            secret: Secret([0; 32]),
+        };
+        decode(secret, &mut key.secret.0).ok_or(error)?;
+        Ok(key)
     }
 
     /// The public part.
@@ -91,9 +92,9 @@ impl RawKey {
         let mut text = Zeroizing::new(String::with_capacity(MAX));
         text.push_str(self.prefix.as_str());
         text.push('_');
-        text.push_str(&encode(&self.secret.0));
-        let check = crc32fast::hash(text.as_bytes());
-        text.push_str(&digits::<CHECK>(u64::from(check)));
+        text.extend(encode(&self.secret.0).iter().copied().map(char::from));
+        let check = digits(crc32fast::hash(text.as_bytes()));
+        text.extend(check.map(char::from));
         text
     }
 }
@@ -131,21 +132,22 @@ pub(crate) fn has_shape(text: &[u8]) -> bool {
         return false;
     }
     let (prefix, rest) = text.split_at(text.len() - SECRET - CHECK - 1);
-    let prefix = std::str::from_utf8(prefix).is_ok_and(|p| p.parse::<KeyPrefix>().is_ok());
-    prefix && rest[0] == b'_' && rest[1..].iter().all(u8::is_ascii_alphanumeric)
+    KeyPrefix::from_ascii(prefix).is_ok()
+        && rest[0] == b'_'
+        && rest[1..].iter().all(u8::is_ascii_alphanumeric)
 }
 
-/// The number that 43 base-62 digits write, most significant first, as 256 bits; `None` where it
-/// is larger than that or a character is no digit.
-fn decode(text: &[u8]) -> Option<[u8; 32]> {
-    let mut limbs = [0_u64; 4];
-    // Ten digits fit into a limb: five multiplications of the whole number instead of 43.
-    let (head, rest) = text.split_at(text.len() % CHUNK);
-    for chunk in std::iter::once(head).chain(rest.chunks(CHUNK)) {
-        let factor = 62_u64.pow(u32::try_from(chunk.len()).ok()?);
+/// Writes the number that 43 base-62 digits spell, most significant first, into `bytes`; `None`
+/// where it is larger than 256 bits or a character is no digit.
+fn decode(text: &[u8], bytes: &mut [u8; 32]) -> Option<()> {
+    let mut limbs = Zeroizing::new([0_u64; 4]);
+    // Ten digits fit into a limb: four multiplications of the whole number instead of 42.
+    let (head, chunks) = text.as_rchunks::<CHUNK>();
+    limbs[0] = number(head)?;
+    for chunk in chunks {
         let mut carry = u128::from(number(chunk)?);
-        for limb in &mut limbs {
-            let product = u128::from(*limb) * u128::from(factor) + carry;
+        for limb in limbs.iter_mut() {
+            let product = u128::from(*limb) * u128::from(FACTOR) + carry;
             *limb = product as u64;
             carry = product >> 64;
         }
@@ -153,16 +155,14 @@ fn decode(text: &[u8]) -> Option<[u8; 32]> {
             return None;
         }
     }
-    let mut bytes = [0; 32];
     for (place, limb) in bytes.chunks_exact_mut(8).zip(limbs.iter().rev()) {
         place.copy_from_slice(&limb.to_be_bytes());
     }
-    limbs.zeroize();
-    Some(bytes)
+    Some(())
 }
 
 /// 43 base-62 digits for 256 bits.
-fn encode(bytes: &[u8; 32]) -> Zeroizing<String> {
+fn encode(bytes: &[u8; 32]) -> Zeroizing<[u8; SECRET]> {
     let mut number = Zeroizing::new(*bytes);
     let mut text = Zeroizing::new([b'0'; SECRET]);
     for digit in text.iter_mut().rev() {
@@ -174,37 +174,43 @@ fn encode(bytes: &[u8; 32]) -> Zeroizing<String> {
         }
         *digit = DIGITS[rest as usize];
     }
-    Zeroizing::new(text.iter().copied().map(char::from).collect())
+    text
 }
 
+/// The number that at most ten base-62 digits spell: it stays below 2^60. All are read before any
+/// is refused, so that the processor need not wait for one before it reads the next.
 fn number(text: &[u8]) -> Option<u64> {
-    text.iter().try_fold(0_u64, |number, byte| {
+    debug_assert!(text.len() <= CHUNK);
+    let (number, seen) = text.iter().fold((0_u64, 0_u8), |(number, seen), byte| {
         let value = VALUES[usize::from(*byte)];
-        let number = number.checked_mul(62)?.checked_add(u64::from(value))?;
-        (value < 62).then_some(number)
-    })
+        (number * 62 + u64::from(value), seen | value)
+    });
+    (seen & NO_DIGIT == 0).then_some(number)
 }
 
-fn digits<const N: usize>(mut number: u64) -> ArrayString<N> {
-    let mut bytes = [b'0'; N];
-    for byte in bytes.iter_mut().rev() {
-        *byte = DIGITS[(number % 62) as usize];
+fn digits(mut number: u32) -> [u8; CHECK] {
+    let mut text = [b'0'; CHECK];
+    for digit in text.iter_mut().rev() {
+        *digit = DIGITS[(number % 62) as usize];
         number /= 62;
     }
-    // Proof: every byte is one of `DIGITS`, which are ASCII.
-    ArrayString::from_byte_string(&bytes).unwrap_or_default()
+    text
 }
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// What a byte is worth as a digit; both bits of `NO_DIGIT` where it is none.
 const VALUES: [u8; 256] = values();
+const NO_DIGIT: u8 = 0b1100_0000;
 const SECRET: usize = 43;
 const CHECK: usize = 6;
 const CHUNK: usize = 10;
+const FACTOR: u64 = 62_u64.pow(CHUNK as u32);
 const MAX: usize = KeyPrefix::MAX + 1 + SECRET + CHECK;
+/// The shortest brand has eight characters less than the longest.
 const MIN: usize = MAX - 8;
 
 const fn values() -> [u8; 256] {
-    let mut values = [u8::MAX; 256];
+    let mut values = [NO_DIGIT; 256];
     let mut i = 0;
     while i < DIGITS.len() {
         values[DIGITS[i] as usize] = i as u8;
@@ -237,9 +243,39 @@ mod tests {
 
     #[test]
     fn the_largest_secret_is_256_ones_and_no_more() {
-        let largest = encode(&[0xff; 32]);
-        assert_eq!(decode(largest.as_bytes()), Some([0xff; 32]));
-        assert_eq!(decode(&[b'z'; SECRET]), None);
+        let mut bytes = [0; 32];
+        let mut largest = *encode(&[0xff; 32]);
+        assert_eq!(decode(&largest, &mut bytes), Some(()));
+        assert_eq!(bytes, [0xff; 32]);
+        *largest.last_mut().unwrap() += 1;
+        assert_eq!(decode(&largest, &mut bytes), None);
+        assert_eq!(decode(&[b'z'; SECRET], &mut bytes), None);
+    }
+
+    #[test]
+    fn a_secret_that_overflows_is_refused_although_its_checksum_is_right() {
+        let mut text = format!("acme_live_pBakQVyk6bW4_{}", "z".repeat(SECRET)).into_bytes();
+        let check = digits(crc32fast::hash(&text));
+        text.extend(check);
+        assert!(has_shape(&text));
+        assert!(RawKey::parse(&text).is_err());
+    }
+
+    #[test]
+    fn ids_use_every_digit() {
+        let keys = (0..400).map(|_| RawKey::generate("ab", Environment::Test).unwrap());
+        let ids: String = keys
+            .map(|key| key.prefix().as_str()[8..].to_owned())
+            .collect();
+        assert_eq!(ids.len(), 400 * KeyPrefix::ID);
+        assert!(DIGITS.iter().all(|digit| ids.contains(char::from(*digit))));
+    }
+
+    #[test]
+    fn a_brand_that_would_hold_the_separator_is_refused() {
+        for bad in ["", "a", "my_brand", "ACME", "abcdefghijk", "é1"] {
+            assert!(RawKey::generate(bad, Environment::Live).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -27,10 +27,18 @@
 //! | not activated yet, suspended, rotated | `pending_api_key`, `suspended_api_key`, `rotated_api_key` | 401 `token_not_active` |
 //! | its company is suspended | `company_inactive` | 401 `token_not_active` |
 //! | too many failures before | `source_throttled` | 429 `rate_limit_exceeded` |
-//! | the store can't be asked | `key_store_unavailable` | 503 `service_unavailable` |
+//! | the store can't be asked, hangs, or holds a broken record | `key_store_unavailable` | 503 `service_unavailable` |
+//! | failures are metered and nobody told the peer's address, or another layer identified the caller | `misconfigured_stack` | 500 `internal_error` |
 //!
-//! The four `token_*` answers go only to a caller with the right secret. Unknown prefix and wrong
-//! secret do the same work and get the same answer.
+//! The `token_*` answers go only to a caller with the right secret. Unknown prefix and wrong
+//! secret do the same work and get the same answer. Where several things are wrong with a key
+//! whose secret is right, the first in this order is named: environment, revoked, expired, the
+//! other states, company, source.
+//!
+//! **Where keys are kept** is up to a [`KeyStore`]. What it answers is believed for the staleness
+//! bound, 5 seconds unless set; while it is down, keys that were verified lately go on that long
+//! and the rest are refused with 503. See [`KeyCache`]. Looking a key up needs a tokio runtime with
+//! its timer on.
 //!
 //! **Failed authentications** are reported to a
 //! [`FailureMeter`](countersign_core::FailureMeter), which is asked before the store is. A correct

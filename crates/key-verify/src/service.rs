@@ -4,7 +4,6 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use countersign_core::Identity;
 use countersign_core::body::DenialBody;
 use http::{Request, Response};
 use tower_service::Service;
@@ -39,14 +38,11 @@ where
         let context = entered.context(&request);
         let query = request.uri().query();
         match self.layer.verifier.check(context, request.headers(), query) {
+            Step::Allowed => ResponseFuture::calling(entered, self.inner.call(request)),
             Step::Refused(denial) => {
                 let response = context.refuse(denial);
                 ResponseFuture::refused(entered, response)
             }
-            Step::Allowed(identity) => match pass(context, identity) {
-                Ok(()) => ResponseFuture::calling(entered, self.inner.call(request)),
-                Err(response) => ResponseFuture::refused(entered, response),
-            },
             Step::Ask(key) => {
                 // The future takes the service that was polled ready and leaves its clone: a clone
                 // never inherits readiness.
@@ -57,14 +53,4 @@ where
             }
         }
     }
-}
-
-/// Puts the caller into the record, or says why the stack can't have another one.
-pub(crate) fn pass<ResBody: DenialBody>(
-    context: &countersign_core::AccessContext,
-    identity: Identity,
-) -> Result<(), Response<ResBody>> {
-    context.identify(identity).map_err(|_| {
-        context.refuse(context.misconfigured("key-verify", "a request that nobody identified yet"))
-    })
 }

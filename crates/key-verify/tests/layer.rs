@@ -20,7 +20,8 @@ use countersign_key_verify::{
     RevocationReason,
 };
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt};
 
@@ -326,6 +327,25 @@ async fn works_under_buffer_and_load_shed() {
         }));
     let response = service.oneshot(world.request()).await.unwrap();
     assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn works_over_streaming_bodies() {
+    type Stream = UnsyncBoxBody<Bytes, std::io::Error>;
+    let world = World::new(10).await;
+    let inner = tower::service_fn(async |_: Request<Stream>| {
+        Ok::<_, Infallible>(Response::new(Stream::default()))
+    });
+    let service = world.layer().layer(inner);
+    let (parts, _) = world.request().into_parts();
+    let request = Request::from_parts(parts, Stream::default());
+    let response = service.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let refused = service.oneshot(Request::new(Stream::default())).await;
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), 401);
+    let body = refused.into_body().collect().await.unwrap().to_bytes();
+    assert!(!body.is_empty());
 }
 
 static_assertions::assert_impl_all!(KeyVerifier: Send, Sync, Clone);

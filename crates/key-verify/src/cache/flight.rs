@@ -1,0 +1,162 @@
+//! Look-ups under way.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use countersign_core::{KeyPrefix, StoreError, StoreErrorKind};
+use dashmap::{DashMap, Entry};
+use tokio::sync::watch;
+
+use super::{Inner, KeyCache, Outcome};
+use crate::cached::{CachedKey, Slot};
+use crate::store::FoundKey;
+
+/// At most one look-up for each key. Whoever holds a key's place here may change its entry in the
+/// cache: that keeps a look-up and an eviction apart.
+#[derive(Default)]
+pub(super) struct Flights {
+    places: DashMap<KeyPrefix, Flight>,
+    next: AtomicU64,
+}
+
+struct Flight {
+    id: u64,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+impl Flights {
+    /// Does `meanwhile`; a look-up for this key that is under way won't be kept.
+    pub(super) fn ground(&self, prefix: &KeyPrefix, meanwhile: impl FnOnce()) {
+        let place = self.places.entry(*prefix);
+        meanwhile();
+        if let Entry::Occupied(flight) = place {
+            flight.remove();
+        }
+    }
+
+    /// No look-up that is under way will be kept.
+    pub(super) fn ground_all(&self) {
+        self.places.clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+impl KeyCache {
+    /// The look-up under way for this key, or a new one. It is a task of its own, so that a caller
+    /// who leaves strands nobody.
+    pub(super) fn join_flight(&self, prefix: KeyPrefix) -> watch::Receiver<Option<Outcome>> {
+        let flights = &self.0.flights;
+        let place = match flights.places.entry(prefix) {
+            Entry::Occupied(flight) => return flight.get().outcome.clone(),
+            Entry::Vacant(place) => place,
+        };
+        let (sender, outcome) = watch::channel(None);
+        let landing = Landing {
+            inner: Arc::clone(&self.0),
+            prefix,
+            id: flights.next.fetch_add(1, Ordering::Relaxed),
+        };
+        place.insert(Flight {
+            id: landing.id,
+            outcome: outcome.clone(),
+        });
+        tokio::spawn(async move {
+            let found = landing.inner.fetch(&prefix).await;
+            let found = landing.land(found);
+            // Nobody may be waiting any more.
+            let _ = sender.send(Some(found));
+        });
+        outcome
+    }
+}
+
+/// Brings a look-up to its end, even if the store panics half way.
+struct Landing {
+    inner: Arc<Inner>,
+    prefix: KeyPrefix,
+    id: u64,
+}
+
+impl Landing {
+    /// Keeps what was found, unless the key was evicted since the look-up began.
+    fn land(&self, found: Outcome) -> Outcome {
+        match self.inner.flights.places.entry(self.prefix) {
+            Entry::Occupied(flight) if flight.get().id == self.id => {
+                let found = self.inner.keep(self.prefix, found);
+                flight.remove();
+                found
+            }
+            _ => found,
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let places = &self.inner.flights.places;
+        places.remove_if(&self.prefix, |_, flight| flight.id == self.id);
+    }
+}
+
+impl Inner {
+    pub(super) async fn fetch(&self, prefix: &KeyPrefix) -> Outcome {
+        // Read before the store is asked, so that an age is never understated.
+        let asked = self.clock.monotonic();
+        let deadline = self.settings.deadline;
+        let answer = match tokio::time::timeout(deadline, self.store.find(prefix)).await {
+            Ok(answer) => answer.and_then(|found| belongs(found, prefix)),
+            Err(late) => Err(StoreError::with_source(StoreErrorKind::Unavailable, late)),
+        };
+        match answer {
+            Ok(Some(found)) => Outcome::Found(Arc::new(CachedKey::new(found, asked))),
+            Ok(None) => Outcome::Absent,
+            Err(error) => {
+                let cause = error.source().map(ToString::to_string);
+                tracing::error!(target: "countersign", %error, cause, "the key store failed");
+                Outcome::Unavailable
+            }
+        }
+    }
+
+    /// Keeps what was found, and says what holds now. The caller holds the key's place among the
+    /// look-ups.
+    fn keep(&self, prefix: KeyPrefix, found: Outcome) -> Outcome {
+        match found {
+            Outcome::Found(key) => {
+                // A replica that lags behind must not bring an older record back.
+                let newer = self.keys.read(&prefix, |held| {
+                    (held.key.version > key.version).then(|| held.key.clone())
+                });
+                if let Some(newer) = newer {
+                    return Outcome::Found(Arc::new(newer));
+                }
+                self.absent.remove(&prefix);
+                self.keys.put(prefix, Slot::new((*key).clone()));
+                Outcome::Found(key)
+            }
+            Outcome::Absent => {
+                self.keys.remove(&prefix);
+                self.absent.put(prefix, self.clock.monotonic());
+                Outcome::Absent
+            }
+            Outcome::Unavailable => Outcome::Unavailable,
+        }
+    }
+}
+
+/// A store that compares prefixes loosely, for example without regard to case, would let one key
+/// be used, cached and evicted under several names.
+fn belongs(found: Option<FoundKey>, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError> {
+    match found {
+        Some(found) if found.record.prefix != *prefix => Err(StoreError::with_source(
+            StoreErrorKind::Corrupt,
+            "the record of another key was found",
+        )),
+        found => Ok(found),
+    }
+}

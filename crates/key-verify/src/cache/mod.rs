@@ -1,0 +1,189 @@
+//! Verified keys in memory, in front of the store.
+
+mod flight;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::{Clock, CompanyId, KeyPrefix, Monotonic};
+
+use self::flight::Flights;
+use self::room::Room;
+use crate::cached::{CachedKey, Slot};
+use crate::store::KeyStore;
+
+/// The keys that were found in the store lately. Reading takes no lock and counts no reference; a
+/// clone is a handle to the same cache.
+///
+/// - An entry older than the staleness bound is never used, whatever the store does.
+/// - Past half the bound the first use asks the store again in the background. If that fails the
+///   entry goes on until the bound.
+/// - Of many requests for one key that is not here, one asks the store.
+/// - Known and unknown keys are bounded apart: made-up prefixes can't push out real keys. A full
+///   cache drops keys that were not used since it last came by them.
+/// - [`KeyCache::evict`] takes effect at once: a look-up that began before it answers those who
+///   waited for it and is not kept.
+/// - An older version of a record never replaces a newer one that is held.
+///
+/// What a key's own record says of time, its expiry and the end of its overlap, never depends on
+/// the cache: it is compared with the clock on every request.
+#[derive(Clone)]
+pub struct KeyCache(Arc<Inner>);
+
+#[derive(Debug, Clone)]
+pub(crate) struct CacheSettings {
+    pub(crate) bound: Duration,
+    pub(crate) absent_for: Duration,
+    pub(crate) keys: usize,
+    pub(crate) absent: usize,
+    pub(crate) deadline: Duration,
+}
+
+struct Inner {
+    store: Arc<dyn KeyStore>,
+    clock: Arc<dyn Clock>,
+    settings: CacheSettings,
+    keys: Room<Slot>,
+    /// When the store was asked about a prefix that it doesn't know.
+    absent: Room<Monotonic>,
+    flights: Flights,
+}
+
+/// What the store said.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    Found(Arc<CachedKey>),
+    Absent,
+    Unavailable,
+}
+
+/// What the cache knows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Known<T> {
+    Key(T),
+    Absent,
+    Nothing,
+}
+
+impl KeyCache {
+    pub(crate) fn new(
+        store: Arc<dyn KeyStore>,
+        clock: Arc<dyn Clock>,
+        settings: CacheSettings,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            keys: Room::new(settings.keys),
+            absent: Room::new(settings.absent),
+            flights: Flights::default(),
+            settings,
+        }))
+    }
+
+    /// Forgets a key. Whoever asks for it after this call is answered from the store.
+    pub fn evict(&self, prefix: &KeyPrefix) {
+        self.0.flights.ground(prefix, || {
+            self.0.keys.remove(prefix);
+            self.0.absent.remove(prefix);
+        });
+    }
+
+    /// Forgets all keys of a company. Looks at every key that is held: for the suspension of a
+    /// company, not for each request.
+    pub fn evict_company(&self, company: &CompanyId) {
+        // Nobody knows yet whose key a look-up will find, so none that is under way is kept.
+        self.0.flights.ground_all();
+        self.0
+            .keys
+            .retain(|slot| slot.key.identity.company() != company);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.0.flights.ground_all();
+        self.0.keys.clear();
+        self.0.absent.clear();
+    }
+
+    /// How many keys are held, those past the bound included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.keys.len()
+    }
+
+    /// Whether no key is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is known of `prefix` at `now`, without asking the store. `read` copies out what it
+    /// needs.
+    pub(crate) fn peek<T>(
+        &self,
+        prefix: &KeyPrefix,
+        now: Monotonic,
+        read: impl FnOnce(&CachedKey) -> T,
+    ) -> Known<T> {
+        let bound = self.0.settings.bound;
+        let found = self.0.keys.read(prefix, |slot| {
+            let fetched = slot.key.fetched;
+            fresh(fetched, now, bound).then(|| {
+                if now.duration_since(fetched) > bound / 2 && slot.claim_refresh() {
+                    self.refresh(*prefix);
+                }
+                read(&slot.key)
+            })
+        });
+        if let Some(found) = found {
+            return Known::Key(found);
+        }
+        let absent_for = self.0.settings.absent_for;
+        let absent = self
+            .0
+            .absent
+            .read(prefix, |asked| fresh(*asked, now, absent_for).then_some(()));
+        absent.map_or(Known::Nothing, |()| Known::Absent)
+    }
+
+    /// Asks the store, together with everybody else who is asking for this key.
+    pub(crate) async fn look_up(&self, prefix: KeyPrefix) -> Outcome {
+        if self.0.settings.bound.is_zero() {
+            return self.0.fetch(&prefix).await;
+        }
+        let mut outcome = self.join_flight(prefix);
+        match outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
+            // The look-up ended without an answer: the store panicked.
+            Err(_) => Outcome::Unavailable,
+        }
+    }
+
+    fn refresh(&self, prefix: KeyPrefix) {
+        // Outside a runtime the key simply lives to its bound.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            drop(self.join_flight(prefix));
+        }
+    }
+}
+
+impl fmt::Debug for KeyCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyCache")
+            .field("keys", &self.len())
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether what was read at `asked` is believed at `now`. A request may have come in a little
+/// before the store was asked; where it seems to have come long before, two clocks were mixed up,
+/// and then nothing is believed.
+fn fresh(asked: Monotonic, now: Monotonic, lifetime: Duration) -> bool {
+    Duration::from_nanos(now.as_nanos().abs_diff(asked.as_nanos())) < lifetime
+}

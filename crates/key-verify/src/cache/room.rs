@@ -1,0 +1,250 @@
+//! A bounded part of the cache.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use countersign_core::KeyPrefix;
+
+/// At most so many values by prefix. Reading takes no lock; writing takes one, and makes room by
+/// second chance: a value that was read since the hand last came by stays once more.
+///
+/// Prefixes are chosen by callers, so they are hashed with a random seed.
+pub(super) struct Room<V> {
+    entries: papaya::HashMap<KeyPrefix, Entry<V>>,
+    order: Mutex<Order>,
+    capacity: usize,
+}
+
+struct Entry<V> {
+    value: V,
+    ticket: u64,
+    touched: AtomicBool,
+}
+
+/// Every entry stands here exactly once, under its ticket; a ticket whose entry is gone is passed
+/// over when the hand comes to it.
+#[derive(Default)]
+struct Order {
+    queue: VecDeque<(KeyPrefix, u64)>,
+    next_ticket: u64,
+}
+
+impl<V> Room<V> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            entries: papaya::HashMap::new(),
+            order: Mutex::default(),
+            capacity,
+        }
+    }
+
+    /// What `read` makes of the value; `None` from it counts as not used.
+    pub(super) fn read<T>(
+        &self,
+        prefix: &KeyPrefix,
+        read: impl FnOnce(&V) -> Option<T>,
+    ) -> Option<T> {
+        let entries = self.entries.pin();
+        let entry = entries.get(prefix)?;
+        let read = read(&entry.value)?;
+        entry.touch();
+        Some(read)
+    }
+
+    pub(super) fn put(&self, prefix: KeyPrefix, value: V) {
+        let mut order = self.lock();
+        let entries = self.entries.pin();
+        let held = entries.get(&prefix).map(|entry| entry.ticket);
+        let ticket = held.unwrap_or_else(|| order.enter(prefix));
+        entries.insert(prefix, Entry::new(value, ticket));
+        self.make_room(&mut order);
+    }
+
+    pub(super) fn remove(&self, prefix: &KeyPrefix) {
+        self.entries.pin().remove(prefix);
+    }
+
+    pub(super) fn retain(&self, mut keep: impl FnMut(&V) -> bool) {
+        self.entries.pin().retain(|_, entry| keep(&entry.value));
+    }
+
+    pub(super) fn clear(&self) {
+        let mut order = self.lock();
+        order.queue.clear();
+        self.entries.pin().clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn make_room(&self, order: &mut Order) {
+        let entries = self.entries.pin();
+        let mut spared = 0;
+        while order.queue.len() > self.capacity {
+            let Some((prefix, ticket)) = order.queue.pop_front() else {
+                return;
+            };
+            let held = entries.get(&prefix).filter(|held| held.ticket == ticket);
+            let Some(entry) = held else { continue };
+            if spared < MAX_SPARED && entry.take_touched() {
+                spared += 1;
+                order.queue.push_back((prefix, ticket));
+            } else {
+                entries.remove(&prefix);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Order {
+    fn enter(&mut self, prefix: KeyPrefix) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.queue.push_back((prefix, ticket));
+        ticket
+    }
+}
+
+impl<V> Entry<V> {
+    const fn new(value: V, ticket: u64) -> Self {
+        Self {
+            value,
+            ticket,
+            touched: AtomicBool::new(false),
+        }
+    }
+
+    /// Written once, so that a busy key's line stays shared between cores.
+    fn touch(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// How many used values one write passes over before it drops one all the same.
+const MAX_SPARED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn prefix(number: usize) -> KeyPrefix {
+        format!("acme_live_{number:012}").parse().unwrap()
+    }
+
+    fn holds(room: &Room<usize>, number: usize) -> bool {
+        room.entries.pin().contains_key(&prefix(number))
+    }
+
+    #[test]
+    fn it_holds_no_more_than_its_capacity() {
+        let room = Room::new(10);
+        (0..1000).for_each(|number| room.put(prefix(number), number));
+        assert_eq!(room.len(), 10);
+        assert!(holds(&room, 999) && !holds(&room, 0));
+    }
+
+    #[test]
+    fn a_value_that_is_used_outlives_those_that_are_not() {
+        let room = Room::new(10);
+        room.put(prefix(0), 0);
+        for number in 1..1000 {
+            room.put(prefix(number), number);
+            assert_eq!(room.read(&prefix(0), |value| Some(*value)), Some(0));
+        }
+    }
+
+    #[test]
+    fn a_value_that_nobody_believes_is_not_spared() {
+        let room = Room::new(10);
+        for number in 0..20 {
+            room.put(prefix(number), number);
+            assert_eq!(room.read(&prefix(0), |_| None::<()>), None);
+        }
+        assert!(!holds(&room, 0));
+    }
+
+    #[test]
+    fn a_value_that_is_written_again_takes_no_second_place() {
+        let room = Room::new(10);
+        (0..10).for_each(|number| room.put(prefix(number), number));
+        (0..100).for_each(|_| room.put(prefix(9), 9));
+        assert_eq!(room.len(), 10);
+    }
+
+    #[test]
+    fn one_write_drops_one_even_if_all_are_used() {
+        let room = Room::new(100);
+        for number in 0..101 {
+            (0..number).for_each(|used| {
+                room.read(&prefix(used), |_| Some(()));
+            });
+            room.put(prefix(number), number);
+        }
+        assert_eq!(room.len(), 100);
+    }
+
+    #[test]
+    fn a_prefix_that_comes_and_goes_pushes_out_nobody() {
+        let room = Room::new(10);
+        (0..9).for_each(|number| room.put(prefix(number), number));
+        for _ in 0..3 {
+            room.put(prefix(9), 9);
+            room.remove(&prefix(9));
+            // Its stale tickets reach the front behind those that are in use.
+            (0..9).for_each(|number| {
+                room.read(&prefix(number), |_| Some(()));
+            });
+        }
+        room.put(prefix(9), 9);
+        assert_eq!(room.len(), 10);
+    }
+
+    #[test]
+    fn threads_leave_it_bounded_and_every_value_findable() {
+        let room = Arc::new(Room::new(50));
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let room = Arc::clone(&room);
+                std::thread::spawn(move || {
+                    let mut random = thread + 1_usize;
+                    for _ in 0..20_000 {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005) + 1;
+                        let number = random >> 33 & 127;
+                        match random >> 60 {
+                            0 => room.remove(&prefix(number)),
+                            1..8 => room.put(prefix(number), number),
+                            8 if random & 255 == 0 => room.clear(),
+                            9 => room.retain(|value| *value != number),
+                            _ => {
+                                let read = room.read(&prefix(number), |value| Some(*value));
+                                assert!(read.is_none_or(|value| value == number));
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert!(room.len() <= 50);
+        // The hand still finds every entry, so none stays for ever.
+        (1000..1100).for_each(|number| room.put(prefix(number), number));
+        assert_eq!(room.len(), 50);
+        (0..128).for_each(|number| assert!(!holds(&room, number), "{number}"));
+    }
+}

@@ -1,0 +1,467 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use countersign_core::{
+    KeyId, LifecycleEvent, ManualClock, ScopeSet, StoreError, StoreErrorKind, Timestamp,
+};
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::digest::SecretDigest;
+use crate::record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus};
+use crate::store::{Change, FoundKey};
+
+const BOUND: Duration = Duration::from_secs(4);
+const TICK: Duration = Duration::from_nanos(1);
+
+/// Reads its record, then waits at the gate, then answers, as over a slow network.
+#[derive(Debug)]
+struct Script {
+    found: Mutex<HashMap<KeyPrefix, FoundKey>>,
+    asked: AtomicUsize,
+    gate: Semaphore,
+    down: AtomicBool,
+    panics: AtomicBool,
+}
+
+impl Script {
+    fn set(&self, found: FoundKey) {
+        self.set_under(found.record.prefix, found);
+    }
+
+    fn set_under(&self, prefix: KeyPrefix, found: FoundKey) {
+        self.found.lock().unwrap().insert(prefix, found);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    async fn until_asked(&self, times: usize) {
+        for _ in 0..1_000_000 {
+            if self.asked() >= times {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the store was not asked {times} times");
+    }
+}
+
+#[async_trait]
+impl KeyStore for Script {
+    async fn find(&self, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "the store panics");
+        let found = self.found.lock().unwrap().get(prefix).cloned();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreErrorKind::Unavailable.into());
+        }
+        Ok(found)
+    }
+
+    async fn get(&self, _: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
+    async fn list(
+        &self,
+        _: &CompanyId,
+        _: Option<KeyId>,
+        _: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
+    async fn company(&self, _: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
+    async fn commit(&self, _: &Change) -> Result<(), StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
+    async fn pending_events(&self, _: u32) -> Result<Vec<LifecycleEvent>, StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
+    async fn acknowledge_events(&self, _: &[LifecycleEvent]) -> Result<(), StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+}
+
+struct World {
+    store: Arc<Script>,
+    clock: ManualClock,
+    cache: KeyCache,
+}
+
+impl World {
+    fn new(bound: Duration, open: usize) -> Self {
+        let clock = ManualClock::default();
+        let store = Arc::new(Script {
+            found: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            gate: Semaphore::new(open),
+            down: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
+        });
+        let settings = CacheSettings {
+            bound,
+            absent_for: bound.min(Duration::from_secs(1)),
+            keys: 100,
+            absent: 10,
+            deadline: Duration::from_secs(2),
+        };
+        let cache = KeyCache::new(
+            Arc::new(Arc::clone(&store)),
+            Arc::new(clock.clone()),
+            settings,
+        );
+        Self {
+            store,
+            clock,
+            cache,
+        }
+    }
+
+    /// The version of the key that the cache would serve now.
+    fn peek(&self) -> Known<u64> {
+        let now = self.clock.monotonic();
+        self.cache.peek(&prefix(1), now, |key| key.version)
+    }
+
+    async fn look_up(&self) -> Option<u64> {
+        version(&self.cache.look_up(prefix(1)).await)
+    }
+
+    /// Lets the tasks of other callers and of refreshes come to their ends.
+    async fn settle(&self) {
+        while !self.cache.0.flights.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn prefix(number: usize) -> KeyPrefix {
+    format!("acme_live_{number:012}").parse().unwrap()
+}
+
+fn key(number: usize, version: u64) -> FoundKey {
+    let record = KeyRecord {
+        id: KeyId::from_u128(number as u128),
+        prefix: prefix(number),
+        company: "company_12".parse().unwrap(),
+        digest: SecretDigest::Sha256([0; 32]),
+        scopes: ScopeSet::new(),
+        status: KeyStatus::Active,
+        label: String::new(),
+        created_at: Timestamp::default(),
+        expires_at: Timestamp::from_micros(i64::MAX),
+        networks: Vec::new(),
+        limits: Vec::new(),
+        predecessor: None,
+        version,
+    };
+    FoundKey {
+        record,
+        company: CompanyStatus::Active,
+    }
+}
+
+fn version(outcome: &Outcome) -> Option<u64> {
+    match outcome {
+        Outcome::Found(key) => Some(key.version),
+        Outcome::Absent | Outcome::Unavailable => None,
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_believed_up_to_the_bound_and_not_at_it() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 1));
+    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.look_up().await, Some(1));
+    world.store.down.store(true, Ordering::SeqCst);
+    world.clock.advance(BOUND - TICK);
+    assert_eq!(world.peek(), Known::Key(1));
+    world.clock.advance(TICK);
+    assert_eq!(world.peek(), Known::Nothing);
+}
+
+#[tokio::test]
+async fn an_age_counts_from_before_the_store_was_asked() {
+    let world = World::new(BOUND, 0);
+    world.store.set(key(1, 1));
+    let (found, ()) = tokio::join!(world.look_up(), async {
+        world.store.until_asked(1).await;
+        world.clock.advance(BOUND);
+        world.store.gate.add_permits(1);
+    });
+    assert_eq!(found, Some(1), "who waited is answered");
+    assert_eq!(world.peek(), Known::Nothing, "nobody else is");
+}
+
+#[tokio::test]
+async fn a_bound_of_zero_asks_every_time() {
+    let world = World::new(Duration::ZERO, 100);
+    world.store.set(key(1, 1));
+    for times in 1..4 {
+        assert_eq!(world.look_up().await, Some(1));
+        assert_eq!(world.peek(), Known::Nothing);
+        assert_eq!(world.store.asked(), times);
+    }
+}
+
+#[tokio::test]
+async fn past_half_the_bound_one_refresh_runs_while_the_entry_serves() {
+    let world = World::new(BOUND, 1);
+    world.store.set(key(1, 1));
+    world.look_up().await;
+    world.clock.advance(BOUND / 2);
+    assert_eq!(world.peek(), Known::Key(1));
+    world.settle().await;
+    assert_eq!(world.store.asked(), 1, "not before half the bound");
+    world.clock.advance(TICK);
+    world.store.set(key(1, 2));
+    (0..10).for_each(|_| assert_eq!(world.peek(), Known::Key(1)));
+    world.store.until_asked(2).await;
+    (0..10).for_each(|_| assert_eq!(world.peek(), Known::Key(1)));
+    world.store.gate.add_permits(1);
+    world.settle().await;
+    assert_eq!(world.peek(), Known::Key(2));
+    assert_eq!(world.store.asked(), 2, "one refresh for all of them");
+    world.clock.advance(BOUND / 2);
+    assert_eq!(world.peek(), Known::Key(2), "its age began anew");
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_leaves_the_entry_until_the_bound() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 1));
+    world.look_up().await;
+    world.store.down.store(true, Ordering::SeqCst);
+    world.clock.advance(BOUND - TICK);
+    assert_eq!(world.peek(), Known::Key(1));
+    world.settle().await;
+    assert_eq!(world.peek(), Known::Key(1));
+    world.settle().await;
+    assert_eq!(world.store.asked(), 2, "a store that is down is left alone");
+    world.clock.advance(TICK);
+    assert_eq!(world.peek(), Known::Nothing);
+}
+
+#[tokio::test]
+async fn many_callers_share_one_look_up() {
+    let world = World::new(BOUND, 0);
+    world.store.set(key(1, 1));
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let cache = world.cache.clone();
+            tokio::spawn(async move { version(&cache.look_up(prefix(1)).await) })
+        })
+        .collect();
+    world.store.until_asked(1).await;
+    world.store.gate.add_permits(1);
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), Some(1));
+    }
+    assert_eq!(world.store.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_look_up_in_flight_never_puts_an_evicted_key_back() {
+    type Evict = fn(&KeyCache);
+    let ways: [Evict; 3] = [
+        |cache| cache.evict(&prefix(1)),
+        |cache| cache.evict_company(&"company_12".parse().unwrap()),
+        KeyCache::clear,
+    ];
+    for evict in ways {
+        let world = World::new(BOUND, 0);
+        world.store.set(key(1, 1));
+        let cache = world.cache.clone();
+        let early = tokio::spawn(async move { version(&cache.look_up(prefix(1)).await) });
+        world.store.until_asked(1).await;
+        world.store.set(key(1, 2));
+        evict(&world.cache);
+        // A caller who comes after the eviction doesn't join the look-up from before it.
+        let cache = world.cache.clone();
+        let late = tokio::spawn(async move { version(&cache.look_up(prefix(1)).await) });
+        world.store.until_asked(2).await;
+        world.store.gate.add_permits(1);
+        assert_eq!(early.await.unwrap(), Some(1));
+        assert_eq!(world.peek(), Known::Nothing, "what it read was not kept");
+        world.store.gate.add_permits(1);
+        assert_eq!(late.await.unwrap(), Some(2));
+        assert_eq!(world.peek(), Known::Key(2));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_prefix_in_flight_is_not_kept_after_an_eviction_either() {
+    let world = World::new(BOUND, 0);
+    let cache = world.cache.clone();
+    let early = tokio::spawn(async move { version(&cache.look_up(prefix(1)).await) });
+    world.store.until_asked(1).await;
+    world.store.set(key(1, 1));
+    world.cache.evict(&prefix(1));
+    world.store.gate.add_permits(10);
+    assert_eq!(early.await.unwrap(), None);
+    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.look_up().await, Some(1));
+}
+
+#[tokio::test]
+async fn an_older_version_never_replaces_a_newer_one() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 7));
+    world.look_up().await;
+    world.store.set(key(1, 6));
+    world.clock.advance(BOUND - TICK);
+    assert_eq!(world.look_up().await, Some(7), "the newer one answers");
+    assert_eq!(world.peek(), Known::Key(7));
+    world.clock.advance(TICK);
+    assert_eq!(world.peek(), Known::Nothing, "and is no younger for it");
+}
+
+#[tokio::test]
+async fn a_suspended_company_is_seen_although_the_record_has_no_new_version() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 1));
+    world.look_up().await;
+    let company = CompanyStatus::Suspended;
+    world.store.set(FoundKey {
+        company,
+        ..key(1, 1)
+    });
+    world.look_up().await;
+    let now = world.clock.now();
+    let standing = |key: &CachedKey| key.standing(now.wall, None).is_ok();
+    let standing = world.cache.peek(&prefix(1), now.monotonic, standing);
+    assert_eq!(standing, Known::Key(false));
+}
+
+#[tokio::test]
+async fn a_store_that_panics_has_failed_and_strands_nobody() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 1));
+    world.store.panics.store(true, Ordering::SeqCst);
+    let failed = world.cache.look_up(prefix(1)).await;
+    assert!(matches!(failed, Outcome::Unavailable));
+    world.store.panics.store(false, Ordering::SeqCst);
+    assert_eq!(world.look_up().await, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_has_failed_for_everybody_who_waits() {
+    let world = World::new(BOUND, 0);
+    let first = world.cache.look_up(prefix(1));
+    let second = world.cache.look_up(prefix(1));
+    let (first, second) = tokio::join!(first, second);
+    assert!(matches!(first, Outcome::Unavailable));
+    assert!(matches!(second, Outcome::Unavailable));
+    assert_eq!(world.peek(), Known::Nothing, "a failure is not remembered");
+}
+
+#[tokio::test]
+async fn the_record_of_another_key_is_no_answer() {
+    let world = World::new(BOUND, 100);
+    world.store.set_under(prefix(1), key(2, 1));
+    let found = world.cache.look_up(prefix(1)).await;
+    assert!(matches!(found, Outcome::Unavailable));
+    assert!(world.cache.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_prefix_is_remembered_for_a_while() {
+    let world = World::new(BOUND, 100);
+    assert_eq!(world.look_up().await, None);
+    world.store.set(key(1, 1));
+    world.clock.advance(Duration::from_secs(1) - TICK);
+    assert_eq!(world.peek(), Known::Absent);
+    world.clock.advance(TICK);
+    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.look_up().await, Some(1));
+    assert_eq!(world.peek(), Known::Key(1));
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_prefixes_stays_bounded_and_pushes_out_no_key() {
+    let world = World::new(BOUND, 10_000);
+    world.store.set(key(1, 1));
+    world.look_up().await;
+    for number in 2..1000 {
+        world.cache.look_up(prefix(number)).await;
+    }
+    assert_eq!(world.cache.0.absent.len(), 10);
+    assert_eq!(world.peek(), Known::Key(1));
+    assert_eq!(world.cache.len(), 1);
+}
+
+#[tokio::test]
+async fn readings_of_another_clock_are_not_believed() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 1));
+    world.look_up().await;
+    let before = world.clock.monotonic().as_nanos();
+    let bound = u64::try_from(BOUND.as_nanos()).unwrap();
+    let at = |nanos| {
+        world
+            .cache
+            .peek(&prefix(1), Monotonic::from_nanos(nanos), |key| key.version)
+    };
+    assert_eq!(
+        at(before - bound + 1),
+        Known::Key(1),
+        "a request that waited"
+    );
+    assert_eq!(at(before - bound), Known::Nothing);
+    assert_eq!(at(0), Known::Nothing);
+    assert_eq!(at(before + bound), Known::Nothing);
+}
+
+/// One thread changes the record and evicts it, others look it up and peek: after an eviction
+/// nobody is shown what was stored before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_never_see_what_was_evicted_before_they_came() {
+    let world = World::new(Duration::from_secs(60), Semaphore::MAX_PERMITS);
+    world.store.set(key(1, 0));
+    let evicted = Arc::new(AtomicU64::new(0));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (cache, evicted) = (world.cache.clone(), Arc::clone(&evicted));
+            let now = world.clock.monotonic();
+            tokio::spawn(async move {
+                loop {
+                    let least = evicted.load(Ordering::SeqCst);
+                    if least == u64::MAX {
+                        return;
+                    }
+                    if let Known::Key(seen) = cache.peek(&prefix(1), now, |key| key.version) {
+                        assert!(seen >= least, "peek: {seen} after {least}");
+                    }
+                    let seen = version(&cache.look_up(prefix(1)).await);
+                    assert!(seen.unwrap() >= least, "look-up: {seen:?} after {least}");
+                }
+            })
+        })
+        .collect();
+    for number in 1..5000 {
+        world.store.set(key(1, number));
+        match number % 3 {
+            0 => world.cache.evict_company(&"company_12".parse().unwrap()),
+            1 => world.cache.evict(&prefix(1)),
+            _ => world.cache.clear(),
+        }
+        evicted.store(number, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+    }
+    evicted.store(u64::MAX, Ordering::SeqCst);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}

@@ -1,0 +1,185 @@
+//! The decision: who is calling.
+
+mod builder;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use countersign_core::source::Source;
+use countersign_core::{
+    AccessContext, Attempt, Denial, Environment, FailureMeter, Reason, Throttled,
+};
+use http::HeaderMap;
+
+pub use self::builder::KeyVerifierBuilder;
+use crate::cache::{KeyCache, Known, Outcome};
+use crate::cached::CachedKey;
+use crate::credentials;
+use crate::digest::Digester;
+use crate::key::RawKey;
+use crate::store::KeyStore;
+
+/// Verifies API keys. A clone is a handle to the same cache and meter.
+#[derive(Debug, Clone)]
+pub struct KeyVerifier(Arc<Settings>);
+
+#[derive(Debug)]
+struct Settings {
+    cache: KeyCache,
+    digester: Digester,
+    environment: Environment,
+    bearer: bool,
+    meter: Option<Arc<dyn FailureMeter>>,
+}
+
+/// How far a request came without asking the store.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The caller's identity stands in the request's record.
+    Allowed,
+    Refused(Denial),
+    /// The store must be asked for this key.
+    Ask(RawKey),
+}
+
+impl KeyVerifier {
+    /// Begins a verifier of the keys in `store`.
+    pub fn builder(store: impl KeyStore) -> KeyVerifierBuilder {
+        KeyVerifierBuilder::new(Arc::new(store))
+    }
+
+    /// The cache, to evict from it.
+    #[must_use]
+    pub fn cache(&self) -> &KeyCache {
+        &self.0.cache
+    }
+
+    /// Everything that can be decided without asking the store.
+    pub(crate) fn check(
+        &self,
+        context: &AccessContext,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Step {
+        if self.0.meter.is_some() && context.source().is_none() {
+            return Step::Refused(context.misconfigured("key-verify", NO_PEER));
+        }
+        let presented = credentials::find(headers, query, self.0.bearer);
+        let key =
+            presented.and_then(|text| RawKey::parse(text).map_err(|_| Reason::MalformedApiKey));
+        let key = match key {
+            Ok(key) => key,
+            Err(reason) => return Step::Refused(self.failed(context, None, reason)),
+        };
+        let now = context.received().monotonic;
+        let decide = |found: &CachedKey| self.decide(context, &key, found);
+        match self.0.cache.peek(key.prefix(), now, decide) {
+            Known::Key(Ok(())) => Step::Allowed,
+            Known::Key(Err(denial)) => Step::Refused(denial),
+            Known::Absent => Step::Refused(self.unknown(context, &key)),
+            Known::Nothing => match self.admit(context, &key) {
+                Ok(()) => Step::Ask(key),
+                Err(denial) => Step::Refused(denial),
+            },
+        }
+    }
+
+    /// Asks the store and decides.
+    pub(crate) async fn ask(self, context: AccessContext, key: RawKey) -> Result<(), Denial> {
+        match self.0.cache.look_up(*key.prefix()).await {
+            Outcome::Found(found) => self.decide(&context, &key, &found),
+            Outcome::Absent => Err(self.unknown(&context, &key)),
+            Outcome::Unavailable => {
+                context.present_key(*key.prefix(), None);
+                Err(Reason::KeyStoreUnavailable.into())
+            }
+        }
+    }
+
+    /// Puts the caller into the record if `key` is the key that was found and may be used now.
+    fn decide(
+        &self,
+        context: &AccessContext,
+        key: &RawKey,
+        found: &CachedKey,
+    ) -> Result<(), Denial> {
+        self.judge(context, key, found)
+            .map_err(|reason| self.failed(context, Some(key), reason))?;
+        // Cloned where it stays: the record is too large to be handed from call to call.
+        context
+            .identify(found.identity.clone())
+            .map_err(|_| context.misconfigured("key-verify", NOT_IDENTIFIED))
+    }
+
+    fn judge(
+        &self,
+        context: &AccessContext,
+        key: &RawKey,
+        found: &CachedKey,
+    ) -> Result<(), Reason> {
+        if !self.0.digester.matches(key.secret(), &found.digest) {
+            context.present_key(*key.prefix(), None);
+            return Err(Reason::InvalidApiKey);
+        }
+        let standing = if found.identity.environment() == self.0.environment {
+            found.standing(context.received().wall, address(context))
+        } else {
+            Err(Reason::EnvironmentMismatch)
+        };
+        standing.inspect_err(|_| {
+            let owner = found.identity.key_id();
+            let owner = owner.map(|id| (id, *found.identity.company()));
+            context.present_key(*key.prefix(), owner);
+        })
+    }
+
+    /// A key that nobody knows: the same work and the same answer as for a wrong secret.
+    fn unknown(&self, context: &AccessContext, key: &RawKey) -> Denial {
+        self.0.digester.waste(key.secret());
+        context.present_key(*key.prefix(), None);
+        self.failed(context, Some(key), Reason::UnknownApiKey)
+    }
+
+    /// Asks the meter before the store is asked.
+    fn admit(&self, context: &AccessContext, key: &RawKey) -> Result<(), Denial> {
+        self.metered(context, Some(key), FailureMeter::admit)
+            .inspect_err(|_| context.present_key(*key.prefix(), None))
+    }
+
+    /// Reports a failure to the meter; a caller who has spent its failures is told to wait instead.
+    fn failed(&self, context: &AccessContext, key: Option<&RawKey>, reason: Reason) -> Denial {
+        match self.metered(context, key, FailureMeter::record_failure) {
+            Ok(()) => reason.into(),
+            Err(throttled) => throttled,
+        }
+    }
+
+    fn metered(
+        &self,
+        context: &AccessContext,
+        key: Option<&RawKey>,
+        ask: impl FnOnce(&dyn FailureMeter, &Attempt<'_>) -> Result<(), Throttled>,
+    ) -> Result<(), Denial> {
+        let (Some(meter), Some(source)) = (&self.0.meter, context.source()) else {
+            return Ok(());
+        };
+        let attempt = Attempt {
+            source: source.bucket(),
+            prefix: key.map(RawKey::prefix),
+            at: context.received().monotonic,
+        };
+        ask(&**meter, &attempt).map_err(|throttled| {
+            Denial::new(Reason::SourceThrottled).with_retry_after(throttled.retry_after)
+        })
+    }
+}
+
+/// Where the request came from; nowhere, if a trusted proxy said so in a way that can't be read.
+fn address(context: &AccessContext) -> Option<IpAddr> {
+    let source = context.source().filter(Source::is_resolved)?;
+    Some(source.address())
+}
+
+const NO_PEER: &str = "the peer's address: serve with \
+    into_make_service_with_connect_info::<SocketAddr>(), or insert PeerAddr";
+const NOT_IDENTIFIED: &str = "a request that nobody identified yet";
