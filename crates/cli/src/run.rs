@@ -165,6 +165,9 @@ impl Operator {
 
     async fn id(&self, name: &KeyName) -> Result<KeyId, Failure> {
         match name {
+            KeyName::Other => Err(Failure::refused(
+                "give a key's id (key_…) or its prefix (brand_live_…), never the whole key",
+            )),
             KeyName::Id(id) => Ok(*id),
             KeyName::Prefix(prefix) => Ok(self.manager.find(&self.actor, prefix).await?.id),
         }

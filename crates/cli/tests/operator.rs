@@ -50,6 +50,13 @@ fn a_key_from_issue_to_revocation() {
     assert!(text(&issued.stderr).contains(prefix));
     assert!(!text(&issued.stderr).contains(secret));
 
+    let whole = run(&store, &["keys", "show", raw.trim()]);
+    assert_eq!(whole.status.code(), Some(1));
+    assert!(
+        !text(&whole.stderr).contains(secret),
+        "a message repeats the secret"
+    );
+
     let shown = run(&store, &["--json", "keys", "show", prefix]);
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown["status"], "active");

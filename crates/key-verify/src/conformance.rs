@@ -33,11 +33,13 @@ pub async fn run<S: KeyStore>(make: impl AsyncFn() -> S) {
     refuses_what_exists_and_what_does_not(&make().await).await;
     a_change_is_made_whole_or_not_at_all(&make().await).await;
     a_company_s_standing_is_seen_at_once(&make().await).await;
+    refuses_a_company_s_other_versions(&make().await).await;
     pages_ten_thousand_keys(&make().await).await;
     events_wait_until_they_are_acknowledged(&make().await).await;
     one_of_many_inserts_wins(Arc::new(make().await)).await;
     one_of_many_updates_wins(Arc::new(make().await)).await;
     revocation_is_never_undone_by_a_rotation(Arc::new(make().await)).await;
+    a_suspended_company_and_a_changed_key_are_both_kept(Arc::new(make().await)).await;
 }
 
 /// A record is read back by id and by prefix as it was written, whatever its label holds.
@@ -180,6 +182,32 @@ pub async fn a_company_s_standing_is_seen_at_once(store: &impl KeyStore) {
     assert_eq!(found.company, CompanyStatus::Suspended);
 }
 
+/// A company is updated from the version that is stored, and from no other; one that is not there
+/// is `NotFound`.
+pub async fn refuses_a_company_s_other_versions(store: &impl KeyStore) {
+    add_company(store, "company_12").await;
+    let suspended = |id, expected| Write::UpdateCompany {
+        record: CompanyRecord {
+            status: CompanyStatus::Suspended,
+            ..company(id, expected + 1)
+        },
+        expected,
+    };
+    let early = write(store, suspended("company_12", 2)).await;
+    expect(early, StoreErrorKind::Conflict, "a company's other version");
+    let missing = write(store, suspended("company_99", 1)).await;
+    expect(missing, StoreErrorKind::NotFound, "no such company");
+    let id = "company_12".parse().expect("a company id");
+    let stored = store.company(&id).await.expect("company");
+    assert_eq!(
+        stored,
+        Some(company("company_12", 1)),
+        "nothing was written"
+    );
+    let other = "company_99".parse().expect("a company id");
+    assert_eq!(store.company(&other).await.expect("company"), None);
+}
+
 /// Ten thousand keys of one company are listed in pages by ascending id, each once, and none of
 /// another company among them.
 pub async fn pages_ten_thousand_keys(store: &impl KeyStore) {
@@ -308,6 +336,34 @@ pub async fn revocation_is_never_undone_by_a_rotation<S: KeyStore>(store: Arc<S>
             matches!(after.status, KeyStatus::Revoked { .. }),
             "it stays revoked"
         );
+    }
+}
+
+/// A company is suspended while one of its keys is changed: neither undoes the other.
+pub async fn a_suspended_company_and_a_changed_key_are_both_kept<S: KeyStore>(store: Arc<S>) {
+    for n in 0..20 {
+        let name = format!("company_{n}");
+        add_company(&*store, &name).await;
+        let key = record(&name, n);
+        let insert = Write::InsertKey(key.clone());
+        write(&*store, insert).await.expect("a new key");
+        let suspended = Write::UpdateCompany {
+            record: CompanyRecord {
+                status: CompanyStatus::Suspended,
+                ..company(&name, 2)
+            },
+            expected: 1,
+        };
+        let mut changed = key.clone();
+        changed.version = 2;
+        changed.label = "changed".to_owned();
+        let writes = [suspended, update(&changed, 1)].into_iter();
+        let made = race(&store, writes, StoreErrorKind::Conflict).await;
+        assert_eq!(made, 2, "a company and its key are changed side by side");
+        let found = store.find(&key.prefix).await.expect("find");
+        let found = found.expect("the key");
+        assert_eq!(found.company, CompanyStatus::Suspended);
+        assert_eq!(found.record, changed);
     }
 }
 

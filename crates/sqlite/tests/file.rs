@@ -43,6 +43,38 @@ async fn two_stores_on_one_file_see_each_other() {
     assert_eq!(found.unwrap().record, issued.record);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_stores_write_one_file_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let stores = [(); 2].map(|()| SqliteKeyStore::open(&path).unwrap());
+    let first = issue(&stores[0]).await.record;
+    let ada = Actor::operator("ada").unwrap();
+    let writers: Vec<_> = (0..20)
+        .map(|n| {
+            let manager = KeyManager::builder(stores[n % 2].clone()).build().unwrap();
+            let (ada, first) = (ada.clone(), first.clone());
+            tokio::spawn(async move {
+                let request = IssueRequest::new(
+                    first.company,
+                    Environment::Live,
+                    first.scopes,
+                    first.expires_at,
+                );
+                manager.issue(&ada, request).await.unwrap()
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for store in &stores {
+        let keys = store.list(&first.company, None, 100).await.unwrap();
+        assert_eq!(keys.len(), 21, "no key was lost");
+        assert_eq!(store.pending_events(100).await.unwrap().len(), 42);
+    }
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
@@ -55,6 +87,10 @@ async fn a_newer_schema_is_refused_and_left_alone() {
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .unwrap();
     assert_eq!(tables, 0, "nothing was made");
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "delete", "nothing was set");
 }
 
 #[test]
