@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign::{Clock, LocalLimits, Quota, SystemClock};
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
@@ -45,8 +46,11 @@ struct Governor(Arc<DefaultKeyedRateLimiter<u64>>);
 
 impl Governor {
     fn new() -> Self {
-        let quota = governor::Quota::per_second(NonZeroU32::MAX).allow_burst(NonZeroU32::MAX);
-        Self(Arc::new(RateLimiter::keyed(quota)))
+        let same = ours::generous();
+        let interval = Duration::from_nanos(same.interval_nanos());
+        let burst = NonZeroU32::new(same.burst()).expect("a quota allows something");
+        let quota = governor::Quota::with_period(interval).expect("an interval above zero");
+        Self(Arc::new(RateLimiter::keyed(quota.allow_burst(burst))))
     }
 }
 

@@ -12,6 +12,7 @@ use tower_governor::key_extractor::KeyExtractor;
 
 use super::api::{SCOPE, X_API_KEY};
 use super::keys::Key;
+use super::ours;
 
 /// The owner of a key.
 #[derive(Debug)]
@@ -68,11 +69,12 @@ impl KeyExtractor for ByCaller {
     }
 }
 
-/// A limit that is counted and shown, and never reached.
+/// A limit that is counted and shown, and never reached: the same that our stack gets.
 pub(crate) fn limit() -> GovernorConfig<ByCaller, StateInformation> {
+    let quota = ours::generous();
     GovernorConfigBuilder::default()
-        .per_nanosecond(1)
-        .burst_size(1_000_000)
+        .per_millisecond(quota.interval_nanos() / 1_000_000)
+        .burst_size(quota.burst())
         .key_extractor(ByCaller)
         .use_headers()
         .finish()
