@@ -38,7 +38,8 @@
 //! **Where keys are kept** is up to a [`KeyStore`]. What it answers is believed for the staleness
 //! bound, 5 seconds unless set; while it is down, keys that were verified lately go on that long
 //! and the rest are refused with 503. See [`KeyCache`]. Looking a key up needs a tokio runtime with
-//! its timer on.
+//! its timer on. Where the store has a [`ChangeFeed`], [`KeyCache::follow_changes`] makes changes
+//! that other processes make felt at once.
 //!
 //! **Failed authentications** are reported to a
 //! [`FailureMeter`](countersign_core::FailureMeter), which is asked before the store is. A correct
@@ -91,11 +92,14 @@ mod cached;
 pub mod conformance;
 mod credentials;
 mod digest;
+mod feed;
+mod follow;
 mod future;
 mod key;
 mod layer;
 mod manager;
 mod memory;
+mod metrics;
 mod record;
 mod service;
 mod store;
@@ -103,6 +107,8 @@ mod verifier;
 
 pub use cache::KeyCache;
 pub use digest::{Digester, PepperId, SecretDigest};
+pub use feed::{ChangeFeed, ChangeStream, Changed, Changes, FeedPosition};
+pub use follow::ChangeFollower;
 pub use future::ResponseFuture;
 pub use key::{RawKey, Secret};
 pub use layer::KeyVerifyLayer;
@@ -110,5 +116,5 @@ pub use manager::{Actor, IssueRequest, IssuedKey, KeyManager, KeyManagerBuilder,
 pub use memory::MemoryKeyStore;
 pub use record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus, RevocationReason};
 pub use service::KeyVerify;
-pub use store::{Change, FoundKey, KeyStore, Write};
+pub use store::{Change, EventClaim, FoundKey, HeldClaim, KeyStore, Write};
 pub use verifier::{KeyVerifier, KeyVerifierBuilder};

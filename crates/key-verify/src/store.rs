@@ -1,11 +1,12 @@
 //! The store that an application brings.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
 
+use crate::feed::ChangeFeed;
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord};
 
 /// Where keys are kept. Ours are in memory (tests), SQLite (embedded) and whatever you write:
@@ -66,6 +67,59 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// When the store can't be asked; the events are then delivered again, with the same ids.
     async fn acknowledge_events(&self, events: &[LifecycleEvent]) -> Result<(), StoreError>;
+
+    /// The right to bring events into an audit log, or `None` while another process has it. A store
+    /// that several processes share must give it to one at a time, and must free it when that
+    /// process dies; otherwise an event is written twice. A store that one process has for itself
+    /// keeps the default, which always gives it.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
+        Ok(Some(EventClaim::sole()))
+    }
+
+    /// Tells of changes that other processes make. Without one, which is the default, a change made
+    /// elsewhere takes effect within the staleness bound.
+    fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
+        None
+    }
+}
+
+/// The right to bring events into an audit log; it is given back when this is dropped.
+pub struct EventClaim(Option<Box<dyn HeldClaim>>);
+
+/// What keeps others from an [`EventClaim`]: a lock in the store, freed when it is dropped.
+pub trait HeldClaim: Send + Sync + 'static {
+    /// Whether the lock is still this process's. `false` once the connection that held it is gone.
+    fn is_held(&self) -> bool;
+}
+
+impl EventClaim {
+    /// The claim of the only process that there is.
+    #[must_use]
+    pub const fn sole() -> Self {
+        Self(None)
+    }
+
+    /// A claim that lasts as long as `lock`.
+    pub fn held_by(lock: impl HeldClaim) -> Self {
+        Self(Some(Box::new(lock)))
+    }
+
+    /// Whether it is still this process that may bring events over.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.as_ref().is_none_or(|lock| lock.is_held())
+    }
+}
+
+impl fmt::Debug for EventClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventClaim")
+            .field("held", &self.is_held())
+            .finish()
+    }
 }
 
 /// A key and the standing of the company that owns it.
@@ -143,5 +197,13 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     async fn acknowledge_events(&self, events: &[LifecycleEvent]) -> Result<(), StoreError> {
         (**self).acknowledge_events(events).await
+    }
+
+    async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
+        (**self).claim_events().await
+    }
+
+    fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
+        (**self).change_feed()
     }
 }

@@ -1,8 +1,7 @@
 //! Look-ups under way.
 
-use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use countersign_core::{KeyPrefix, StoreError, StoreErrorKind};
 use dashmap::{DashMap, Entry};
@@ -18,6 +17,8 @@ use crate::store::FoundKey;
 pub(super) struct Flights {
     places: DashMap<KeyPrefix, Flight>,
     next: AtomicU64,
+    /// Look-ups that ask the store now, those that won't be kept included.
+    asking: Arc<AtomicUsize>,
 }
 
 struct Flight {
@@ -26,6 +27,14 @@ struct Flight {
 }
 
 impl Flights {
+    /// A place among at most `limit` look-ups; none where all are taken.
+    fn admit(&self, limit: usize) -> Option<Asking> {
+        // Taken before it is counted, so that the guard gives back what was taken on every road.
+        let asking = Asking(Arc::clone(&self.asking));
+        let before = self.asking.fetch_add(1, Ordering::Relaxed);
+        (before < limit).then_some(asking)
+    }
+
     /// Does `meanwhile`; a look-up for this key that is under way won't be kept.
     pub(super) fn ground(&self, prefix: &KeyPrefix, meanwhile: impl FnOnce()) {
         let place = self.places.entry(*prefix);
@@ -46,15 +55,28 @@ impl Flights {
     }
 }
 
+/// One look-up that asks the store.
+struct Asking(Arc<AtomicUsize>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl KeyCache {
-    /// The look-up under way for this key, or a new one. It is a task of its own, so that a caller
-    /// who leaves strands nobody.
-    pub(super) fn join_flight(&self, prefix: KeyPrefix) -> watch::Receiver<Option<Outcome>> {
+    /// The look-up under way for this key, or a new one; none where too many are under way. It is
+    /// a task of its own, so that a caller who leaves strands nobody.
+    pub(super) fn join_flight(
+        &self,
+        prefix: KeyPrefix,
+    ) -> Option<watch::Receiver<Option<Outcome>>> {
         let flights = &self.0.flights;
         let place = match flights.places.entry(prefix) {
-            Entry::Occupied(flight) => return flight.get().outcome.clone(),
+            Entry::Occupied(flight) => return Some(flight.get().outcome.clone()),
             Entry::Vacant(place) => place,
         };
+        let asking = self.0.admit()?;
         let (sender, outcome) = watch::channel(None);
         let landing = Landing {
             inner: Arc::clone(&self.0),
@@ -66,12 +88,13 @@ impl KeyCache {
             outcome: outcome.clone(),
         });
         tokio::spawn(async move {
+            let _asking = asking;
             let found = landing.inner.fetch(&prefix).await;
             let found = landing.land(found);
             // Nobody may be waiting any more.
             let _ = sender.send(Some(found));
         });
-        outcome
+        Some(outcome)
     }
 }
 
@@ -104,7 +127,23 @@ impl Drop for Landing {
 }
 
 impl Inner {
-    pub(super) async fn fetch(&self, prefix: &KeyPrefix) -> Outcome {
+    fn admit(&self) -> Option<Asking> {
+        let admitted = self.flights.admit(self.settings.look_ups);
+        if admitted.is_none() {
+            self.failures.crowded(self.clock.monotonic());
+        }
+        admitted
+    }
+
+    /// A look-up for one request alone: nothing is kept of it.
+    pub(super) async fn fetch_alone(&self, prefix: &KeyPrefix) -> Outcome {
+        let Some(_asking) = self.admit() else {
+            return Outcome::Unavailable;
+        };
+        self.fetch(prefix).await
+    }
+
+    async fn fetch(&self, prefix: &KeyPrefix) -> Outcome {
         // Read before the store is asked, so that an age is never understated.
         let asked = self.clock.monotonic();
         let deadline = self.settings.deadline;
@@ -116,8 +155,7 @@ impl Inner {
             Ok(Some(found)) => Outcome::Found(Arc::new(CachedKey::new(found, asked))),
             Ok(None) => Outcome::Absent,
             Err(error) => {
-                let cause = error.source().map(ToString::to_string);
-                tracing::error!(target: "countersign", %error, cause, "the key store failed");
+                self.failures.failed(asked, &error);
                 Outcome::Unavailable
             }
         }

@@ -1,5 +1,6 @@
 //! Verified keys in memory, in front of the store.
 
+mod failures;
 mod flight;
 mod room;
 #[cfg(test)]
@@ -7,22 +8,27 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_core::{Clock, CompanyId, KeyPrefix, Monotonic};
+use countersign_core::{Clock, CompanyId, ConfigError, KeyPrefix, Monotonic};
 
+use self::failures::FailureLog;
 use self::flight::Flights;
 use self::room::Room;
 use crate::cached::{CachedKey, Slot};
+use crate::follow::ChangeFollower;
 use crate::store::KeyStore;
 
 /// The keys that were found in the store lately. Reading takes no lock and counts no reference; a
 /// clone is a handle to the same cache.
 ///
-/// - An entry older than the staleness bound is never used, whatever the store does.
+/// - An entry older than the staleness bound is never used, whatever the store does. While a change
+///   feed is followed and broken, the bound is the fallback bound.
 /// - Past half the bound the first use asks the store again in the background. If that fails the
 ///   entry goes on until the bound.
-/// - Of many requests for one key that is not here, one asks the store.
+/// - Of many requests for one key that is not here, one asks the store. No more than a set number of
+///   keys is asked for at a time; requests beyond it are refused with 503.
 /// - Known and unknown keys are bounded apart: made-up prefixes can't push out real keys. A full
 ///   cache drops keys that were not used since it last came by them.
 /// - [`KeyCache::evict`] takes effect at once: a look-up that began before it answers those who
@@ -37,10 +43,12 @@ pub struct KeyCache(Arc<Inner>);
 #[derive(Debug, Clone)]
 pub(crate) struct CacheSettings {
     pub(crate) bound: Duration,
+    pub(crate) fallback: Duration,
     pub(crate) absent_for: Duration,
     pub(crate) keys: usize,
     pub(crate) absent: usize,
     pub(crate) deadline: Duration,
+    pub(crate) look_ups: usize,
 }
 
 struct Inner {
@@ -51,6 +59,10 @@ struct Inner {
     /// When the store was asked about a prefix that it doesn't know.
     absent: Room<Monotonic>,
     flights: Flights,
+    /// Until when, in nanoseconds of the clock, a change made elsewhere would have been heard of.
+    trusted_until: AtomicU64,
+    followed: AtomicBool,
+    failures: FailureLog,
 }
 
 /// What the store said.
@@ -81,8 +93,33 @@ impl KeyCache {
             keys: Room::new(settings.keys),
             absent: Room::new(settings.absent),
             flights: Flights::default(),
+            trusted_until: AtomicU64::new(0),
+            followed: AtomicBool::new(false),
+            failures: FailureLog::default(),
             settings,
         }))
+    }
+
+    /// Follows the store's change feed: what another process changes is forgotten here at once,
+    /// until the returned handle is shut down. From now on entries are believed for the staleness
+    /// bound while the feed works, and for the fallback bound while it doesn't.
+    ///
+    /// # Errors
+    /// When the store has no change feed, or it is followed already.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime.
+    pub fn follow_changes(&self) -> Result<ChangeFollower, ConfigError> {
+        let refuse = |problem| Err(ConfigError::new("change feed", problem));
+        let Some(feed) = self.0.store.change_feed() else {
+            return refuse(
+                "this key store has none; changes take effect within the staleness bound",
+            );
+        };
+        if self.0.followed.swap(true, Ordering::Relaxed) {
+            return refuse("it is followed already");
+        }
+        Ok(ChangeFollower::spawn(self.clone(), feed))
     }
 
     /// Forgets a key. Whoever asks for it after this call is answered from the store.
@@ -130,7 +167,7 @@ impl KeyCache {
         now: Monotonic,
         read: impl FnOnce(&CachedKey) -> T,
     ) -> Known<T> {
-        let bound = self.0.settings.bound;
+        let bound = self.0.bound(now);
         let found = self.0.keys.read(prefix, |slot| {
             let fetched = slot.key.fetched;
             fresh(fetched, now, bound).then(|| {
@@ -154,9 +191,11 @@ impl KeyCache {
     /// Asks the store, together with everybody else who is asking for this key.
     pub(crate) async fn look_up(&self, prefix: KeyPrefix) -> Outcome {
         if self.0.settings.bound.is_zero() {
-            return self.0.fetch(&prefix).await;
+            return self.0.fetch_alone(&prefix).await;
         }
-        let mut outcome = self.join_flight(prefix);
+        let Some(mut outcome) = self.join_flight(prefix) else {
+            return Outcome::Unavailable;
+        };
         match outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
             // The look-up ended without an answer: the store panicked.
@@ -164,10 +203,44 @@ impl KeyCache {
         }
     }
 
+    pub(crate) fn now(&self) -> Monotonic {
+        self.0.clock.monotonic()
+    }
+
+    pub(crate) fn fallback(&self) -> Duration {
+        self.0.settings.fallback
+    }
+
+    /// Everything that was committed before `asked` is known here.
+    pub(crate) fn trust(&self, asked: Monotonic, lease: Duration) {
+        let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
+        let until = asked.as_nanos().saturating_add(lease);
+        self.0.trusted_until.store(until, Ordering::Release);
+    }
+
+    pub(crate) fn distrust(&self) {
+        self.0.trusted_until.store(0, Ordering::Release);
+    }
+
     fn refresh(&self, prefix: KeyPrefix) {
         // Outside a runtime the key simply lives to its bound.
         if tokio::runtime::Handle::try_current().is_ok() {
             drop(self.join_flight(prefix));
+        }
+    }
+}
+
+impl Inner {
+    /// How old an entry may be at `now`.
+    fn bound(&self, now: Monotonic) -> Duration {
+        let CacheSettings {
+            bound, fallback, ..
+        } = self.settings;
+        // Most caches have one bound, and those that have two read a word that seldom changes.
+        if bound == fallback || now.as_nanos() < self.trusted_until.load(Ordering::Acquire) {
+            bound
+        } else {
+            fallback
         }
     }
 }

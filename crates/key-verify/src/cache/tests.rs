@@ -115,6 +115,8 @@ impl World {
             keys: 100,
             absent: 10,
             deadline: Duration::from_secs(2),
+            fallback: bound,
+            look_ups: 8,
         };
         let cache = KeyCache::new(
             Arc::new(Arc::clone(&store)),

@@ -21,6 +21,7 @@ pub struct KeyVerifierBuilder {
     bearer: bool,
     meter: Option<Arc<dyn FailureMeter>>,
     cache: CacheSettings,
+    fallback: Option<Duration>,
 }
 
 impl KeyVerifierBuilder {
@@ -34,11 +35,14 @@ impl KeyVerifierBuilder {
             meter: None,
             cache: CacheSettings {
                 bound: Duration::from_secs(5),
+                fallback: FALLBACK,
                 absent_for: Duration::from_secs(1),
                 keys: 100_000,
                 absent: 10_000,
                 deadline: Duration::from_secs(2),
+                look_ups: 1024,
             },
+            fallback: None,
         }
     }
 
@@ -82,6 +86,13 @@ impl KeyVerifierBuilder {
         self
     }
 
+    /// How long a key is believed while a change feed is followed and broken: at most the staleness
+    /// bound, 5 seconds unless set. Nothing without a change feed.
+    pub fn fallback_bound(mut self, bound: Duration) -> Self {
+        self.fallback = Some(bound);
+        self
+    }
+
     /// How long a prefix stays unknown without asking the store, at most the staleness bound. One
     /// second by default.
     pub fn absent_for(mut self, lifetime: Duration) -> Self {
@@ -108,15 +119,32 @@ impl KeyVerifierBuilder {
         self
     }
 
+    /// How many keys may be asked for at a time; 1024 by default. A request that would be one more
+    /// is refused with 503, so that a slow store does not fill the process with waiting requests.
+    pub fn look_ups(mut self, at_most: usize) -> Self {
+        self.cache.look_ups = at_most;
+        self
+    }
+
     /// The finished verifier.
     ///
     /// # Errors
-    /// When the staleness bound is over 60 seconds, a cache would hold nothing, or the store would
-    /// have no time to answer.
+    /// When the staleness bound is over 60 seconds or under the fallback bound, a cache would hold
+    /// nothing, the store would never be asked, or would have no time to answer.
     pub fn build(self) -> Result<KeyVerifier, ConfigError> {
         if self.cache.bound > MAX_BOUND {
             let problem = "a revoked key would be believed too long: 60 seconds at most";
             return Err(ConfigError::new("staleness bound", problem));
+        }
+        if self
+            .fallback
+            .is_some_and(|fallback| fallback > self.cache.bound)
+        {
+            let problem = "at most the staleness bound: it holds while less is known";
+            return Err(ConfigError::new("fallback bound", problem));
+        }
+        if self.cache.look_ups == 0 {
+            return Err(ConfigError::new("look-ups", "one at a time at least"));
         }
         if self.cache.keys == 0 || self.cache.absent == 0 {
             return Err(ConfigError::new("key cache", "it holds one key at least"));
@@ -129,6 +157,7 @@ impl KeyVerifierBuilder {
         }
         let mut cache = self.cache;
         cache.absent_for = cache.absent_for.min(cache.bound);
+        cache.fallback = self.fallback.unwrap_or(FALLBACK).min(cache.bound);
         Ok(KeyVerifier(Arc::new(Settings {
             cache: KeyCache::new(self.store, self.clock, cache),
             digester: self.digester,
@@ -140,3 +169,4 @@ impl KeyVerifierBuilder {
 }
 
 const MAX_BOUND: Duration = Duration::from_secs(60);
+const FALLBACK: Duration = Duration::from_secs(5);
