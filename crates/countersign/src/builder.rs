@@ -46,6 +46,7 @@ struct Rest {
     environment: Environment,
     bearer: bool,
     staleness_bound: Duration,
+    fallback_bound: Option<Duration>,
     cached_keys: Option<usize>,
     throttle: Option<Arc<dyn FailureMeter>>,
     limit_store: Option<Arc<dyn LimitStore>>,
@@ -68,6 +69,7 @@ impl Builder {
                 environment: Environment::Live,
                 bearer: true,
                 staleness_bound: Duration::from_secs(5),
+                fallback_bound: None,
                 cached_keys: None,
                 throttle: None,
                 limit_store: None,
@@ -150,9 +152,18 @@ impl<C, K, L, A> Builder<C, K, L, A> {
     }
 
     /// How long a verified key is believed without asking the store again: 0 to 60 seconds, 5 by
-    /// default. A revocation on another node takes effect within it.
+    /// default. A revocation on another node takes effect within it, and at once where
+    /// [`Countersign::follow_changes`] is in use.
     pub fn staleness_bound(mut self, bound: Duration) -> Self {
         self.rest.staleness_bound = bound;
+        self
+    }
+
+    /// How long a verified key is believed while the change feed is followed and broken: at most
+    /// the staleness bound, 5 seconds unless set. With a feed that works a longer staleness bound
+    /// spares the store; this one says how long a revocation can go unnoticed when it doesn't.
+    pub fn fallback_bound(mut self, bound: Duration) -> Self {
+        self.rest.fallback_bound = Some(bound);
         self
     }
 
@@ -244,6 +255,10 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
             .failure_meter(throttle);
         let verifier = match rest.cached_keys {
             Some(keys) => verifier.cached_keys(keys),
+            None => verifier,
+        };
+        let verifier = match rest.fallback_bound {
+            Some(bound) => verifier.fallback_bound(bound),
             None => verifier,
         }
         .build()?;

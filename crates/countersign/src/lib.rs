@@ -16,10 +16,14 @@
 //! `internal_error`, and one log line says which layer misses what.
 
 mod builder;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod locator;
 mod outbox;
 mod stack;
 
 pub use builder::{Builder, Missing};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use locator::StoreLocator;
 pub use outbox::OutboxDrain;
 pub use stack::{Countersign, CountersignService, ResponseFuture};
 
@@ -45,11 +49,15 @@ pub use countersign_core::{
 };
 pub use countersign_core::{body, respond, source};
 pub use countersign_key_verify::{
-    Actor, Change, CompanyRecord, CompanyStatus, Digester, FoundKey, IssueRequest, IssuedKey,
-    KeyCache, KeyManager, KeyManagerBuilder, KeyRecord, KeyStatus, KeyStore, KeyVerifier,
-    KeyVerifyLayer, ManageError, MemoryKeyStore, PepperId, RawKey, RevocationReason, SecretDigest,
-    Write,
+    Actor, Change, ChangeFeed, ChangeFollower, ChangeStream, Changed, Changes, CompanyRecord,
+    CompanyStatus, Digester, EventClaim, FeedPosition, FoundKey, HeldClaim, IssueRequest,
+    IssuedKey, KeyCache, KeyManager, KeyManagerBuilder, KeyRecord, KeyStatus, KeyStore,
+    KeyVerifier, KeyVerifyLayer, ManageError, MemoryKeyStore, PepperId, RawKey, RevocationReason,
+    SecretDigest, Write,
 };
+/// The key store that several machines share.
+#[cfg(feature = "postgres")]
+pub use countersign_postgres as postgres;
 pub use countersign_rate_limit::{
     Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest, LimitStore,
     LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,

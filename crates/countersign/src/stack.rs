@@ -7,7 +7,10 @@ use std::task::{Context, Poll};
 
 use countersign_audit_sink::{Audit, AuditLayer, AuditSink, Intent, IntentLayer};
 use countersign_company_scope::{CompanyScopeLayer, CompanyScopeService};
-use countersign_key_verify::{KeyCache, KeyStore, KeyVerifier, KeyVerify, KeyVerifyLayer};
+use countersign_core::ConfigError;
+use countersign_key_verify::{
+    ChangeFollower, KeyCache, KeyStore, KeyVerifier, KeyVerify, KeyVerifyLayer,
+};
 use countersign_rate_limit::{RateLimit, RateLimitLayer};
 use countersign_scope_guard::{ContractLayer, ContractService, ScopeGuard, ScopeGuardLayer};
 use http::Request;
@@ -47,6 +50,19 @@ impl Countersign {
     #[must_use]
     pub fn key_cache(&self) -> KeyCache {
         self.verifier.cache().clone()
+    }
+
+    /// Follows the key store's change feed: what another process changes, a revocation for example,
+    /// takes effect here at once, until the returned handle is shut down. See
+    /// [`KeyCache::follow_changes`].
+    ///
+    /// # Errors
+    /// When the key store has no change feed, or it is followed already.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime.
+    pub fn follow_changes(&self) -> Result<ChangeFollower, ConfigError> {
+        self.verifier.cache().follow_changes()
     }
 
     /// Brings the events of key and company changes from the store into the audit log, until the

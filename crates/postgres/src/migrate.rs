@@ -1,0 +1,77 @@
+//! The schema, one step a version.
+
+use countersign_core::{StoreError, StoreErrorKind};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Transaction};
+
+use crate::error::{corrupt, store_error, unavailable};
+use crate::options::PostgresOptions;
+
+/// Brings the schema to this program's version, or refuses: a schema that a newer program made is
+/// left alone, and an older one too where migrations are not wanted.
+pub(crate) async fn migrate(
+    client: &mut Client,
+    options: &PostgresOptions,
+) -> Result<(), StoreError> {
+    // Most starts find nothing to do, and then a role that may not change the schema is enough.
+    if version(client, options).await? == LATEST {
+        return Ok(());
+    }
+    if !options.migrate {
+        return Err(unavailable(
+            "the schema is older than this program, and it is opened without migrations: \
+             run the migration as its owner first",
+        ));
+    }
+    let transaction = client.transaction().await.map_err(store_error)?;
+    // Of several processes that start at once, one migrates and the others find it done.
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('countersign migration ' || $1, 0))";
+    transaction
+        .query_typed(lock, &[(&options.schema, Type::TEXT)])
+        .await
+        .map_err(store_error)?;
+    let version = version(transaction.client(), options).await?;
+    for step in &STEPS[version..] {
+        apply(&transaction, &options.schema, step).await?;
+    }
+    let sql = "UPDATE schema_version SET version = $1";
+    let latest = i32::try_from(LATEST).map_err(corrupt)?;
+    transaction
+        .query_typed(sql, &[(&latest, Type::INT4)])
+        .await
+        .map_err(store_error)?;
+    transaction.commit().await.map_err(store_error)
+}
+
+async fn apply(transaction: &Transaction<'_>, schema: &str, step: &str) -> Result<(), StoreError> {
+    let step = step.replace("{schema}", schema);
+    transaction.batch_execute(&step).await.map_err(store_error)
+}
+
+/// How many steps the schema has seen.
+async fn version(client: &Client, options: &PostgresOptions) -> Result<usize, StoreError> {
+    let sql = "SELECT 1 FROM pg_catalog.pg_tables
+               WHERE schemaname = $1 AND tablename = 'schema_version'";
+    let there = client
+        .query_typed(sql, &[(&options.schema, Type::TEXT)])
+        .await
+        .map_err(store_error)?;
+    if there.is_empty() {
+        return Ok(0);
+    }
+    let row = client
+        .query_typed_one("SELECT version FROM schema_version", &[])
+        .await
+        .map_err(store_error)?;
+    let version: i32 = row.try_get(0).map_err(corrupt)?;
+    let version = usize::try_from(version).map_err(corrupt)?;
+    if version > LATEST {
+        return Err(StoreErrorKind::UnsupportedVersion.into());
+    }
+    Ok(version)
+}
+
+const LATEST: usize = STEPS.len();
+
+/// Steps are added, never changed.
+const STEPS: [&str; 1] = [include_str!("schema/1.sql")];

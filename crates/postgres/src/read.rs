@@ -1,0 +1,107 @@
+//! Queries.
+
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+use countersign_key_verify::{CompanyRecord, CompanyStatus, FoundKey, KeyRecord};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+use crate::error::{corrupt, store_error, unavailable};
+use crate::link::Link;
+
+/// Prepared once for each connection for look-ups.
+pub(crate) const FIND: &str = "SELECT k.record, c.status FROM keys k JOIN companies c ON c.id = k.company WHERE k.prefix = $1";
+
+pub(crate) async fn find(link: &Link, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError> {
+    let Some(statement) = &link.find else {
+        return Err(unavailable("a connection that is not for look-ups"));
+    };
+    let found = link.client.query_opt(statement, &[&prefix.as_str()]).await;
+    let Some(row) = found.map_err(store_error)? else {
+        return Ok(None);
+    };
+    Ok(Some(FoundKey {
+        record: KeyRecord::decode(column(&row, 0)?)?,
+        company: company_status(column(&row, 1)?)?,
+    }))
+}
+
+pub(crate) async fn get(client: &Client, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+    let sql = "SELECT record FROM keys WHERE id = $1";
+    let found = client
+        .query_typed_opt(sql, &[(&id.to_string(), Type::TEXT)])
+        .await
+        .map_err(store_error)?;
+    found.map(|row| record(&row)).transpose()
+}
+
+pub(crate) async fn list(
+    client: &Client,
+    company: &CompanyId,
+    after: Option<KeyId>,
+    limit: u32,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let sql = "SELECT record FROM keys WHERE company = $1 AND id > $2 ORDER BY id LIMIT $3";
+    let rows = client
+        .query_typed(
+            sql,
+            &[
+                (&company.as_str(), Type::TEXT),
+                (&after, Type::TEXT),
+                (&i64::from(limit), Type::INT8),
+            ],
+        )
+        .await
+        .map_err(store_error)?;
+    rows.iter().map(record).collect()
+}
+
+pub(crate) async fn company(
+    client: &Client,
+    id: &CompanyId,
+) -> Result<Option<CompanyRecord>, StoreError> {
+    let sql = "SELECT status, version FROM companies WHERE id = $1";
+    let found = client
+        .query_typed_opt(sql, &[(&id.as_str(), Type::TEXT)])
+        .await
+        .map_err(store_error)?;
+    let Some(row) = found else { return Ok(None) };
+    let version: i64 = row.try_get(1).map_err(corrupt)?;
+    Ok(Some(CompanyRecord {
+        id: *id,
+        status: company_status(column(&row, 0)?)?,
+        version: u64::try_from(version).map_err(corrupt)?,
+    }))
+}
+
+pub(crate) async fn pending_events(
+    client: &Client,
+    limit: u32,
+) -> Result<Vec<LifecycleEvent>, StoreError> {
+    let sql = "SELECT event FROM outbox ORDER BY position LIMIT $1";
+    let rows = client
+        .query_typed(sql, &[(&i64::from(limit), Type::INT8)])
+        .await
+        .map_err(store_error)?;
+    rows.iter()
+        .map(|row| serde_json::from_str(column(row, 0)?).map_err(corrupt))
+        .collect()
+}
+
+fn record(row: &Row) -> Result<KeyRecord, StoreError> {
+    KeyRecord::decode(column(row, 0)?)
+}
+
+fn column(row: &Row, index: usize) -> Result<&str, StoreError> {
+    row.try_get(index).map_err(corrupt)
+}
+
+fn company_status(text: &str) -> Result<CompanyStatus, StoreError> {
+    match text {
+        "active" => Ok(CompanyStatus::Active),
+        "suspended" => Ok(CompanyStatus::Suspended),
+        _ => Err(corrupt(
+            "a company's status is neither active nor suspended",
+        )),
+    }
+}
