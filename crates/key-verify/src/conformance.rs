@@ -9,6 +9,8 @@
 //! # }
 //! ```
 
+mod feed;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use countersign_core::{
     ManualClock, ScopeSet, StoreError, StoreErrorKind,
 };
 
+pub use self::feed::{
+    changes_are_told, no_change_is_missed_among_many, one_at_a_time_claims_the_outbox,
+};
 use crate::manager::{Actor, IssueRequest, KeyManager};
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus, RevocationReason};
 use crate::store::{Change, KeyStore, Write};
@@ -40,6 +45,9 @@ pub async fn run<S: KeyStore>(make: impl AsyncFn() -> S) {
     one_of_many_updates_wins(Arc::new(make().await)).await;
     revocation_is_never_undone_by_a_rotation(Arc::new(make().await)).await;
     a_suspended_company_and_a_changed_key_are_both_kept(Arc::new(make().await)).await;
+    changes_are_told(Arc::new(make().await)).await;
+    no_change_is_missed_among_many(Arc::new(make().await)).await;
+    one_at_a_time_claims_the_outbox(Arc::new(make().await)).await;
 }
 
 /// A record is read back by id and by prefix as it was written, whatever its label holds.

@@ -1,5 +1,8 @@
 //! The task that makes changes felt in a cache.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -23,3 +23,10 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
 pub(crate) fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::with_source(StoreErrorKind::Corrupt, error)
 }
+
+/// The file can't be asked.
+pub(crate) fn unavailable(
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Unavailable, error)
+}

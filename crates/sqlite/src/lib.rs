@@ -4,7 +4,10 @@
 //! - Write-ahead log with full synchronisation: a commit that was reported is there after a crash.
 //! - Migrations run by themselves when the file is opened; a file of a newer version is refused and
 //!   left as it is.
-//! - Several processes may share the file on one machine.
+//! - Several processes may share the file on one machine. What one changes the others feel at once,
+//!   through [`KeyCache::follow_changes`](countersign_key_verify::KeyCache::follow_changes), and one
+//!   at a time brings the events of changes into an audit log.
+//! - Keys and companies are never deleted: triggers keep everybody from it.
 //! - On Unix the file is readable and writable by its owner alone.
 //!
 //! | failure | kind |
@@ -23,6 +26,7 @@
 //! ```
 
 mod error;
+mod feed;
 mod migrate;
 mod read;
 mod store;

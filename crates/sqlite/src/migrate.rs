@@ -32,7 +32,8 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 /// Steps are added, never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE companies (
         id      TEXT PRIMARY KEY,
         status  TEXT NOT NULL CHECK (status IN ('active', 'suspended')),
@@ -51,4 +52,22 @@ const STEPS: [&str; 1] = ["
         id       TEXT NOT NULL UNIQUE,
         event    TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "
+    ALTER TABLE companies ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX companies_by_change ON companies (changed);
+    ALTER TABLE keys ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX keys_by_change ON keys (changed);
+    CREATE TABLE feed (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        position INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO feed (only_row, position) VALUES (1, 0);
+    CREATE TRIGGER keep_keys BEFORE DELETE ON keys BEGIN
+        SELECT RAISE(ABORT, 'records of keys are never deleted');
+    END;
+    CREATE TRIGGER keep_companies BEFORE DELETE ON companies BEGIN
+        SELECT RAISE(ABORT, 'records of companies are never deleted');
+    END;
+",
+];

@@ -1,7 +1,7 @@
 //! The store.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind};
-use countersign_key_verify::{Change, CompanyRecord, FoundKey, KeyRecord, KeyStore};
+use countersign_key_verify::{
+    Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore,
+};
 use rusqlite::Connection;
 
-use crate::error::store_error;
+use crate::error::{store_error, unavailable};
+use crate::feed::SqliteFeed;
 use crate::migrate::{check_version, migrate};
 use crate::{read, write};
 
@@ -38,16 +41,10 @@ impl SqliteKeyStore {
     /// `UnsupportedVersion` when a newer version of this crate wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        make_private(path)?;
+        private_file(path)?;
         let mut writer = connect(path)?;
         migrate(&mut writer)?;
-        let reader = || {
-            let connection = connect(path)?;
-            connection
-                .pragma_update(None, "query_only", true)
-                .map_err(store_error)?;
-            Ok::<_, StoreError>(Arc::new(Mutex::new(connection)))
-        };
+        let reader = || connect_reader(path).map(|reader| Arc::new(Mutex::new(reader)));
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             writer: Arc::new(Mutex::new(writer)),
@@ -117,6 +114,34 @@ impl KeyStore for SqliteKeyStore {
         self.write(move |connection| write::acknowledge(connection, &events))
             .await
     }
+
+    /// A lock on a file beside the database: the system frees it when the process is gone.
+    async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
+        let mut path = self.0.path.clone().into_os_string();
+        path.push("-outbox");
+        let claiming = tokio::task::spawn_blocking(move || {
+            let file = private_file(path.as_ref())?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(EventClaim::held_by(OutboxLock(file)))),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(error)) => Err(unavailable(error)),
+            }
+        });
+        claiming.await.map_err(unavailable)?
+    }
+
+    fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
+        Some(Arc::new(SqliteFeed(self.0.path.clone())))
+    }
+}
+
+/// Locked for as long as it is open.
+struct OutboxLock(#[expect(dead_code, reason = "it is held, not used")] File);
+
+impl HeldClaim for OutboxLock {
+    fn is_held(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for SqliteKeyStore {
@@ -127,7 +152,7 @@ impl fmt::Debug for SqliteKeyStore {
     }
 }
 
-async fn run<T: Send + 'static>(
+pub(crate) async fn run<T: Send + 'static>(
     connection: &Arc<Mutex<Connection>>,
     work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -137,6 +162,15 @@ async fn run<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => Err(StoreError::with_source(StoreErrorKind::Unavailable, error)),
     }
+}
+
+/// A connection that can't write.
+pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(store_error)?;
+    Ok(connection)
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -154,9 +188,10 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// SQLite would make the file with the process's usual mode; its companions take over this one. A
-/// file that was there and is open to others is closed to them.
-fn make_private(path: &Path) -> Result<(), StoreError> {
+/// Opens or makes a file of this process's user alone. SQLite would make its file with the process's
+/// usual mode; its companions take over this one. A file that was there and is open to others is
+/// closed to them.
+fn private_file(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -165,12 +200,7 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .map_err(unavailable)?;
-    drop(file);
-    Ok(())
-}
-
-fn unavailable(error: std::io::Error) -> StoreError {
-    StoreError::with_source(StoreErrorKind::Unavailable, error)
+    Ok(file)
 }
 
 const READERS: usize = 3;

@@ -11,15 +11,18 @@ pub(crate) fn commit(connection: &mut Connection, change: &Change) -> Result<(),
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(store_error)?;
+    let sql = "UPDATE feed SET position = position + 1 RETURNING position";
+    let position = transaction.query_row(sql, [], |row| row.get(0));
+    let position: u64 = position.map_err(store_error)?;
     for write in &change.writes {
         match write {
-            Write::InsertKey(record) => insert_key(&transaction, record)?,
+            Write::InsertKey(record) => insert_key(&transaction, record, position)?,
             Write::UpdateKey { record, expected } => {
-                update_key(&transaction, record, *expected)?;
+                update_key(&transaction, record, *expected, position)?;
             }
-            Write::InsertCompany(record) => insert_company(&transaction, record)?,
+            Write::InsertCompany(record) => insert_company(&transaction, record, position)?,
             Write::UpdateCompany { record, expected } => {
-                update_company(&transaction, record, *expected)?;
+                update_company(&transaction, record, *expected, position)?;
             }
             _ => return Err(StoreErrorKind::UnsupportedVersion.into()),
         }
@@ -51,18 +54,23 @@ pub(crate) fn acknowledge(
     transaction.commit().map_err(store_error)
 }
 
-fn insert_key(transaction: &Transaction<'_>, record: &KeyRecord) -> Result<(), StoreError> {
+fn insert_key(
+    transaction: &Transaction<'_>,
+    record: &KeyRecord,
+    position: u64,
+) -> Result<(), StoreError> {
     if !exists(transaction, record.company.as_str())? {
         return Err(StoreErrorKind::NotFound.into());
     }
-    let sql = "INSERT INTO keys (id, prefix, company, version, record)
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO keys (id, prefix, company, version, record, changed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let row = params![
         record.id.to_string(),
         record.prefix.as_str(),
         record.company.as_str(),
         record.version,
         record.encode()?,
+        position,
     ];
     transaction.execute(sql, row).map_err(store_error).map(drop)
 }
@@ -72,12 +80,14 @@ fn update_key(
     transaction: &Transaction<'_>,
     record: &KeyRecord,
     expected: u64,
+    position: u64,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE keys SET version = ?1, record = ?2
-               WHERE id = ?3 AND version = ?4 AND prefix = ?5 AND company = ?6";
+    let sql = "UPDATE keys SET version = ?1, record = ?2, changed = ?3
+               WHERE id = ?4 AND version = ?5 AND prefix = ?6 AND company = ?7";
     let row = params![
         record.version,
         record.encode()?,
+        position,
         record.id.to_string(),
         expected,
         record.prefix.as_str(),
@@ -89,9 +99,18 @@ fn update_key(
     }
 }
 
-fn insert_company(transaction: &Transaction<'_>, record: &CompanyRecord) -> Result<(), StoreError> {
-    let sql = "INSERT INTO companies (id, status, version) VALUES (?1, ?2, ?3)";
-    let row = params![record.id.as_str(), record.status.as_str(), record.version];
+fn insert_company(
+    transaction: &Transaction<'_>,
+    record: &CompanyRecord,
+    position: u64,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO companies (id, status, version, changed) VALUES (?1, ?2, ?3, ?4)";
+    let row = params![
+        record.id.as_str(),
+        record.status.as_str(),
+        record.version,
+        position
+    ];
     transaction.execute(sql, row).map_err(store_error).map(drop)
 }
 
@@ -99,11 +118,14 @@ fn update_company(
     transaction: &Transaction<'_>,
     record: &CompanyRecord,
     expected: u64,
+    position: u64,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE companies SET status = ?1, version = ?2 WHERE id = ?3 AND version = ?4";
+    let sql = "UPDATE companies SET status = ?1, version = ?2, changed = ?3
+               WHERE id = ?4 AND version = ?5";
     let row = params![
         record.status.as_str(),
         record.version,
+        position,
         record.id.as_str(),
         expected,
     ];

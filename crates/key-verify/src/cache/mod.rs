@@ -211,6 +211,11 @@ impl KeyCache {
         self.0.settings.fallback
     }
 
+    #[cfg(test)]
+    pub(crate) fn bound_now(&self) -> Duration {
+        self.0.bound(self.now())
+    }
+
     /// Everything that was committed before `asked` is known here.
     pub(crate) fn trust(&self, asked: Monotonic, lease: Duration) {
         let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);

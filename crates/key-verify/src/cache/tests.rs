@@ -467,3 +467,28 @@ async fn readers_never_see_what_was_evicted_before_they_came() {
         reader.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn no_more_look_ups_than_allowed_are_under_way() {
+    for bound in [BOUND, Duration::ZERO] {
+        let world = World::new(bound, 0);
+        let asking: Vec<_> = (0..8)
+            .map(|number| {
+                let cache = world.cache.clone();
+                world.store.set(key(number, 1));
+                tokio::spawn(async move { version(&cache.look_up(prefix(number)).await) })
+            })
+            .collect();
+        world.store.until_asked(8).await;
+        let one_too_many = world.cache.look_up(prefix(8)).await;
+        assert!(matches!(one_too_many, Outcome::Unavailable));
+        world.store.gate.add_permits(100);
+        for answer in asking {
+            assert_eq!(answer.await.unwrap(), Some(1));
+        }
+        world.settle().await;
+        world.store.set(key(8, 1));
+        let found = world.cache.look_up(prefix(8)).await;
+        assert_eq!(version(&found), Some(1), "room again");
+    }
+}
