@@ -9,8 +9,9 @@ use countersign::{CompanyId, Environment, KeyId, KeyPrefix, RevocationReason, Sc
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version)]
 pub(crate) struct Args {
-    /// Where keys are kept: `sqlite:FILE`.
-    #[arg(long, env = "COUNTERSIGN_STORE")]
+    /// Where keys are kept: `sqlite:FILE` or `postgres://user@host:5432/database`. A password is
+    /// better given in PGPASSWORD.
+    #[arg(long, env = "COUNTERSIGN_STORE", hide_env_values = true)]
     pub(crate) store: String,
     /// Your name, for the audit log.
     #[arg(long, env = "USER")]

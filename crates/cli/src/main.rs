@@ -14,7 +14,9 @@ use crate::run::Failure;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(run::run(args)),
         Err(error) => Err(Failure::could_not(&error)),

@@ -5,10 +5,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use countersign::sqlite::SqliteKeyStore;
 use countersign::{
     Actor, Clock, CompanyRecord, IssueRequest, IssuedKey, KeyId, KeyManager, KeyRecord,
-    ManageError, ScopeSet, SystemClock,
+    ManageError, ScopeSet, StoreLocator, SystemClock,
 };
 use serde_json::{Value, json};
 
@@ -23,8 +22,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn could_not(error: &dyn Error) -> Self {
-        let cause = error.source().map(|cause| format!(": {cause}"));
-        let text = format!("{error}{}", cause.unwrap_or_default());
+        let mut text = error.to_string();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            text = format!("{text}: {cause}");
+            next = cause.source();
+        }
         Self { text, code: 2 }
     }
 
@@ -60,10 +63,10 @@ impl From<io::Error> for Failure {
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let Some(path) = args.store.strip_prefix("sqlite:") else {
-        return Err(Failure::refused("the store must be given as sqlite:FILE"));
-    };
-    let store = SqliteKeyStore::open(path).map_err(|error| Failure::could_not(&error))?;
+    let locator = args.store.parse::<StoreLocator>();
+    let locator = locator.map_err(|e| Failure::refused(e.to_string()))?;
+    let store = locator.open().await;
+    let store = store.map_err(|error| Failure::could_not(&error))?;
     let mut manager = KeyManager::builder(store);
     if let Command::Keys(Keys::Issue { brand, .. }) = &args.command {
         manager = manager.brand(brand);

@@ -46,6 +46,13 @@ enum Kind {
 }
 
 impl StoreLocator {
+    /// A SQLite file.
+    #[cfg(feature = "sqlite")]
+    #[must_use]
+    pub fn sqlite(file: impl Into<PathBuf>) -> Self {
+        Self(Kind::Sqlite(file.into()))
+    }
+
     /// Opens the store and brings its schema up to date.
     ///
     /// # Errors

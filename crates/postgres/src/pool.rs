@@ -33,7 +33,7 @@ pub(crate) struct Pool {
     free: Semaphore,
     /// Exclusive connections that live, in use or idle.
     exclusive: Arc<AtomicUsize>,
-    /// Told when a connection has ended.
+    /// Told when a connection has ended, or is wanting.
     ended: Arc<Notify>,
     /// Whether the last attempt to connect failed.
     away: AtomicBool,
@@ -44,7 +44,8 @@ struct MakeRustlsConnectDebug(MakeRustlsConnect);
 
 impl Pool {
     /// Connects once of each kind, so that mistakes are told at once, and leaves the rest to the
-    /// keeper. `first` looks at the first connection before anything else is done with it.
+    /// keeper, who makes them after a while or when one is wanting: a program that asks one question
+    /// and ends has two. `first` looks at the first connection before anything else is done with it.
     pub(crate) async fn connect<F>(
         options: PostgresOptions,
         first: F,
@@ -69,7 +70,6 @@ impl Pool {
         pool.give_back(link);
         pool.add_shared().await?;
         tokio::spawn(keep(Arc::downgrade(&pool), Arc::clone(&pool.ended)));
-        pool.ended.notify_one();
         Ok(pool)
     }
 
@@ -93,6 +93,9 @@ impl Pool {
         loop {
             if self.is_away() && self.free.available_permits() == 0 {
                 return Err(unavailable(AWAY));
+            }
+            if self.free.available_permits() == 0 {
+                self.ended.notify_one();
             }
             match timeout(self.options.checkout, self.free.acquire()).await {
                 Ok(Ok(permit)) => permit.forget(),
@@ -199,7 +202,7 @@ impl Pool {
 async fn keep(pool: Weak<Pool>, ended: Arc<Notify>) {
     let mut failures = 0_u32;
     loop {
-        // Woken when a connection has ended, and now and then to ask whether they still answer.
+        // Woken when a connection has ended or is wanting, and now and then to ask whether they still answer.
         let woken = timeout(CHECK, ended.notified()).await.is_ok();
         let Some(pool) = pool.upgrade() else { return };
         if !woken {

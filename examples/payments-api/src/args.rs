@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use countersign::{ConfigError, StoreLocator};
+
 /// A payments API behind countersign.
 #[derive(Debug, clap::Parser)]
 #[command(name = "payments-api")]
@@ -13,6 +15,15 @@ pub(crate) struct Args {
     /// Where only the platform's own services call.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     pub(crate) internal_listen: SocketAddr,
+    /// Where keys are kept: `sqlite:FILE`, or `postgres://user@host:5432/database` for a service of
+    /// several processes. A file in the data directory unless given.
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "COUNTERSIGN_STORE",
+        hide_env_values = true
+    )]
+    pub(crate) store: Option<String>,
     /// The directory for keys, payments and the audit log; made if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "payments-data")]
     pub(crate) data: PathBuf,
@@ -20,4 +31,14 @@ pub(crate) struct Args {
     /// never writes a raw key anywhere.
     #[arg(long, value_name = "FILE")]
     pub(crate) demo_keys: Option<PathBuf>,
+}
+
+impl Args {
+    /// Read here and not by the command line's parser, whose messages repeat what they were given.
+    pub(crate) fn locator(&self) -> Result<StoreLocator, ConfigError> {
+        match &self.store {
+            Some(store) => store.parse(),
+            None => Ok(StoreLocator::sqlite(self.data.join("countersign.db"))),
+        }
+    }
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Parser;
-use countersign::sqlite::SqliteKeyStore;
 use countersign::{AuditSink, Countersign, JsonLinesFile, KeyManager, KeyStore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&args.data)?;
 
     // The three things that countersign asks of a service: keys, a contract, an audit log.
-    let keys: Arc<dyn KeyStore> = Arc::new(SqliteKeyStore::open(args.data.join("countersign.db"))?);
+    let keys: Arc<dyn KeyStore> = args.locator()?.open().await?;
     let (audit, writer) =
         AuditSink::builder(JsonLinesFile::open(args.data.join("audit"))?).spawn()?;
     let contract = contract::contract()?;
@@ -47,7 +46,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .claim_json("/company_id".parse()?)
         .build()?;
 
-    // Changes of keys take effect here at once, and are told to the audit log.
+    // Changes of keys take effect here at once, those of other processes too, and are told to the
+    // audit log.
+    let changes = stack.follow_changes()?;
     let manager = KeyManager::builder(Arc::clone(&keys))
         .brand("acme")
         .known_scopes(contract.scopes())
@@ -75,6 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let internal = serve(internal, handlers::internal());
     tokio::try_join!(external, internal)?;
 
+    changes.shutdown().await;
     outbox.shutdown().await;
     let report = writer.shutdown(Duration::from_secs(10)).await;
     tracing::info!(?report, "the audit log is closed");
