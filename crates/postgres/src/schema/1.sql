@@ -1,4 +1,11 @@
-CREATE SCHEMA IF NOT EXISTS {schema};
+-- IF NOT EXISTS would ask for the right to make schemas even where there is nothing to make.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{schema}') THEN
+        CREATE SCHEMA {schema};
+    END IF;
+END
+$$;
 SET LOCAL search_path TO {schema}, pg_temp;
 
 CREATE TABLE schema_version (

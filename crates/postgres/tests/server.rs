@@ -1,0 +1,285 @@
+//! The server: who may do what, what is refused, what survives a lost connection.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::{Clock, Environment, ScopeSet, StoreError, StoreErrorKind, SystemClock};
+use countersign_key_verify::{
+    Actor, CompanyStatus, IssueRequest, IssuedKey, KeyManager, KeyStore, ManageError,
+    RevocationReason,
+};
+use countersign_postgres::{PostgresKeyStore, PostgresOptions};
+use support::{address, options, sql, unique};
+
+async fn connect(options: PostgresOptions) -> PostgresKeyStore {
+    PostgresKeyStore::connect(options).await.unwrap()
+}
+
+fn manager(store: &PostgresKeyStore) -> KeyManager {
+    KeyManager::builder(store.clone()).build().unwrap()
+}
+
+fn ada() -> Actor {
+    Actor::operator("ada").unwrap()
+}
+
+async fn issue(store: &PostgresKeyStore) -> Result<IssuedKey, ManageError> {
+    let company = "company_12".parse().unwrap();
+    match manager(store).create_company(&ada(), company).await {
+        Ok(_) | Err(ManageError::AlreadyExists) => {}
+        Err(error) => return Err(error),
+    }
+    let expiry = SystemClock
+        .now()
+        .wall
+        .saturating_add(Duration::from_secs(3600));
+    let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
+    let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
+    let request = request.label("Überweisung \u{1f4b8} '; DROP TABLE keys; --");
+    manager(store).issue(&ada(), request).await
+}
+
+/// Everything that an operator or a log could be shown of an error.
+fn shown(error: &StoreError) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(&format!(" {cause} {cause:?}"));
+        next = cause.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_at_once_and_without_the_password() {
+    let options: PostgresOptions = "postgres://u:hunter2@127.0.0.1:1/k".parse().unwrap();
+    let error = PostgresKeyStore::connect(options).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(shown(&error).contains("refused"), "{}", shown(&error));
+    assert!(!shown(&error).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_does_not_hold_anybody() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let address = format!("postgres://u@127.0.0.1:{port}/k?connect_timeout=1");
+    let options: PostgresOptions = address.parse().unwrap();
+    let options = options.statement_timeout(Duration::from_secs(1));
+    let error = PostgresKeyStore::connect(options).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn a_refused_user_is_told_why_and_without_the_password() {
+    let address = address().replace("postgres@", "nobody_here:hunter2@");
+    let options: PostgresOptions = address.parse().unwrap();
+    let error = PostgresKeyStore::connect(options).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(shown(&error).contains("nobody_here"), "{}", shown(&error));
+    assert!(!shown(&error).contains("hunter2"));
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn tls_is_not_given_up_where_it_is_demanded() {
+    let options: PostgresOptions = format!("{}?sslmode=require", address()).parse().unwrap();
+    let error = PostgresKeyStore::connect(options).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(shown(&error).contains("TLS"), "{}", shown(&error));
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let schema = unique();
+    let options = options().schema(&schema).unwrap();
+    drop(connect(options.clone()).await);
+    sql(&format!("UPDATE {schema}.schema_version SET version = 99")).await;
+    let error = PostgresKeyStore::connect(options).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::UnsupportedVersion);
+    let version = sql(&format!("SELECT version FROM {schema}.schema_version")).await;
+    assert_eq!(version, ["99"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn many_that_start_at_once_migrate_once() {
+    let options = options();
+    let starting: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(connect(options.clone())))
+        .collect();
+    for store in starting {
+        issue(&store.await.unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn an_old_schema_is_refused_by_who_may_not_migrate() {
+    let error = PostgresKeyStore::connect(options().migrate(false)).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(shown(&error).contains("migration"), "{}", shown(&error));
+}
+
+/// The roles of `docs/postgres.md`, made by the statements that stand there.
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn each_role_may_do_what_it_is_for_and_no_more() {
+    let schema = unique();
+    let guide = include_str!("../../../docs/postgres.md");
+    let mut blocks = guide.split("```sql\n").skip(1).map(|block| {
+        let block = block.split("```").next().unwrap();
+        block.replace("countersign", &schema)
+    });
+    let role = |name: &str| {
+        let address = address().replace("postgres@", &format!("{schema}_{name}@"));
+        let options: PostgresOptions = address.parse().unwrap();
+        options.schema(&schema).unwrap()
+    };
+    sql(&blocks.next().unwrap()).await;
+    let owner = connect(role("owner")).await;
+    sql(&blocks.next().unwrap()).await;
+
+    let writer = connect(role("writer")).await;
+    let issued = issue(&writer).await.unwrap();
+    let id = issued.record.id;
+    manager(&writer)
+        .revoke(&ada(), id, RevocationReason::CompanyRequest)
+        .await
+        .unwrap();
+    let events = writer.pending_events(100).await.unwrap();
+    assert!(writer.claim_events().await.unwrap().is_some());
+    writer.acknowledge_events(&events).await.unwrap();
+    assert!(writer.pending_events(100).await.unwrap().is_empty());
+
+    let reader = connect(role("reader")).await;
+    let found = reader.find(&issued.record.prefix).await.unwrap().unwrap();
+    assert_eq!(found.company, CompanyStatus::Active);
+    assert_eq!(
+        reader
+            .list(&found.record.company, None, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let mut feed = reader.change_feed().unwrap().open().await.unwrap();
+    feed.read(None).await.unwrap();
+    issue(&writer).await.unwrap();
+    feed.wait().await.unwrap();
+    let refused = issue(&reader).await.unwrap_err();
+    let ManageError::Store(refused) = refused else {
+        panic!("a reader may not write: {refused}");
+    };
+    assert!(shown(&refused).contains("permission denied"));
+    drop(owner);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn evidence_stays_whoever_asks() {
+    let schema = unique();
+    let store = connect(options().schema(&schema).unwrap()).await;
+    let issued = issue(&store).await.unwrap();
+    for attempt in [
+        "DELETE FROM {}.keys",
+        "TRUNCATE {}.keys",
+        "DELETE FROM {}.companies",
+        "UPDATE {}.keys SET company = 'company_34'",
+        "UPDATE {}.keys SET prefix = 'acme_live_000000000000'",
+        "UPDATE {}.companies SET id = 'company_34'",
+    ] {
+        let refused = support::try_sql(&attempt.replace("{}", &schema)).await;
+        let refused = refused.expect_err(attempt);
+        assert!(refused.contains("never"), "{attempt}: {refused}");
+    }
+    assert_eq!(
+        store.get(issued.record.id).await.unwrap(),
+        Some(issued.record)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn lost_connections_come_back_and_are_no_more_than_before() {
+    let name = unique();
+    let options: PostgresOptions = format!("{}?application_name={name}", address())
+        .parse()
+        .unwrap();
+    let store = connect(options.schema(&unique()).unwrap()).await;
+    let issued = issue(&store).await.unwrap();
+    for _ in 0..3 {
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = '{name}'"
+        );
+        sql(&cut).await;
+        let prefix = &issued.record.prefix;
+        support::soon("look-ups work again", async || {
+            store.find(prefix).await.is_ok()
+        })
+        .await;
+        support::soon("changes work again", async || issue(&store).await.is_ok()).await;
+        let count =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}'");
+        let count: u32 = sql(&count).await[0].parse().unwrap();
+        assert!(count <= 4, "{count} connections");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn whoever_waits_behind_a_stuck_transaction_is_told_in_time() {
+    let schema = unique();
+    let options = options().schema(&schema).unwrap();
+    let store = connect(options.statement_timeout(Duration::from_secs(1))).await;
+    issue(&store).await.unwrap();
+    let stuck = support::client().await;
+    stuck
+        .batch_execute(&format!(
+            "BEGIN; UPDATE {schema}.feed SET position = position"
+        ))
+        .await
+        .unwrap();
+    let refused = issue(&store).await.unwrap_err();
+    assert!(matches!(refused, ManageError::Store(_)), "{refused}");
+    stuck.batch_execute("ROLLBACK").await.unwrap();
+    issue(&store).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn callers_who_leave_half_way_leave_nothing_behind() {
+    let store = Arc::new(connect(options()).await);
+    let company = issue(&store).await.unwrap().record.company;
+    for n in 0..200_u32 {
+        let (store, steps) = (Arc::clone(&store), n % 10);
+        let change = countersign_key_verify::Change {
+            writes: vec![countersign_key_verify::Write::InsertCompany(
+                countersign_key_verify::CompanyRecord {
+                    id: format!("left_{n}").parse().unwrap(),
+                    status: CompanyStatus::Active,
+                    version: 1,
+                },
+            )],
+            events: Vec::new(),
+        };
+        let commit = store.commit(&change);
+        // Polled so often, then dropped.
+        let mut commit = std::pin::pin!(commit);
+        for _ in 0..steps {
+            let turn = tokio::time::timeout(Duration::from_micros(200), commit.as_mut());
+            if turn.await.is_ok() {
+                break;
+            }
+        }
+    }
+    assert!(store.company(&company).await.unwrap().is_some());
+    issue(&store).await.unwrap();
+}
