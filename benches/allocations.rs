@@ -5,8 +5,6 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use allocation_counter::measure;
 use axum::Router;
 use countersign::{Dimension, Endpoint};
@@ -70,17 +68,17 @@ fn bytes_per_idle_key(keys: usize) -> f64 {
     let policies = policies();
     let limits = LocalLimits::new();
     let endpoint = Endpoint::get(api::PATH).scope(api::SCOPE.parse().expect("a scope"));
-    let endpoint = Arc::new(endpoint);
+    let endpoint = endpoint.kept();
     let used = measure(|| {
         for number in 1..=keys {
-            use_key(number, &policies, &limits, &endpoint);
+            use_key(number, &policies, &limits, endpoint);
         }
     });
     drop(limits);
     used.bytes_current as f64 / keys as f64
 }
 
-fn use_key(number: usize, policies: &Policies, limits: &LocalLimits, endpoint: &Arc<Endpoint>) {
+fn use_key(number: usize, policies: &Policies, limits: &LocalLimits, endpoint: &'static Endpoint) {
     let mut request = Request::new(());
     let entered = Edge::default().enter(&mut request);
     let context = entered.context(&request);
@@ -89,7 +87,7 @@ fn use_key(number: usize, policies: &Policies, limits: &LocalLimits, endpoint: &
     let prefix = "bench_live_000000000000".parse().expect("a key's prefix");
     let identity = Identity::new(company, Environment::Live, ScopeSet::new());
     let matched = MatchedEndpoint {
-        endpoint: Arc::clone(endpoint),
+        endpoint,
         target: PathAndQuery::from_static(api::PATH),
     };
     let filled = context.identify(identity.with_key(key, prefix));

@@ -131,7 +131,7 @@ pub use backend::{AuditBackend, Recovery};
 pub use event::{AgentHash, AuditEvent, AuditSource, Decision, EventType, SourceForm, SourceKey};
 pub use file::{Durability, JsonLinesFile, JsonLinesOptions};
 pub use future::ResponseFuture;
-pub use intent::{Intent, IntentFuture, IntentLayer};
+pub use intent::{Intent, IntentLayer};
 pub use layer::AuditLayer;
 pub use memory::{ChannelBackend, EventReceiver, MemoryBackend, MemoryLog};
 pub use record::Record;

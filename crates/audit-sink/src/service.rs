@@ -54,17 +54,29 @@ where
             recording.answered(&response);
             return ResponseFuture::refused(response);
         }
-        let inner = &mut self.inner;
-        // A handler's fault is the handler's: the service is used on as its own state allows.
-        match catch_unwind(AssertUnwindSafe(|| inner.call(request))) {
-            Ok(future) => ResponseFuture::running(future, entered, recording),
-            Err(_) => {
+        match call(&mut self.inner, request) {
+            Some(future) => ResponseFuture::running(future, entered, recording),
+            None => {
                 let response = recording.panicked();
                 recording.answered(&response);
                 ResponseFuture::refused(response)
             }
         }
     }
+}
+
+/// Calls `inner`; `None` if that panicked. A handler's fault is the handler's: the service is used
+/// on as its own state allows.
+#[inline]
+fn call<S: Service<R>, R>(inner: &mut S, request: R) -> Option<S::Future> {
+    // Handed over by reference: what a closure takes and gives is copied once more each.
+    let (mut request, mut future) = (Some(request), None);
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(request) = request.take() {
+            future = Some(inner.call(request));
+        }
+    }));
+    called.ok().and(future)
 }
 
 /// The refusal of a request for which the log has no room. The log itself counts it.

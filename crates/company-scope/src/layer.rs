@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use countersign_core::Edge;
-use http::HeaderName;
+use countersign_core::body::ReplayBody;
+use countersign_core::{AccessContext, Edge, Guard, Guarded, Verdict, Wait};
+use http::{HeaderName, Request};
 use tower_layer::Layer;
 
+use crate::JsonPointer;
 use crate::claims::Claims;
-use crate::place::{OverLimit, Settings};
-use crate::{CompanyScopeService, JsonPointer};
+use crate::inspect::inspect;
+use crate::place::{BodyPlan, OverLimit, Settings, note_claim, place};
 
 /// Makes the company that owns the verified credential the company scope of each request, and
 /// refuses requests that name another one. Behind the layer that verifies callers, and behind a
@@ -19,6 +21,9 @@ pub struct CompanyScopeLayer {
     settings: Arc<Settings>,
     edge: Edge,
 }
+
+/// What [`CompanyScopeLayer`] makes of a service.
+pub type CompanyScopeService<S> = Guarded<S, CompanyScopeLayer>;
 
 impl CompanyScopeLayer {
     /// How much of a body is read unless said otherwise: 64 KiB.
@@ -85,10 +90,31 @@ impl Default for CompanyScopeLayer {
     }
 }
 
+impl<B> Guard<B> for CompanyScopeLayer
+where
+    B: ReplayBody + Unpin + Send + 'static,
+{
+    #[inline]
+    fn check(&self, request: &Request<B>, context: &AccessContext) -> Verdict<B> {
+        let placed = match place(&self.settings, request, context) {
+            Ok(placed) => placed,
+            Err(denial) => return Verdict::Refuse(denial),
+        };
+        if placed.body == BodyPlan::Skip {
+            note_claim(context, placed.owner, placed.claimed);
+            return Verdict::Pass;
+        }
+        let (settings, context) = (Arc::clone(&self.settings), context.clone());
+        Verdict::Wait(Wait::with_request(move |request| {
+            inspect(settings, context, placed, request)
+        }))
+    }
+}
+
 impl<S> Layer<S> for CompanyScopeLayer {
     type Service = CompanyScopeService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CompanyScopeService::new(inner, Arc::clone(&self.settings), self.edge.clone())
+        Guarded::new(inner, self.clone(), self.edge.clone())
     }
 }

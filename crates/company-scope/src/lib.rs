@@ -105,7 +105,7 @@
 mod claims;
 #[cfg(feature = "axum")]
 mod extract;
-mod future;
+mod inspect;
 mod json;
 mod layer;
 mod owned;
@@ -114,14 +114,11 @@ mod place;
 mod pointer;
 mod read;
 mod scope;
-mod service;
 
 #[cfg(feature = "axum")]
 pub use extract::VerifiedKey;
-pub use future::ResponseFuture;
-pub use layer::CompanyScopeLayer;
+pub use layer::{CompanyScopeLayer, CompanyScopeService};
 pub use owned::Owned;
 pub use place::OverLimit;
 pub use pointer::JsonPointer;
 pub use scope::CompanyScope;
-pub use service::CompanyScopeService;

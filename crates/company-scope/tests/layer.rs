@@ -11,7 +11,6 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use countersign_company_scope::{
     CompanyScope, CompanyScopeLayer, CompanyScopeService, JsonPointer, OverLimit, Owned,
-    ResponseFuture,
 };
 use countersign_core::body::DenialBody;
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
@@ -34,8 +33,6 @@ assert_impl_all!(Owned<u8>: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(JsonPointer: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(CompanyScopeLayer: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(CompanyScopeService<ReadinessProbe>: Clone, Send, Sync, std::fmt::Debug);
-assert_impl_all!(ResponseFuture<ReadinessProbe, Whole>: Send, Sync, Unpin, std::fmt::Debug);
-assert_impl_all!(ResponseFuture<ReadinessProbe, Streaming>: Send);
 
 const JSON: Option<&str> = Some("application/json");
 

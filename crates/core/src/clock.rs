@@ -1,5 +1,6 @@
 //! The injected clock.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -69,14 +70,28 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    /// The calendar is looked at once in 10 ms on each thread, and carried on by the monotonic
+    /// clock in between: one reading of a clock for each request instead of two. A calendar that
+    /// is set is seen within that time.
     fn now(&self) -> Moment {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = since_epoch.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX));
-        Moment {
-            wall: Timestamp::from_micros(micros),
-            monotonic: self.monotonic(),
+        thread_local!(static READ: Cell<Option<Moment>> = const { Cell::new(None) });
+        let monotonic = self.monotonic();
+        let known = READ
+            .get()
+            .map(|read| (read, monotonic.0.saturating_sub(read.monotonic.0)));
+        if let Some((read, since)) =
+            known.filter(|(_, since)| *since < CARRIED_ON.as_nanos() as u64)
+        {
+            let micros = read.wall.as_micros() + (since / 1000) as i64;
+            let wall = Timestamp::from_micros(micros);
+            return Moment { wall, monotonic };
         }
+        let read = Moment {
+            wall: calendar(),
+            monotonic,
+        };
+        READ.set(Some(read));
+        read
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
@@ -87,6 +102,16 @@ impl Clock for SystemClock {
         Monotonic(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 }
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn calendar() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since_epoch.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX));
+    Timestamp::from_micros(micros)
+}
+
+/// How long a reading of the calendar is carried on.
+const CARRIED_ON: Duration = Duration::from_millis(10);
 
 /// A clock that stands still until a test moves it. Clones show the same time.
 #[derive(Debug, Clone)]

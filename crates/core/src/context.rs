@@ -1,10 +1,10 @@
 //! The record that one request carries through the stack.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::PathAndQuery;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
 use crate::body::DenialBody;
 use crate::denial::ClaimPlace;
@@ -36,7 +36,14 @@ pub(crate) struct Record {
     claimed: OnceLock<CompanyId>,
     limit: OnceLock<LimitNote>,
     denial: OnceLock<Denial>,
-    notes: Mutex<Option<Box<Notes>>>,
+    answer: Mutex<ForAnswer>,
+}
+
+/// What waits for the answer, and is taken when it goes out.
+#[derive(Debug, Default)]
+struct ForAnswer {
+    fields: Option<RateLimitFields>,
+    notes: Option<Box<Notes>>,
 }
 
 /// A part of the record was filled in before: two layers of one kind, or one layer twice.
@@ -48,7 +55,7 @@ pub struct AlreadySet;
 #[derive(Clone)]
 pub struct MatchedEndpoint {
     /// The entry.
-    pub endpoint: Arc<Endpoint>,
+    pub endpoint: &'static Endpoint,
     /// The target that the contract looked up. It is the caller's text: never log it.
     pub target: PathAndQuery,
 }
@@ -69,6 +76,18 @@ pub struct LimitNote {
     pub policy: Option<Arc<str>>,
     /// The limit store was down and local limits decided.
     pub fallback: bool,
+}
+
+/// The fields that tell a caller where it stands with its limits. They go onto the answer on its
+/// way out, whether it is a refusal or not, in place of any that it has under these names.
+#[derive(Debug)]
+pub struct RateLimitFields {
+    /// `RateLimit-Policy`.
+    pub policy: HeaderValue,
+    /// `RateLimit`.
+    pub limit: HeaderValue,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    pub classic: Option<Box<[HeaderValue; 3]>>,
 }
 
 /// The key that a refused caller named; who owns it only if the secret was right.
@@ -127,8 +146,8 @@ impl AccessContext {
 
     /// The contract's entry for the request, once it was found.
     #[must_use]
-    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        self.0.endpoint.get().map(|matched| &matched.endpoint)
+    pub fn endpoint(&self) -> Option<&'static Endpoint> {
+        self.0.endpoint.get().map(|matched| matched.endpoint)
     }
 
     /// The contract's entry and the target it was found for.
@@ -220,6 +239,11 @@ impl AccessContext {
         let _ = self.0.limit.set(note);
     }
 
+    /// Gives the answer these fields, in place of any that were given before.
+    pub fn show_limits(&self, fields: RateLimitFields) {
+        self.lock_answer().fields = Some(fields);
+    }
+
     /// Why the request is refused, if it is.
     #[must_use]
     pub fn denial(&self) -> Option<&Denial> {
@@ -265,12 +289,12 @@ impl AccessContext {
     /// What the handler noted for the audit so far; the notes start over.
     #[must_use]
     pub fn take_notes(&self) -> Option<Box<Notes>> {
-        self.lock_notes().take()
+        self.lock_answer().notes.take()
     }
 
     /// Adds to the notes for the audit.
     pub fn note<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> T {
-        change(self.lock_notes().get_or_insert_default())
+        change(self.lock_answer().notes.get_or_insert_default())
     }
 
     /// The place of the claim that was refused, if that is why.
@@ -290,13 +314,32 @@ impl AccessContext {
             headers.remove(CONTENT_TYPE);
             headers.extend(parts.headers);
         }
-        response
-            .headers_mut()
-            .insert(X_REQUEST_ID, self.0.request_id.header_value());
+        let id = self.0.request_id.header_value();
+        response.headers_mut().insert(X_REQUEST_ID, id);
     }
 
-    fn lock_notes(&self) -> std::sync::MutexGuard<'_, Option<Box<Notes>>> {
-        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Gives the answer the fields that wait for it.
+    pub(crate) fn write_fields<B>(&self, response: &mut Response<B>) {
+        if let Some(fields) = self.lock_answer().fields.take() {
+            fields.write(response.headers_mut());
+        }
+    }
+
+    fn lock_answer(&self) -> MutexGuard<'_, ForAnswer> {
+        self.0.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RateLimitFields {
+    /// Puts the fields onto an answer.
+    pub fn write(self, headers: &mut HeaderMap) {
+        headers.insert(RATELIMIT_POLICY, self.policy);
+        headers.insert(RATELIMIT, self.limit);
+        if let Some(classic) = self.classic {
+            for (name, value) in X_RATELIMIT.into_iter().zip(*classic) {
+                headers.insert(name, value);
+            }
+        }
     }
 }
 
@@ -323,7 +366,7 @@ impl Record {
             claimed: OnceLock::new(),
             limit: OnceLock::new(),
             denial: OnceLock::new(),
-            notes: Mutex::new(None),
+            answer: Mutex::default(),
         }
     }
 }
@@ -352,6 +395,14 @@ impl axum_core::response::IntoResponse for Denial {
         response
     }
 }
+
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const X_RATELIMIT: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -397,7 +448,7 @@ mod tests {
     fn debug_output_holds_no_target() {
         let (_, context) = enter();
         let matched = MatchedEndpoint {
-            endpoint: Arc::new(Endpoint::get("/a/{id}")),
+            endpoint: Endpoint::get("/a/{id}").kept(),
             target: PathAndQuery::from_static("/a/secret-path?q=secret-query"),
         };
         context.match_endpoint(matched).unwrap();

@@ -163,6 +163,13 @@ impl Entered {
             .expect("`enter` either made the record or found it in this request")
     }
 
+    pub(crate) fn into_context<B>(self, request: &Request<B>) -> AccessContext {
+        match self.0 {
+            Some(context) => context,
+            None => self.context(request).clone(),
+        }
+    }
+
     /// Finishes an answer on its way out, in the first layer of the stack and in no other: gives
     /// it its `X-Request-Id`, and puts a handler's [`Denial`](crate::Denial) into the form that
     /// the caller asked for.

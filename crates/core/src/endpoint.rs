@@ -1,6 +1,8 @@
 //! One entry of the external contract.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -76,7 +78,7 @@ impl Sensitivity {
 /// assert_eq!(create.operation(), OperationType::Write);
 /// # Ok::<(), countersign_core::ParseError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     method: Method,
     template: Box<str>,
@@ -147,6 +149,22 @@ impl Endpoint {
     pub fn sensitive(mut self) -> Self {
         self.sensitivity = Sensitivity::Sensitive;
         self
+    }
+
+    /// The endpoint, for as long as the process lives. Every request and every audit event names
+    /// its endpoint, and a reference that needs no count is one that busy threads don't pass to
+    /// and fro. Equal endpoints are kept once: contracts come from code and from files of the
+    /// platform's own, so there are few.
+    #[must_use]
+    pub fn kept(self) -> &'static Self {
+        static KEPT: LazyLock<Mutex<HashSet<&'static Endpoint>>> = LazyLock::new(Mutex::default);
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.get(&self) {
+            return known;
+        }
+        let endpoint: &'static Self = Box::leak(Box::new(self));
+        kept.insert(endpoint);
+        endpoint
     }
 
     /// The method.

@@ -41,6 +41,7 @@ mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+mod guard;
 mod identity;
 mod ids;
 mod lifecycle;
@@ -57,11 +58,14 @@ pub mod testing;
 mod timestamp;
 
 pub use clock::{Clock, ManualClock, Moment, Monotonic, SystemClock};
-pub use context::{AccessContext, AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint};
+pub use context::{
+    AccessContext, AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields,
+};
 pub use denial::{ClaimPlace, Denial};
 pub use edge::{Edge, EdgeBuilder, Entered, PeerAddr};
 pub use endpoint::{Endpoint, OperationType, Sensitivity};
 pub use error::{ConfigError, ParseError, StoreError, StoreErrorKind};
+pub use guard::{Guard, Guarded, GuardedFuture, Then, Verdict, Wait, Waiting};
 pub use identity::{ActorType, Identity};
 pub use ids::{CompanyId, Environment, KeyId, KeyPrefix};
 pub use lifecycle::{EventId, LifecycleEvent, LifecycleKind};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_audit_sink::{AuditLayer, AuditSink, IntentLayer, SourceForm};
+use countersign_audit_sink::{AuditLayer, AuditSink, SourceForm};
 use countersign_company_scope::{CompanyScopeLayer, JsonPointer, OverLimit};
-use countersign_core::{ConfigError, Edge, Environment, FailureMeter};
+use countersign_core::{ConfigError, Edge, Environment, FailureMeter, Then};
 use countersign_key_verify::{Digester, KeyStore, KeyVerifier, KeyVerifyLayer};
 use countersign_rate_limit::{
     LimitStore, LocalLimits, Policies, RateLimitLayer, SourceThrottle, StoreFailure,
@@ -266,23 +266,23 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
             Some(store) => store,
             None => Arc::new(LocalLimits::default()),
         };
-        let mut limits = RateLimitLayer::new(self.limits, store).with_edge(edge.clone());
+        let mut limits = RateLimitLayer::new(self.limits, store);
         if rest.classic_fields {
             limits = limits.with_classic_fields();
         }
         if let Some(failure) = rest.on_limit_failure {
             limits = limits.on_store_failure(failure);
         }
+        let audit = AuditLayer::new(self.audit.clone())
+            .with_edge(edge.clone())
+            .with_source_form(rest.source_form);
+        let guards = Then(limits, audit.intent());
+        let guards = Then(rest.claims, Then(ScopeGuardLayer::new(), guards));
+        let guards = Then(KeyVerifyLayer::new(verifier.clone()), guards);
         Ok(Countersign {
-            audit: AuditLayer::new(self.audit.clone())
-                .with_edge(edge.clone())
-                .with_source_form(rest.source_form),
-            contract: ContractLayer::new(self.contract).with_edge(edge.clone()),
-            keys: KeyVerifyLayer::new(verifier.clone()).with_edge(edge.clone()),
-            company: rest.claims.with_edge(edge.clone()),
-            scopes: ScopeGuardLayer::new().with_edge(edge.clone()),
-            limits,
-            intent: IntentLayer::new(self.audit.clone()).with_edge(edge),
+            guards: Then(ContractLayer::new(self.contract), guards),
+            audit,
+            edge,
             verifier,
             sink: self.audit,
         })

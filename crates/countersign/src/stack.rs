@@ -5,14 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use countersign_audit_sink::{Audit, AuditLayer, AuditSink, Intent, IntentLayer};
-use countersign_company_scope::{CompanyScopeLayer, CompanyScopeService};
-use countersign_core::ConfigError;
-use countersign_key_verify::{
-    ChangeFollower, KeyCache, KeyStore, KeyVerifier, KeyVerify, KeyVerifyLayer,
-};
-use countersign_rate_limit::{RateLimit, RateLimitLayer};
-use countersign_scope_guard::{ContractLayer, ContractService, ScopeGuard, ScopeGuardLayer};
+use countersign_audit_sink::{Audit, AuditLayer, AuditSink, IntentLayer};
+use countersign_company_scope::CompanyScopeLayer;
+use countersign_core::{ConfigError, Edge, Guarded, Then};
+use countersign_key_verify::{ChangeFollower, KeyCache, KeyStore, KeyVerifier, KeyVerifyLayer};
+use countersign_rate_limit::RateLimitLayer;
+use countersign_scope_guard::{ContractLayer, ScopeGuardLayer};
 use http::Request;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -29,12 +27,8 @@ use crate::outbox::OutboxDrain;
 #[must_use]
 pub struct Countersign {
     pub(crate) audit: AuditLayer,
-    pub(crate) contract: ContractLayer,
-    pub(crate) keys: KeyVerifyLayer,
-    pub(crate) company: CompanyScopeLayer,
-    pub(crate) scopes: ScopeGuardLayer,
-    pub(crate) limits: RateLimitLayer,
-    pub(crate) intent: IntentLayer,
+    pub(crate) guards: Guards,
+    pub(crate) edge: Edge,
     pub(crate) verifier: KeyVerifier,
     pub(crate) sink: AuditSink,
 }
@@ -79,15 +73,22 @@ impl<S> Layer<S> for Countersign {
     type Service = CountersignService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let inner = self.limits.layer(self.intent.layer(inner));
-        let inner = self.company.layer(self.scopes.layer(inner));
-        let inner = self.contract.layer(self.keys.layer(inner));
-        CountersignService(self.audit.layer(inner))
+        let guarded = Guarded::new(inner, self.guards.clone(), self.edge.clone());
+        CountersignService(self.audit.layer(guarded))
     }
 }
 
-type Stack<S> =
-    Audit<ContractService<KeyVerify<CompanyScopeService<ScopeGuard<RateLimit<Intent<S>>>>>>>;
+/// The decisions in their order, as one guard: between them a request is not moved, and a clone of
+/// the service counts one reference for all of them.
+pub(crate) type Guards = Then<
+    ContractLayer,
+    Then<
+        KeyVerifyLayer,
+        Then<CompanyScopeLayer, Then<ScopeGuardLayer, Then<RateLimitLayer, IntentLayer>>>,
+    >,
+>;
+
+type Stack<S> = Audit<Guarded<S, Guards>>;
 
 /// A service behind the whole stack.
 #[derive(Debug, Clone)]

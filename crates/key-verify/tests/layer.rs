@@ -16,8 +16,7 @@ use countersign_core::{
 };
 use countersign_key_verify::{
     Actor, Change, CompanyRecord, FoundKey, IssueRequest, IssuedKey, KeyManager, KeyRecord,
-    KeyStore, KeyVerifier, KeyVerify, KeyVerifyLayer, MemoryKeyStore, ResponseFuture,
-    RevocationReason,
+    KeyStore, KeyVerifier, KeyVerify, KeyVerifyLayer, MemoryKeyStore, RevocationReason,
 };
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -351,6 +350,3 @@ async fn works_over_streaming_bodies() {
 static_assertions::assert_impl_all!(KeyVerifier: Send, Sync, Clone);
 static_assertions::assert_impl_all!(KeyVerifyLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(KeyVerify<ReadinessProbe>: Send, Sync, Clone);
-static_assertions::assert_impl_all!(
-    ResponseFuture<ReadinessProbe, Full<Bytes>, Full<Bytes>>: Send
-);

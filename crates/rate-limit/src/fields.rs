@@ -16,53 +16,31 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use countersign_core::{ConfigError, Quota};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use countersign_core::{ConfigError, Quota, RateLimitFields};
+use http::HeaderValue;
 use sfv::{Integer, ItemSerializer, KeyRef, ListSerializer, StringRef};
 
 use crate::policies::Planned;
 use crate::request::MAX_LIMITS;
 use crate::{LimitDecision, LimitRequest};
 
-/// What a response is given.
-#[derive(Debug)]
-pub(crate) struct Fields {
-    policy: HeaderValue,
-    limit: HeaderValue,
-    classic: Option<Box<[HeaderValue; 3]>>,
-}
-
-impl Fields {
-    /// The fields for a decision; `None` where no policy is shown.
-    pub(crate) fn of(
-        request: &LimitRequest<'_>,
-        decision: &LimitDecision,
-        classic: bool,
-    ) -> Option<Self> {
-        let fixed = request.plan().field.as_ref()?;
-        let policy = if request.has_default_quotas() {
-            fixed.clone()
-        } else {
-            own_policy_field(request)
-        };
-        Some(Self {
-            policy,
-            limit: limit_field(request, decision),
-            classic: classic.then(|| Box::new(classic_fields(request, decision))),
-        })
-    }
-
-    /// Puts the fields on a response, in place of any that it has under these names.
-    pub(crate) fn write(self, headers: &mut HeaderMap) {
-        headers.insert(RATELIMIT_POLICY, self.policy);
-        headers.insert(RATELIMIT, self.limit);
-        if let Some(classic) = self.classic {
-            let [limit, remaining, reset] = *classic;
-            headers.insert(X_RATELIMIT_LIMIT, limit);
-            headers.insert(X_RATELIMIT_REMAINING, remaining);
-            headers.insert(X_RATELIMIT_RESET, reset);
-        }
-    }
+/// The fields for a decision; `None` where no policy is shown.
+pub(crate) fn of(
+    request: &LimitRequest<'_>,
+    decision: &LimitDecision,
+    classic: bool,
+) -> Option<RateLimitFields> {
+    let fixed = request.plan().field.as_ref()?;
+    let policy = if request.has_default_quotas() {
+        fixed.clone()
+    } else {
+        own_policy_field(request)
+    };
+    Some(RateLimitFields {
+        policy,
+        limit: limit_field(request, decision),
+        classic: classic.then(|| Box::new(classic_fields(request, decision))),
+    })
 }
 
 /// A policy's name as a structured string.
@@ -212,11 +190,6 @@ const MEMBER: usize = 2 + 34 + 2 * 23;
 
 const Q: &KeyRef = KeyRef::constant("q");
 const W: &KeyRef = KeyRef::constant("w");
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 #[cfg(test)]
 mod tests;

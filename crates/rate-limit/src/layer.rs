@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use countersign_core::Edge;
+use countersign_core::{AccessContext, Edge, Guard, Guarded, Verdict, Wait};
+use http::Request;
 use tower_layer::Layer;
 
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, Step};
 use crate::occasionally::Occasionally;
-use crate::{LimitStore, Policies, RateLimit, StoreFailure};
+use crate::{LimitStore, Policies, StoreFailure};
 
 /// Lets a request on if all policies that apply to it allow it. Behind the layers that find the
 /// endpoint and verify the caller.
@@ -24,6 +25,9 @@ pub struct RateLimitLayer {
     edge: Edge,
     limiter: Arc<OnceLock<Arc<Limiter>>>,
 }
+
+/// What [`RateLimitLayer`] makes of a service.
+pub type RateLimit<S> = Guarded<S, RateLimitLayer>;
 
 impl RateLimitLayer {
     /// A layer that keeps `policies` with counters in `store`.
@@ -60,8 +64,8 @@ impl RateLimitLayer {
         self
     }
 
-    fn limiter(&self) -> Arc<Limiter> {
-        let made = self.limiter.get_or_init(|| {
+    fn limiter(&self) -> &Arc<Limiter> {
+        self.limiter.get_or_init(|| {
             Arc::new(Limiter {
                 policies: self.policies.clone(),
                 store: Arc::clone(&self.store),
@@ -70,8 +74,23 @@ impl RateLimitLayer {
                 fallback: OnceLock::new(),
                 failures: Occasionally::default(),
             })
-        });
-        Arc::clone(made)
+        })
+    }
+}
+
+impl<B: Send + 'static> Guard<B> for RateLimitLayer {
+    #[inline]
+    fn check(&self, _: &Request<B>, context: &AccessContext) -> Verdict<B> {
+        let limiter = self.limiter();
+        match limiter.begin(context) {
+            Step::Decided(decided) => decided.into(),
+            Step::Waiting(pending) => {
+                let (limiter, context) = (Arc::clone(limiter), context.clone());
+                Verdict::Wait(Wait::until(
+                    async move { limiter.end(&context, pending.await) },
+                ))
+            }
+        }
     }
 }
 
@@ -79,6 +98,6 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self.limiter(), self.edge.clone())
+        Guarded::new(inner, self.clone(), self.edge.clone())
     }
 }

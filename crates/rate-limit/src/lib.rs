@@ -116,7 +116,6 @@ pub mod conformance;
 mod draws;
 mod failure;
 mod fields;
-mod future;
 pub mod gcra;
 mod layer;
 mod limiter;
@@ -127,17 +126,14 @@ mod policy;
 mod request;
 #[cfg(any(test, feature = "conformance"))]
 mod samples;
-mod service;
 mod store;
 mod throttle;
 
 pub use failure::StoreFailure;
-pub use future::ResponseFuture;
-pub use layer::RateLimitLayer;
+pub use layer::{RateLimit, RateLimitLayer};
 pub use local::LocalLimits;
 pub use policies::Policies;
 pub use policy::{Dimension, Policy};
 pub use request::{Limit, LimitKey, LimitRequest, MAX_LIMITS};
-pub use service::RateLimit;
 pub use store::{LimitDecision, LimitFuture, LimitOutcome, LimitStore, StoreFull};
 pub use throttle::SourceThrottle;

@@ -11,7 +11,7 @@ use countersign_core::{
 };
 
 use crate::failure::Mode;
-use crate::fields::Fields;
+use crate::fields;
 use crate::occasionally::Occasionally;
 use crate::{
     LimitDecision, LimitFuture, LimitRequest, LimitStore, LocalLimits, Policies, StoreFailure,
@@ -30,18 +30,9 @@ pub(crate) struct Limiter {
     pub(crate) failures: Occasionally,
 }
 
-/// What to do with a request.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// Why it is refused, if it is.
-    pub(crate) denial: Option<Denial>,
-    /// What its response is given, refused or not.
-    pub(crate) fields: Option<Fields>,
-}
-
-/// An answer, or a store that must be waited for.
+/// A decision, or a store that must be waited for.
 pub(crate) enum Step {
-    Answered(Answer),
+    Decided(Result<(), Denial>),
     Waiting(Pending),
 }
 
@@ -53,20 +44,18 @@ impl Limiter {
     pub(crate) fn begin(&self, context: &AccessContext) -> Step {
         let request = match self.policies.request(context) {
             Ok(request) => request,
-            Err(denial) => return Step::Answered(Answer::refusal(denial)),
+            Err(denial) => return Step::Decided(Err(denial)),
         };
         match self.store.check(&request) {
-            LimitFuture::Ready(checked) => Step::Answered(self.judge(context, &request, checked)),
+            LimitFuture::Ready(checked) => Step::Decided(self.judge(context, &request, checked)),
             LimitFuture::Later(pending) => Step::Waiting(pending),
         }
     }
 
-    /// The answer, when the store that was waited for has spoken.
-    pub(crate) fn end(&self, context: &AccessContext, checked: Checked) -> Answer {
-        match self.policies.request(context) {
-            Ok(request) => self.judge(context, &request, checked),
-            Err(denial) => Answer::refusal(denial),
-        }
+    /// The decision, when the store that was waited for has spoken.
+    pub(crate) fn end(&self, context: &AccessContext, checked: Checked) -> Result<(), Denial> {
+        let request = self.policies.request(context)?;
+        self.judge(context, &request, checked)
     }
 
     #[inline]
@@ -75,7 +64,7 @@ impl Limiter {
         context: &AccessContext,
         request: &LimitRequest<'_>,
         checked: Checked,
-    ) -> Answer {
+    ) -> Result<(), Denial> {
         match complete(request, checked) {
             Ok(decision) => self.answer(context, request, &decision, false),
             Err(error) => self.without_store(context, request, &error),
@@ -89,21 +78,22 @@ impl Limiter {
         request: &LimitRequest<'_>,
         decision: &LimitDecision,
         fallback: bool,
-    ) -> Answer {
+    ) -> Result<(), Denial> {
         let refused = decision.refused();
         let refused = refused.map(|i| (&request.plan().planned[i], &decision.outcomes()[i]));
         if fallback || refused.is_some() {
             let policy = refused.map(|(policy, _)| Arc::clone(&policy.name));
             context.note_limit(LimitNote { policy, fallback });
         }
-        Answer {
-            denial: refused.map(|(policy, outcome)| {
-                let wait = outcome.retry_after().unwrap_or(Duration::MAX);
-                let wait = wait.min(Quota::MAX_WINDOW);
-                Denial::new(policy.dimension.reason()).with_retry_after(wait)
-            }),
-            fields: Fields::of(request, decision, self.classic_fields),
+        if let Some(fields) = fields::of(request, decision, self.classic_fields) {
+            context.show_limits(fields);
         }
+        let Some((policy, outcome)) = refused else {
+            return Ok(());
+        };
+        let wait = outcome.retry_after().unwrap_or(Duration::MAX);
+        let wait = wait.min(Quota::MAX_WINDOW);
+        Err(Denial::new(policy.dimension.reason()).with_retry_after(wait))
     }
 
     #[cold]
@@ -112,31 +102,28 @@ impl Limiter {
         context: &AccessContext,
         request: &LimitRequest<'_>,
         error: &StoreError,
-    ) -> Answer {
+    ) -> Result<(), Denial> {
         let full = error
             .source()
             .is_some_and(|source| source.is::<StoreFull>());
         if full {
-            return Answer::refusal(Denial::new(Reason::LimitStoreUnavailable));
+            return Err(Reason::LimitStoreUnavailable.into());
         }
         self.tell(request, error);
         match self.on_failure.0 {
-            Mode::Closed => Answer::refusal(Denial::new(Reason::LimitStoreUnavailable)),
+            Mode::Closed => Err(Reason::LimitStoreUnavailable.into()),
             Mode::Open => {
                 context.note_limit(LimitNote {
                     policy: None,
                     fallback: true,
                 });
-                Answer {
-                    denial: None,
-                    fields: None,
-                }
+                Ok(())
             }
             Mode::Local(share) => {
                 let request = request.with_share(share);
                 match self.fallback.get_or_init(LocalLimits::new).decide(&request) {
                     Ok(decision) => self.answer(context, &request, &decision, true),
-                    Err(_) => Answer::refusal(Denial::new(Reason::LimitStoreUnavailable)),
+                    Err(_) => Err(Reason::LimitStoreUnavailable.into()),
                 }
             }
         }
@@ -153,15 +140,6 @@ impl Limiter {
                 meanwhile = ?self.on_failure,
                 "the limit store failed"
             );
-        }
-    }
-}
-
-impl Answer {
-    const fn refusal(denial: Denial) -> Self {
-        Self {
-            denial: Some(denial),
-            fields: None,
         }
     }
 }

@@ -118,7 +118,7 @@ impl Plan {
         let subject = Subject {
             company: identity.map(Identity::company),
             key: identity.and_then(Identity::key_id),
-            endpoint: context.endpoint().map(|endpoint| &**endpoint),
+            endpoint: context.endpoint(),
         };
         for planned in &self.planned {
             planned.require(&subject)?;

@@ -1,7 +1,6 @@
 //! Requests as the outer layers leave them, for tests and the conformance suite.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::{
@@ -56,7 +55,7 @@ impl Caller {
             .with_key(self.key, prefix.expect("a prefix by its form"))
             .with_limits(self.limits.clone());
         let matched = MatchedEndpoint {
-            endpoint: Arc::new(endpoint),
+            endpoint: endpoint.kept(),
             target: PathAndQuery::from_static("/"),
         };
         context.identify(identity).expect("the record is new");

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -37,7 +36,7 @@ fn request() -> Request<Full<Bytes>> {
         .with_key(KeyId::from_u128(1), prefix);
     context.identify(identity).unwrap();
     let matched = MatchedEndpoint {
-        endpoint: Arc::new(Endpoint::get("/accounts/{id}")),
+        endpoint: Endpoint::get("/accounts/{id}").kept(),
         target: http::uri::PathAndQuery::from_static("/accounts/1"),
     };
     context.match_endpoint(matched).unwrap();

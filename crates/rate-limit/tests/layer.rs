@@ -17,7 +17,7 @@ use countersign_core::{
 };
 use countersign_rate_limit::{
     Dimension, LimitFuture, LimitRequest, LimitStore, LocalLimits, Policies, Policy, RateLimit,
-    RateLimitLayer, ResponseFuture, StoreFailure,
+    RateLimitLayer, StoreFailure,
 };
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -29,10 +29,6 @@ type Body = Full<Bytes>;
 
 assert_impl_all!(RateLimitLayer: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(RateLimit<ReadinessProbe>: Clone, Send, Sync, std::fmt::Debug);
-assert_impl_all!(
-    ResponseFuture<ReadinessProbe, std::future::Ready<Result<Response<Body>, Infallible>>, Body, Body>:
-    Send, std::fmt::Debug
-);
 
 fn hourly(burst: u32) -> Quota {
     Quota::new(burst, Duration::from_secs(3600)).unwrap()
@@ -63,7 +59,7 @@ fn request(key: u128) -> Request<Body> {
     let context = AccessContext::of(&request).unwrap();
     context.identify(identity(key)).unwrap();
     let matched = MatchedEndpoint {
-        endpoint: Arc::new(Endpoint::get("/accounts")),
+        endpoint: Endpoint::get("/accounts").kept(),
         target: http::uri::PathAndQuery::from_static("/accounts"),
     };
     context.match_endpoint(matched).unwrap();
@@ -200,7 +196,7 @@ async fn what_an_earlier_layer_did_not_find_out_is_never_guessed() {
         if matched {
             let matched = MatchedEndpoint {
                 // No scope: nothing to count by for `Scope`.
-                endpoint: Arc::new(Endpoint::get("/accounts")),
+                endpoint: Endpoint::get("/accounts").kept(),
                 target: http::uri::PathAndQuery::from_static("/accounts"),
             };
             context.match_endpoint(matched).unwrap();

@@ -30,10 +30,16 @@ use crate::template;
 pub struct Contract(Arc<Compiled>);
 
 struct Compiled {
-    endpoints: Box<[Arc<Endpoint>]>,
-    /// By template; the few endpoints of one template stand in a list.
-    router: matchit::Router<Vec<Arc<Endpoint>>>,
+    endpoints: Box<[&'static Endpoint]>,
+    /// Templates without a parameter, found without walking the router. Their paths passed the
+    /// target rules when the contract was built.
+    exact: hashbrown::HashMap<&'static str, Methods>,
+    /// All templates.
+    router: matchit::Router<Methods>,
 }
+
+/// The few endpoints of one template.
+type Methods = Vec<&'static Endpoint>;
 
 impl Contract {
     /// Begins with no endpoint, and with endpoints without a scope as a mistake.
@@ -44,13 +50,22 @@ impl Contract {
     /// The endpoint of a request for `path`, a path that passed the target rules
     /// ([`crate::target`]). `HEAD` is served by its `GET`'s entry, unless it has its own.
     #[must_use]
-    pub fn find(&self, method: &Method, path: &str) -> Option<&Arc<Endpoint>> {
-        of_method(self.0.router.at(path).ok()?.value, method)
+    pub fn find(&self, method: &Method, path: &str) -> Option<&'static Endpoint> {
+        let methods = match self.0.exact.get(path) {
+            Some(methods) => methods,
+            None => self.0.router.at(path).ok()?.value,
+        };
+        of_method(methods, method)
+    }
+
+    /// Whether `path` is a template without parameters: then it is in normal form.
+    pub(crate) fn is_template(&self, path: &str) -> bool {
+        self.0.exact.contains_key(path)
     }
 
     /// The endpoint with exactly this template, by the same rule for `HEAD`.
     #[must_use]
-    pub fn find_template(&self, method: &Method, template: &str) -> Option<&Arc<Endpoint>> {
+    pub fn find_template(&self, method: &Method, template: &str) -> Option<&'static Endpoint> {
         let same = |method| {
             let mut all = self.endpoints();
             all.find(|e| e.method() == method && e.template() == template)
@@ -59,8 +74,8 @@ impl Contract {
     }
 
     /// Every endpoint, in the order in which they were added.
-    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.0.endpoints.iter()
+    pub fn endpoints(&self) -> impl Iterator<Item = &'static Endpoint> {
+        self.0.endpoints.iter().copied()
     }
 
     /// The scopes that its endpoints ask for: what a key manager may grant.
@@ -118,9 +133,8 @@ impl ContractBuilder {
             self.check(endpoint)
                 .map_err(|problem| ConfigError::new(name(endpoint), problem))?;
         }
-        let endpoints: Box<[_]> = self.endpoints.into_iter().map(Arc::new).collect();
-        let router = compile(&endpoints)?;
-        Ok(Contract(Arc::new(Compiled { endpoints, router })))
+        let endpoints: Box<[_]> = self.endpoints.into_iter().map(Endpoint::kept).collect();
+        Ok(Contract(Arc::new(compile(endpoints)?)))
     }
 
     fn check(&self, endpoint: &Endpoint) -> Result<(), &'static str> {
@@ -134,12 +148,10 @@ impl ContractBuilder {
     }
 }
 
-fn compile(
-    endpoints: &[Arc<Endpoint>],
-) -> Result<matchit::Router<Vec<Arc<Endpoint>>>, ConfigError> {
-    let mut by_template: HashMap<&str, Vec<Arc<Endpoint>>> = HashMap::new();
+fn compile(endpoints: Box<[&'static Endpoint]>) -> Result<Compiled, ConfigError> {
+    let mut by_template: HashMap<&str, Methods> = HashMap::new();
     let mut templates = Vec::new();
-    for endpoint in endpoints {
+    for &endpoint in &endpoints {
         let same = by_template.entry(endpoint.template()).or_insert_with(|| {
             templates.push(endpoint);
             Vec::new()
@@ -147,21 +159,30 @@ fn compile(
         if same.iter().any(|e| e.method() == endpoint.method()) {
             return Err(ConfigError::new(name(endpoint), "it is declared twice"));
         }
-        same.push(Arc::clone(endpoint));
+        same.push(endpoint);
     }
+    let mut exact = hashbrown::HashMap::new();
     let mut router = matchit::Router::new();
     // In the order of declaration, so that the endpoint at fault is always the same one.
     for endpoint in templates {
-        let same = by_template.remove(endpoint.template()).into_iter();
+        let template = endpoint.template();
+        let same = by_template.remove(template).unwrap_or_default();
+        if !template.contains('{') {
+            exact.insert(template, same.clone());
+        }
         router
-            .insert(endpoint.template(), same.flatten().collect())
+            .insert(template, same)
             .map_err(|error| ConfigError::new(name(endpoint), problem(&error)))?;
     }
-    Ok(router)
+    Ok(Compiled {
+        endpoints,
+        exact,
+        router,
+    })
 }
 
-fn of_method<'a>(endpoints: &'a [Arc<Endpoint>], method: &Method) -> Option<&'a Arc<Endpoint>> {
-    let declared = |method| endpoints.iter().find(|e| e.method() == method);
+fn of_method(endpoints: &[&'static Endpoint], method: &Method) -> Option<&'static Endpoint> {
+    let declared = |method| endpoints.iter().copied().find(|e| e.method() == method);
     declared(method).or_else(|| (method == Method::HEAD).then(|| declared(&Method::GET))?)
 }
 

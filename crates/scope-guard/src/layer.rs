@@ -1,20 +1,24 @@
 //! The two layers.
 
-use std::sync::Arc;
-
-use countersign_core::Edge;
+use countersign_core::{AccessContext, Edge, Guard, Guarded, Verdict};
+use http::Request;
 use tower_layer::Layer;
 
-use crate::{Contract, ContractService, ScopeGuard};
+use crate::Contract;
+use crate::lookup::look_up;
+use crate::permit::permit;
 
 /// Finds each request's endpoint in the contract and refuses what is not in it. The first layer
 /// of a stack, or the second one behind the audit.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ContractLayer {
-    pub(crate) contract: Contract,
-    pub(crate) edge: Edge,
+    contract: Contract,
+    edge: Edge,
 }
+
+/// What [`ContractLayer`] makes of a service.
+pub type ContractService<S> = Guarded<S, ContractLayer>;
 
 impl ContractLayer {
     /// A layer that lets through what `contract` declares.
@@ -32,11 +36,18 @@ impl ContractLayer {
     }
 }
 
+impl<B> Guard<B> for ContractLayer {
+    #[inline]
+    fn check(&self, request: &Request<B>, context: &AccessContext) -> Verdict<B> {
+        look_up(&self.contract, request, context).into()
+    }
+}
+
 impl<S> Layer<S> for ContractLayer {
     type Service = ContractService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ContractService::new(inner, Arc::new(self.clone()))
+        Guarded::new(inner, self.clone(), self.edge.clone())
     }
 }
 
@@ -47,6 +58,9 @@ impl<S> Layer<S> for ContractLayer {
 pub struct ScopeGuardLayer {
     edge: Edge,
 }
+
+/// What [`ScopeGuardLayer`] makes of a service.
+pub type ScopeGuard<S> = Guarded<S, ScopeGuardLayer>;
 
 impl ScopeGuardLayer {
     /// A layer that compares scopes.
@@ -61,10 +75,17 @@ impl ScopeGuardLayer {
     }
 }
 
+impl<B> Guard<B> for ScopeGuardLayer {
+    #[inline]
+    fn check(&self, _: &Request<B>, context: &AccessContext) -> Verdict<B> {
+        permit(context).into()
+    }
+}
+
 impl<S> Layer<S> for ScopeGuardLayer {
     type Service = ScopeGuard<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ScopeGuard::new(inner, self.edge.clone())
+        Guarded::new(inner, self.clone(), self.edge.clone())
     }
 }

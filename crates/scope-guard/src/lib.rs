@@ -110,15 +110,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod contract;
-mod future;
 mod layer;
 mod lookup;
 mod permit;
-mod service;
 pub mod target;
 mod template;
 
 pub use contract::{Contract, ContractBuilder};
-pub use future::ResponseFuture;
-pub use layer::{ContractLayer, ScopeGuardLayer};
-pub use service::{ContractService, ScopeGuard};
+pub use layer::{ContractLayer, ContractService, ScopeGuard, ScopeGuardLayer};

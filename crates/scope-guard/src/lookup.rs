@@ -1,7 +1,5 @@
 //! Which entry of the contract a request is for.
 
-use std::sync::Arc;
-
 use countersign_core::{AccessContext, Denial, Endpoint, MatchedEndpoint, Reason};
 use http::{Request, Uri};
 
@@ -19,12 +17,19 @@ pub(crate) fn look_up<B>(
 ) -> Result<(), Denial> {
     let misplaced = |missing| context.misconfigured("contract", missing);
     let uri = routed_uri(request).map_err(misplaced)?;
-    target::check(request.method(), uri, request.headers(), request.version())?;
     let target = uri.path_and_query().ok_or(Reason::AmbiguousTarget)?;
+    let normal = |path: &str| contract.is_template(path) || target::is_normal_path(path);
+    target::check_with(
+        normal,
+        request.method(),
+        uri,
+        request.headers(),
+        request.version(),
+    )?;
     let found = contract.find(request.method(), target.path());
     let endpoint = agreed(contract, request, found).map_err(misplaced)?;
     let matched = MatchedEndpoint {
-        endpoint: Arc::clone(endpoint.ok_or(Reason::EndpointUnknown)?),
+        endpoint: endpoint.ok_or(Reason::EndpointUnknown)?,
         target: target.clone(),
     };
     context
@@ -57,11 +62,11 @@ fn routed_uri<B>(request: &Request<B>) -> Result<&Uri, &'static str> {
 /// The entry, if the router that the request came through agrees: a route of the router that is
 /// not in the contract is internal, whatever template of the contract the path matches.
 #[cfg(feature = "axum")]
-fn agreed<'a, B>(
-    contract: &'a Contract,
+fn agreed<B>(
+    contract: &Contract,
     request: &Request<B>,
-    found: Option<&'a Arc<Endpoint>>,
-) -> Result<Option<&'a Arc<Endpoint>>, &'static str> {
+    found: Option<&'static Endpoint>,
+) -> Result<Option<&'static Endpoint>, &'static str> {
     let Some(route) = request.extensions().get::<axum::extract::MatchedPath>() else {
         return Ok(found);
     };
@@ -76,10 +81,10 @@ fn agreed<'a, B>(
 
 #[cfg(not(feature = "axum"))]
 #[expect(clippy::unnecessary_wraps, reason = "with axum it can fail")]
-fn agreed<'a, B>(
-    _: &'a Contract,
+fn agreed<B>(
+    _: &Contract,
     _: &Request<B>,
-    found: Option<&'a Arc<Endpoint>>,
-) -> Result<Option<&'a Arc<Endpoint>>, &'static str> {
+    found: Option<&'static Endpoint>,
+) -> Result<Option<&'static Endpoint>, &'static str> {
     Ok(found)
 }

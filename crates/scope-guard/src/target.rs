@@ -17,9 +17,9 @@
 //! The query is not looked at: nothing is decided on it here.
 
 use countersign_core::Reason;
-use http::header::{HOST, HeaderName};
+use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, Method, Uri, Version};
 
 /// The longest target that is looked at, path and query together, in bytes. RFC 9110 §4.1 asks
 /// for at least 8000.
@@ -36,6 +36,17 @@ pub fn check(
     headers: &HeaderMap,
     version: Version,
 ) -> Result<(), Reason> {
+    check_with(is_normal_path, method, uri, headers, version)
+}
+
+/// [`check`], by somebody who may know already that a path is in normal form.
+pub(crate) fn check_with(
+    is_normal: impl FnOnce(&str) -> bool,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    version: Version,
+) -> Result<(), Reason> {
     let Some(target) = uri.path_and_query() else {
         return Err(Reason::AmbiguousTarget);
     };
@@ -46,12 +57,9 @@ pub fn check(
     let clear = target.as_str().starts_with('/')
         && *method != Method::CONNECT
         && *method != Method::TRACE
-        && is_normal_path(target.path())
+        && is_normal(target.path())
         && is_web_scheme(uri)
-        && hosts_agree(uri.authority(), headers, version)
-        && !METHOD_OVERRIDES
-            .iter()
-            .any(|name| headers.contains_key(name));
+        && heads_agree(uri.authority(), headers, version);
     if clear {
         Ok(())
     } else {
@@ -143,11 +151,17 @@ fn is_web_scheme(uri: &Uri) -> bool {
         .is_none_or(|scheme| matches!(scheme, "http" | "https"))
 }
 
-fn hosts_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Version) -> bool {
-    let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return false;
+/// One pass over the fields costs less than looking up each of those that matter.
+fn heads_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Version) -> bool {
+    let mut host = None;
+    for (name, value) in headers {
+        if *name == HOST {
+            if host.replace(value.as_bytes()).is_some() {
+                return false;
+            }
+        } else if METHOD_OVERRIDES.contains(&name.as_str()) {
+            return false;
+        }
     }
     match (
         host,
@@ -200,10 +214,10 @@ const fn classes() -> [Class; 256] {
     table
 }
 
-const METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
 ];
 
 #[cfg(test)]

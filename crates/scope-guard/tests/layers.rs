@@ -10,12 +10,12 @@ use std::task::{Context, Waker};
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
 use countersign_core::{AccessContext, Endpoint, Identity, Reason};
 use countersign_scope_guard::{
-    Contract, ContractLayer, ContractService, ResponseFuture, ScopeGuard, ScopeGuardLayer,
+    Contract, ContractLayer, ContractService, ScopeGuard, ScopeGuardLayer,
 };
 use http::{HeaderName, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use static_assertions::{assert_impl_all, assert_not_impl_any};
+use static_assertions::assert_impl_all;
 use support::{Body, contract, enter, identity, reason, request};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -24,8 +24,6 @@ assert_impl_all!(ContractLayer: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(ScopeGuardLayer: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(ContractService<ReadinessProbe>: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(ScopeGuard<ReadinessProbe>: Clone, Send, Sync, std::fmt::Debug);
-assert_impl_all!(ResponseFuture<std::future::Ready<()>, Body>: Send, Sync, Unpin, std::fmt::Debug);
-assert_not_impl_any!(ResponseFuture<std::marker::PhantomPinned, Body>: Unpin);
 
 fn layer() -> ContractLayer {
     ContractLayer::new(contract(&[("GET", "/a/{id}"), ("POST", "/a")]))

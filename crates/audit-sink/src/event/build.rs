@@ -86,7 +86,7 @@ impl AuditEvent {
     #[cfg(any(test, feature = "conformance"))]
     pub(crate) fn at(mut self, template: String) -> Self {
         let endpoint = countersign_core::Endpoint::get(template);
-        self.endpoint = Some(std::sync::Arc::new(endpoint));
+        self.endpoint = Some(endpoint.kept());
         self
     }
 
@@ -152,7 +152,7 @@ impl AuditEvent {
             claimed: other(context.claimed_company()),
             owner,
             method: Some(arrival.method),
-            endpoint: context.endpoint().cloned(),
+            endpoint: context.endpoint(),
             source: arrival.source,
             agent: arrival.agent,
             ..Self::new(

@@ -44,7 +44,7 @@ pub struct AuditEvent {
     effective: OtherCompany,
     claimed: OtherCompany,
     method: Option<&'static str>,
-    endpoint: Option<Arc<Endpoint>>,
+    endpoint: Option<&'static Endpoint>,
     source: Option<AuditSource>,
     agent: Option<AgentHash>,
     latency_us: Option<u64>,
@@ -186,7 +186,7 @@ impl AuditEvent {
     /// The route template, once the contract knew it.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
-        self.endpoint.as_deref().map(Endpoint::template)
+        self.endpoint.map(Endpoint::template)
     }
 
     /// The scope that a key needs.
@@ -202,13 +202,13 @@ impl AuditEvent {
     /// What calling the endpoint does.
     #[must_use]
     pub fn operation(&self) -> Option<OperationType> {
-        self.endpoint.as_deref().map(Endpoint::operation)
+        self.endpoint.map(Endpoint::operation)
     }
 
     /// Whether the endpoint is sensitive.
     #[must_use]
     pub fn sensitivity(&self) -> Option<Sensitivity> {
-        self.endpoint.as_deref().map(Endpoint::sensitivity)
+        self.endpoint.map(Endpoint::sensitivity)
     }
 
     /// The limit that refused.

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,12 +30,12 @@ pub(crate) async fn memory_log() -> (AuditSink, AuditWriter, MemoryLog) {
 #[derive(Clone, Debug)]
 pub(crate) struct Identify<S> {
     pub(crate) inner: S,
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: &'static Endpoint,
 }
 
 impl<S> Identify<S> {
     pub(crate) fn new(endpoint: Endpoint, inner: S) -> Self {
-        let endpoint = Arc::new(endpoint);
+        let endpoint = endpoint.kept();
         Self { inner, endpoint }
     }
 }
@@ -55,14 +54,17 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         let entered = Edge::default().enter(&mut request);
-        identify(entered.context(&request), &self.endpoint, &request);
+        identify(entered.context(&request), self.endpoint, &request);
         self.inner.call(request)
     }
 }
 
-pub(crate) fn identify<B>(context: &AccessContext, endpoint: &Arc<Endpoint>, request: &Request<B>) {
+pub(crate) fn identify<B>(
+    context: &AccessContext,
+    endpoint: &'static Endpoint,
+    request: &Request<B>,
+) {
     let target = request.uri().path_and_query().unwrap().clone();
-    let endpoint = Arc::clone(endpoint);
     context
         .match_endpoint(MatchedEndpoint { endpoint, target })
         .unwrap();

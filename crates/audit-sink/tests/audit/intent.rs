@@ -1,7 +1,6 @@
 //! The intent of a sensitive call is on disk before its handler runs.
 
 use std::future::ready;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::*;
@@ -105,7 +104,7 @@ async fn it_refuses_when_endpoint_or_identity_are_unknown() {
     let mut nobody = request();
     let entered = Edge::default().enter(&mut nobody);
     let matched = countersign_core::MatchedEndpoint {
-        endpoint: Arc::new(payments()),
+        endpoint: payments().kept(),
         target: nobody.uri().path_and_query().unwrap().clone(),
     };
     entered.context(&nobody).match_endpoint(matched).unwrap();

@@ -24,7 +24,6 @@ static_assertions::assert_impl_all!(IntentLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(Audit<ReadinessProbe>: Send, Sync, Clone);
 static_assertions::assert_impl_all!(Intent<ReadinessProbe>: Send, Sync, Clone);
 static_assertions::assert_impl_all!(ResponseFuture<std::future::Ready<()>, Full<Bytes>>: Send, Sync);
-static_assertions::assert_impl_all!(IntentFuture<ReadinessProbe, Full<Bytes>, Full<Bytes>>: Send, Sync);
 static_assertions::assert_impl_all!(AuditSink: Send, Sync, Clone);
 static_assertions::assert_impl_all!(AuditEvent: Send, Sync);
 

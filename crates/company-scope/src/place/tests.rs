@@ -41,7 +41,7 @@ fn known(
     let identity = Identity::new(company, Environment::Live, ScopeSet::new());
     context.identify(identity).unwrap();
     let matched = MatchedEndpoint {
-        endpoint: Endpoint::post("/c/{company}").into(),
+        endpoint: Endpoint::post("/c/{company}").kept(),
         target: request.uri().path_and_query().unwrap().clone(),
     };
     context.match_endpoint(matched).unwrap();

@@ -31,7 +31,7 @@ pub(crate) fn enter<B>(request: &mut Request<B>) -> AccessContext {
     let identity = Identity::new(company, Environment::Live, ScopeSet::new());
     context.identify(identity).unwrap();
     let matched = MatchedEndpoint {
-        endpoint: Endpoint::post("/c/{company}").into(),
+        endpoint: Endpoint::post("/c/{company}").kept(),
         target,
     };
     context.match_endpoint(matched).unwrap();

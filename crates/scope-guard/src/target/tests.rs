@@ -1,4 +1,5 @@
 use http::header::HOST;
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
