@@ -118,6 +118,8 @@ mod future;
 mod gate;
 mod intent;
 mod layer;
+#[allow(dead_code, reason = "the writer and the verifier are built on it")]
+mod log;
 mod memory;
 mod metrics;
 mod queue;
