@@ -13,62 +13,92 @@ pub(crate) fn leaf_hash(line: &[u8]) -> Hash {
     tlog_tiles::record_hash(line)
 }
 
-/// The right edge of a tree: the roots of its complete subtrees, the largest first. It is all that
-/// appending needs.
+/// The complete subtrees that cover a range of leaves, from the left to the right. A range that
+/// begins at 0 is a tree, and this is its edge: all that appending needs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Edge {
-    size: u64,
-    roots: Vec<Hash>,
+    first: u64,
+    end: u64,
+    /// Each with its level: it has 2^level leaves.
+    roots: Vec<(u8, Hash)>,
 }
 
 impl Edge {
-    /// The edge of a tree of `size` leaves; `None` when that tree has another number of complete
-    /// subtrees.
-    pub(crate) fn of(size: u64, roots: Vec<Hash>) -> Option<Self> {
-        (roots.len() == size.count_ones() as usize).then_some(Self { size, roots })
-    }
-
-    /// How many leaves the tree has.
-    pub(crate) const fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The roots of the complete subtrees, the largest first.
-    pub(crate) fn roots(&self) -> &[Hash] {
-        &self.roots
-    }
-
-    /// Appends a leaf. `seen` is told of every complete subtree that this makes: its level and its
-    /// number in that level.
-    pub(crate) fn push_seen(&mut self, leaf: Hash, mut seen: impl FnMut(u8, u64, Hash)) {
-        let mut hash = leaf;
-        seen(0, self.size, hash);
-        for level in 0..self.size.trailing_ones() as u8 {
-            let Some(left) = self.roots.pop() else { break };
-            hash = tlog_tiles::node_hash(left, hash);
-            seen(level + 1, self.size >> (level + 1), hash);
+    /// The empty range before leaf `first`.
+    pub(crate) const fn at(first: u64) -> Self {
+        Self {
+            first,
+            end: first,
+            roots: Vec::new(),
         }
-        self.roots.push(hash);
-        self.size += 1;
+    }
+
+    /// The range from `first` up to and without `end`, whose subtrees have these roots; `None`
+    /// when that range has another number of them.
+    pub(crate) fn of(first: u64, end: u64, roots: impl IntoIterator<Item = Hash>) -> Option<Self> {
+        let mut edge = Self::at(first);
+        for root in roots {
+            let left = end.checked_sub(edge.end).filter(|left| *left > 0)?;
+            let level = left.ilog2().min(edge.end.trailing_zeros()) as u8;
+            edge.roots.push((level, root));
+            edge.end += 1 << level;
+        }
+        (edge.end == end).then_some(edge)
+    }
+
+    /// The first leaf.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The leaf after the last one. For a tree, how many leaves it has.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The roots of the subtrees.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = Hash> {
+        self.roots.iter().map(|(_, hash)| *hash)
     }
 
     /// Appends a leaf.
     pub(crate) fn push(&mut self, leaf: Hash) {
-        self.push_seen(leaf, |_, _, _| {});
+        self.push_subtree(0, leaf);
     }
 
-    /// The root of the tree.
+    /// Appends the range that begins where this one ends.
+    pub(crate) fn extend(&mut self, next: &Self) {
+        debug_assert_eq!(self.end, next.first, "ranges that touch");
+        for (level, root) in &next.roots {
+            self.push_subtree(*level, *root);
+        }
+    }
+
+    /// The root of the tree, for a range that is one.
     pub(crate) fn root(&self) -> Hash {
-        let join = |right, left: &Hash| tlog_tiles::node_hash(*left, right);
-        let mut smallest_first = self.roots.iter().rev();
+        let mut smallest_first = self.roots().collect::<Vec<_>>().into_iter().rev();
         let Some(smallest) = smallest_first.next() else {
             return tlog_tiles::EMPTY_HASH;
         };
-        smallest_first.fold(*smallest, join)
+        smallest_first.fold(smallest, |right, left| tlog_tiles::node_hash(left, right))
+    }
+
+    fn push_subtree(&mut self, mut level: u8, mut root: Hash) {
+        self.end += 1 << level;
+        // Two of a size make one of the next, where that one ends at a multiple of its own size.
+        while let Some((left_level, left)) = self.roots.last().copied()
+            && left_level == level
+            && self.end.trailing_zeros() > u32::from(level)
+        {
+            self.roots.pop();
+            root = tlog_tiles::node_hash(left, root);
+            level += 1;
+        }
+        self.roots.push((level, root));
     }
 }
 
-/// Roots of complete subtrees, as many as a proof needs.
+/// Roots of complete subtrees. A root that was not put in is made of those below it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Nodes(BTreeMap<u64, Hash>);
 
@@ -78,6 +108,22 @@ pub(crate) struct Nodes(BTreeMap<u64, Hash>);
 pub(crate) struct Missing;
 
 impl Nodes {
+    /// Puts in the subtrees of a range.
+    pub(crate) fn insert_edge(&mut self, edge: &Edge) {
+        let mut at = edge.first;
+        for (level, root) in &edge.roots {
+            self.insert(*level, at >> level, *root);
+            at += 1 << level;
+        }
+    }
+
+    /// Puts in the leaves from number `first` on.
+    pub(crate) fn insert_leaves(&mut self, first: u64, leaves: &[Hash]) {
+        for (number, leaf) in (first..).zip(leaves) {
+            self.insert(0, number, *leaf);
+        }
+    }
+
     /// Puts in the root of subtree `number` of `level`.
     pub(crate) fn insert(&mut self, level: u8, number: u64, hash: Hash) {
         self.0
@@ -102,11 +148,27 @@ impl Nodes {
         }
         tlog_tiles::prove_tree(new, old, self).map_err(|_| Missing)
     }
+
+    /// The root of a subtree, as it was put in or made of those below it.
+    fn find(&self, level: u8, number: u64) -> Option<Hash> {
+        let known = self.0.get(&tlog_tiles::stored_hash_index(level, number));
+        known.copied().or_else(|| {
+            let below = level.checked_sub(1)?;
+            let left = self.find(below, 2 * number)?;
+            Some(tlog_tiles::node_hash(
+                left,
+                self.find(below, 2 * number + 1)?,
+            ))
+        })
+    }
 }
 
 impl HashReader for Nodes {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
-        let find = |index| self.0.get(index).copied();
+        let find = |index: &u64| {
+            let (level, number) = tlog_tiles::split_stored_hash_index(*index);
+            self.find(level, number)
+        };
         let found: Option<Vec<Hash>> = indexes.iter().map(find).collect();
         found.ok_or_else(|| Error::InvalidInput("unknown subtree".to_owned()))
     }
@@ -162,15 +224,15 @@ mod tests {
     ];
 
     fn published() -> (Vec<Hash>, Nodes) {
-        let (mut edge, mut nodes) = (Edge::default(), Nodes::default());
+        let mut edge = Edge::default();
         let mut roots = vec![edge.root()];
-        for leaf in LEAVES {
-            let leaf = leaf_hash(&hex(leaf));
-            edge.push_seen(leaf, |level, number, hash| {
-                nodes.insert(level, number, hash);
-            });
+        let leaves = LEAVES.map(|leaf| leaf_hash(&hex(leaf)));
+        for leaf in leaves {
+            edge.push(leaf);
             roots.push(edge.root());
         }
+        let mut nodes = Nodes::default();
+        nodes.insert_leaves(0, &leaves);
         (roots, nodes)
     }
 
@@ -231,13 +293,35 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_is_known_by_its_subtrees() {
-        let mut edge = Edge::default();
-        for line in 0..11_u8 {
-            edge.push(leaf_hash(&[line]));
-            let again = Edge::of(edge.size(), edge.roots().to_vec());
-            assert_eq!(again.as_ref(), Some(&edge));
+    fn ranges_make_the_tree_however_they_are_cut() {
+        let leaves: Vec<Hash> = (0..23_u8).map(|line| leaf_hash(&[line])).collect();
+        let range = |first: usize, end: usize| {
+            let mut edge = Edge::at(first as u64);
+            leaves[first..end].iter().for_each(|leaf| edge.push(*leaf));
+            edge
+        };
+        let whole = range(0, 23);
+        for middle in 0..=23 {
+            for first in 0..=middle {
+                let cut = [range(0, first), range(first, middle), range(middle, 23)];
+                let mut joined = Edge::default();
+                let mut nodes = Nodes::default();
+                for part in &cut {
+                    let again = Edge::of(part.first(), part.end(), part.roots());
+                    assert_eq!(again.as_ref(), Some(part));
+                    joined.extend(part);
+                    nodes.insert_edge(part);
+                }
+                assert_eq!(joined, whole);
+                nodes.insert_leaves(first as u64, &leaves[first..middle]);
+                for index in first..middle {
+                    let path = nodes.prove_inclusion(index as u64, 23).unwrap();
+                    let leaf = leaves[index];
+                    assert!(check_inclusion(&path, index as u64, leaf, 23, whole.root()));
+                }
+            }
         }
-        assert_eq!(Edge::of(10, edge.roots().to_vec()), None);
+        assert_eq!(Edge::of(0, 22, whole.roots()), None);
+        assert_eq!(Edge::of(0, 24, whole.roots()), None);
     }
 }
