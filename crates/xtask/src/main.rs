@@ -5,6 +5,7 @@
 //! | `test` | formatting, lints, documentation and all tests, those that need a server included |
 //! | `bench [--quick]` | the performance budget with today's figures |
 //! | `vectors DIR` | replays test vectors against this code |
+//! | `drill NAME [--short]` | revocation, kills and outages with real processes |
 //! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL and Redis |
 #![allow(
     clippy::print_stdout,
@@ -17,6 +18,7 @@
 )]
 
 mod bench;
+mod drill;
 mod servers;
 mod step;
 mod test;
@@ -26,6 +28,8 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+
+use crate::drill::Scale;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +48,8 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["test"] => test::run(),
         ["bench"] => bench::run(false),
         ["bench", "--quick"] => bench::run(true),
+        ["drill", name] => drill::run(name, Scale::Full),
+        ["drill", name, "--short"] => drill::run(name, Scale::Short),
         ["vectors", directory] => vectors::run(directory.as_ref()),
         ["servers", ref command @ ..] if !command.is_empty() => servers::run(command),
         [] | ["help" | "--help" | "-h"] => {
@@ -60,5 +66,8 @@ usage: cargo xtask <chore>
   test               formatting, lints, documentation, all tests
   bench [--quick]    the performance budget with today's figures
   vectors DIR        replays the test vectors found in DIR
+  drill NAME [--short]
+                     holds the promises about revocation, kill and outage (or all of them)
+                     against real processes
   servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL and Redis, whose addresses it
                      finds in COUNTERSIGN_TEST_POSTGRES and COUNTERSIGN_TEST_REDIS";

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::drill::{self, Scale};
 use crate::servers::{self, Servers};
 use crate::step;
 use crate::workspace::Workspace;
@@ -41,5 +42,5 @@ pub(crate) fn run() -> Result<ExitCode> {
             .args(["test", "--workspace", "--all-features"])
             .args(["--", "--include-ignored"]),
     )?;
-    Ok(ExitCode::SUCCESS)
+    drill::run("all", Scale::Short)
 }

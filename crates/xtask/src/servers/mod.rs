@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 pub(crate) use install::require_tool;
-use postgres::Postgres;
+pub(crate) use postgres::Postgres;
 use redis::Redis;
 
 use crate::workspace::Workspace;
@@ -57,6 +57,14 @@ impl Servers {
         let redis = self.redis.as_ref().map(|it| (REDIS, it.url()));
         postgres.into_iter().chain(redis).collect()
     }
+}
+
+/// A PostgreSQL server for one chore alone.
+///
+/// # Errors
+/// When it can't be found, installed or started.
+pub(crate) fn postgres() -> Result<Postgres> {
+    Postgres::start(&install::postgres()?).context("PostgreSQL")
 }
 
 /// `cargo xtask servers COMMAND…`

@@ -14,7 +14,7 @@ use crate::step;
 
 /// A running server; it stops and its data go when this is dropped.
 #[derive(Debug)]
-pub(super) struct Postgres {
+pub(crate) struct Postgres {
     programs: Programs,
     home: TempDir,
     port: u16,
@@ -54,8 +54,30 @@ impl Postgres {
     }
 
     /// The address of the server's only database.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The port that the server listens on, while it does.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops the server as if its machine were gone. Its data stay.
+    ///
+    /// # Errors
+    /// When it can't be stopped.
+    pub(crate) fn pause(&mut self) -> Result<()> {
+        self.stop()
+    }
+
+    /// Starts the server again, on the same data and port.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn resume(&mut self) -> Result<()> {
+        self.server = self.programs.serve(&self.home, self.port)?;
+        self.wait()
     }
 
     fn wait(&mut self) -> Result<()> {
