@@ -112,6 +112,11 @@ fn challenge(denial: &Denial) -> Option<HeaderValue> {
 }
 
 fn accepts_problem(value: &[u8]) -> bool {
+    const PROBLEM: &[u8] = b"application/problem+json";
+    // Nearly every request's value is shorter than the one that is looked for.
+    if value.len() < PROBLEM.len() {
+        return false;
+    }
     value.split(|b| *b == b',').any(|range| {
         let mut parts = range.split(|b| *b == b';').map(<[u8]>::trim_ascii);
         let media = parts.next().unwrap_or_default();
@@ -119,7 +124,7 @@ fn accepts_problem(value: &[u8]) -> bool {
             let q = part.strip_prefix(b"q=").or(part.strip_prefix(b"Q="));
             q.is_some_and(|q| q.iter().all(|b| matches!(b, b'0' | b'.')))
         };
-        media.eq_ignore_ascii_case(b"application/problem+json") && !parts.any(refused)
+        media.eq_ignore_ascii_case(PROBLEM) && !parts.any(refused)
     })
 }
 

@@ -93,7 +93,8 @@ impl KeyCache {
             keys: Room::new(settings.keys),
             absent: Room::new(settings.absent),
             flights: Flights::default(),
-            trusted_until: AtomicU64::new(0),
+            // Nobody promised to tell of changes, so there is no promise to break.
+            trusted_until: AtomicU64::new(u64::MAX),
             followed: AtomicBool::new(false),
             failures: FailureLog::default(),
             settings,
@@ -119,6 +120,7 @@ impl KeyCache {
         if self.0.followed.swap(true, Ordering::Relaxed) {
             return refuse("it is followed already");
         }
+        self.distrust();
         Ok(ChangeFollower::spawn(self.clone(), feed))
     }
 

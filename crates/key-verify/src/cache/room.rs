@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countersign_core::KeyPrefix;
+use foldhash::quality::RandomState;
 
 /// At most so many values by prefix. Reading takes no lock; writing takes one, and makes room by
 /// second chance: a value that was read since the hand last came by stays once more.
 ///
 /// Prefixes are chosen by callers, so they are hashed with a random seed.
 pub(super) struct Room<V> {
-    entries: papaya::HashMap<KeyPrefix, Entry<V>>,
+    entries: papaya::HashMap<KeyPrefix, Entry<V>, RandomState>,
     order: Mutex<Order>,
     capacity: usize,
 }
@@ -33,7 +34,7 @@ struct Order {
 impl<V> Room<V> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            entries: papaya::HashMap::new(),
+            entries: papaya::HashMap::with_hasher(RandomState::default()),
             order: Mutex::default(),
             capacity,
         }

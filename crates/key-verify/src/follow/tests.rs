@@ -286,6 +286,15 @@ async fn an_entry_ends_at_the_fallback_bound_when_the_feed_breaks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_feed_that_is_followed_shortens_the_bound() {
+    let world = World::new().await;
+    assert_eq!(world.cache.bound_now(), BOUND);
+    world.hand.set(Mood::Fails);
+    let _follower = world.cache.follow_changes().unwrap();
+    assert_eq!(world.cache.bound_now(), FALLBACK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_feed_that_hangs_is_trusted_no_longer_than_its_lease() {
     let world = World::new().await;
     let _follower = world.cache.follow_changes().unwrap();
