@@ -65,7 +65,7 @@ async fn supervise(cache: KeyCache, feed: Arc<dyn ChangeFeed>, mut stopped: watc
                 attempt.abort();
                 // It may be at its work until it has ended.
                 let _ = attempt.await;
-                follow.cache.distrust();
+                follow.cache.leave();
                 return;
             }
         };
@@ -78,7 +78,10 @@ async fn supervise(cache: KeyCache, feed: Arc<dyn ChangeFeed>, mut stopped: watc
         }
         tokio::select! {
             () = tokio::time::sleep(follow.pause()) => {}
-            () = told(&mut stopped) => return,
+            () = told(&mut stopped) => {
+                follow.cache.leave();
+                return;
+            }
         }
     }
 }

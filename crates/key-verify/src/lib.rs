@@ -27,7 +27,7 @@
 //! | not activated yet, suspended, rotated | `pending_api_key`, `suspended_api_key`, `rotated_api_key` | 401 `token_not_active` |
 //! | its company is suspended | `company_inactive` | 401 `token_not_active` |
 //! | too many failures before | `source_throttled` | 429 `rate_limit_exceeded` |
-//! | the store can't be asked, hangs, or holds a broken record | `key_store_unavailable` | 503 `service_unavailable` |
+//! | the store can't be asked, hangs, holds a broken record, or is asked by too many | `key_store_unavailable` | 503 `service_unavailable` |
 //! | failures are metered and nobody told the peer's address, or another layer identified the caller | `misconfigured_stack` | 500 `internal_error` |
 //!
 //! The `token_*` answers go only to a caller with the right secret. Unknown prefix and wrong

@@ -24,6 +24,11 @@ pub(crate) async fn migrate(
         ));
     }
     let transaction = client.transaction().await.map_err(store_error)?;
+    // A step may take long on a large store, and so may the wait for another process's.
+    transaction
+        .batch_execute("SET LOCAL statement_timeout TO 0; SET LOCAL lock_timeout TO '10min'")
+        .await
+        .map_err(store_error)?;
     // Of several processes that start at once, one migrates and the others find it done.
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('countersign migration ' || $1, 0))";
     transaction

@@ -205,7 +205,10 @@ async fn keep(pool: Weak<Pool>, ended: Arc<Notify>) {
         // Woken when a connection has ended or is wanting, and now and then to ask whether they still answer.
         let woken = timeout(CHECK, ended.notified()).await.is_ok();
         let Some(pool) = pool.upgrade() else { return };
-        if !woken {
+        if woken {
+            // Others lost their connections at the same time.
+            sleep(MIN_PAUSE.mul_f64(fastrand::f64())).await;
+        } else {
             pool.check().await;
         }
         loop {

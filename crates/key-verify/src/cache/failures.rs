@@ -32,8 +32,11 @@ impl FailureLog {
     /// A look-up would have been one too many.
     pub(super) fn crowded(&self, now: Monotonic) {
         if let Some(left_out) = self.crowded.turn(now) {
-            let text = "requests are refused: as many look-ups as allowed are under way";
-            tracing::error!(target: "countersign", left_out, text);
+            tracing::error!(
+                target: "countersign",
+                left_out,
+                "as many look-ups as allowed are under way: more requests are refused"
+            );
         }
     }
 }

@@ -225,6 +225,12 @@ impl KeyCache {
         self.0.trusted_until.store(until, Ordering::Release);
     }
 
+    /// Nobody follows the feed any more: it may be followed again.
+    pub(crate) fn leave(&self) {
+        self.distrust();
+        self.0.followed.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn distrust(&self) {
         self.0.trusted_until.store(0, Ordering::Release);
     }

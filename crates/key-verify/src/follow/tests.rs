@@ -337,6 +337,57 @@ async fn who_stops_listening_is_not_trusted_and_nobody_listens_twice() {
     world.until_trusted().await;
     follower.shutdown().await;
     assert_eq!(world.cache.bound_now(), FALLBACK);
+    let _again = world.cache.follow_changes().unwrap();
     let memory = KeyVerifier::builder(MemoryKeyStore::default()).build();
     memory.unwrap().cache().follow_changes().unwrap_err();
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn a_gauge_shows_whether_the_feed_works() {
+    use std::sync::atomic::AtomicU64;
+
+    use ::metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+
+    struct Shown(Arc<AtomicU64>);
+
+    impl Recorder for Shown {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            assert_eq!(key.name(), "countersign_change_feed_up");
+            Gauge::from_arc(Arc::clone(&self.0))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    let shown = Arc::new(AtomicU64::new(7.0_f64.to_bits()));
+    let shows = || f64::from_bits(shown.load(Ordering::SeqCst));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    ::metrics::with_local_recorder(&Shown(Arc::clone(&shown)), || {
+        runtime.block_on(async {
+            let world = World::new().await;
+            let _follower = world.cache.follow_changes().unwrap();
+            world.until("it works", || shows() == 1.0).await;
+            world.hand.set(Mood::Fails);
+            world.until("it is broken", || shows() == 0.0).await;
+            world.hand.set(Mood::Works);
+            world.until("it works again", || shows() == 1.0).await;
+        });
+    });
 }

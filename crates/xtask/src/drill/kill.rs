@@ -351,7 +351,8 @@ fn told(directory: &Path) -> Result<(Told, usize)> {
     Ok((told, again))
 }
 
-/// Waits for some part of `life`, or a little longer.
+/// Waits for some part of `life`, or a little longer; more often for the later part, where changes
+/// are made.
 fn some_time(life: Duration) {
-    thread::sleep(life.mul_f64(1.2 * fastrand::f64()));
+    thread::sleep(life.mul_f64(1.2 * fastrand::f64().sqrt()));
 }
