@@ -18,8 +18,8 @@ use tokio_postgres::config::{Host, SslMode};
 /// | parameter | means |
 /// |---|---|
 /// | `schema=NAME` | the schema that holds the tables; `countersign` unless given |
-/// | `sslmode=disable` | no TLS |
-/// | `sslmode=prefer` | TLS where the server has it; the default on this machine |
+/// | `sslmode=disable` | no TLS; the default for a server on this machine |
+/// | `sslmode=prefer` | TLS where the server has it, verified too |
 /// | `sslmode=require`, `verify-full` | TLS, certificate and host name verified; the default elsewhere |
 /// | `sslrootcert=FILE` | the certificate authorities to believe, PEM |
 ///
@@ -127,8 +127,15 @@ impl PostgresOptions {
         if config.get_application_name().is_none() {
             config.application_name("countersign");
         }
-        if !sslmode_given && !config.get_hosts().iter().all(is_here) {
-            config.ssl_mode(SslMode::Require);
+        if !sslmode_given {
+            // What never leaves this machine needs no TLS, and a database on it has often a
+            // certificate that nobody vouches for.
+            let here = config.get_hosts().iter().all(is_here);
+            config.ssl_mode(if here {
+                SslMode::Disable
+            } else {
+                SslMode::Require
+            });
         }
         self
     }
@@ -250,7 +257,7 @@ mod tests {
             "postgresql://u@127.0.0.1:5433/k",
             "postgres://u@%2Fvar%2Frun%2Fpostgresql/k",
         ] {
-            assert_eq!(mode(here), SslMode::Prefer, "{here}");
+            assert_eq!(mode(here), SslMode::Disable, "{here}");
         }
         let mixed = "postgres://u@localhost,db.example.com/k";
         assert_eq!(mode(mixed), SslMode::Require);

@@ -95,6 +95,41 @@ async fn tls_is_not_given_up_where_it_is_demanded() {
 
 #[tokio::test]
 #[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn tls_is_verified_against_the_authority_that_is_named() {
+    let Ok(authority) = std::env::var("COUNTERSIGN_TEST_POSTGRES_CA") else {
+        eprintln!("skipped: this server's authority is not known");
+        return;
+    };
+    let name = unique();
+    let here = format!("{}?application_name={name}&sslmode=verify-full", address());
+    let options = |text: String| {
+        let options: PostgresOptions = text.parse().unwrap();
+        options.schema(&unique()).unwrap()
+    };
+    let by_name = here.replace("127.0.0.1", "localhost");
+    let trusting = format!("{by_name}&sslrootcert={authority}");
+    let store = connect(options(trusting)).await;
+    let _feed = store.change_feed().unwrap().open().await.unwrap();
+    let encrypted = format!(
+        "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+         WHERE application_name = '{name}'"
+    );
+    let encrypted = sql(&encrypted).await;
+    assert!(encrypted.len() >= 3 && encrypted.iter().all(|ssl| ssl == "t"));
+
+    for (refused, why) in [
+        (by_name, "an authority that nobody named"),
+        (format!("{here}&sslrootcert={authority}"), "another name"),
+        (format!("{here}&sslrootcert=/nowhere"), "no such file"),
+    ] {
+        let error = PostgresKeyStore::connect(options(refused)).await;
+        let error = error.expect_err(why);
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{why}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let schema = unique();
     let options = options().schema(&schema).unwrap();

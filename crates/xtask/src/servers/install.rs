@@ -14,6 +14,11 @@ use crate::step;
 /// # Errors
 /// When there is none and it can't be installed.
 pub(super) fn postgres() -> Result<PathBuf> {
+    require_tool(
+        "openssl",
+        "openssl",
+        "the certificate of a PostgreSQL server",
+    )?;
     find_or_install("PostgreSQL", "postgresql", find_postgres)
 }
 

@@ -53,9 +53,10 @@ impl Servers {
 
     /// The variables by which tests find the servers.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let postgres = self.postgres.as_ref().map(|it| (POSTGRES, it.url()));
+        let postgres = self.postgres.iter();
+        let postgres = postgres.flat_map(|it| [(POSTGRES, it.url()), (AUTHORITY, it.authority())]);
         let redis = self.redis.as_ref().map(|it| (REDIS, it.url()));
-        postgres.into_iter().chain(redis).collect()
+        postgres.chain(redis).collect()
     }
 }
 
@@ -91,4 +92,5 @@ fn is_given(variable: &str) -> bool {
 }
 
 const POSTGRES: &str = "COUNTERSIGN_TEST_POSTGRES";
+const AUTHORITY: &str = "COUNTERSIGN_TEST_POSTGRES_CA";
 const REDIS: &str = "COUNTERSIGN_TEST_REDIS";

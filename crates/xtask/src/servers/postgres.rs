@@ -41,6 +41,7 @@ impl Postgres {
             "--encoding=UTF8",
             "--no-sync",
         ]))?;
+        programs.certify(&home)?;
         let port = process::free_port()?;
         let server = programs.serve(&home, port)?;
         let mut postgres = Self {
@@ -56,6 +57,11 @@ impl Postgres {
     /// The address of the server's only database.
     pub(crate) fn url(&self) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The certificate of the authority that vouches for the server, under the name `localhost`.
+    pub(crate) fn authority(&self) -> String {
+        self.home.path().join("ca.pem").display().to_string()
     }
 
     /// The port that the server listens on, while it does.
@@ -127,7 +133,11 @@ impl Programs {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.directory.join(program));
+        self.command_at(&self.directory.join(program))
+    }
+
+    fn command_at(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         // The caller's directory may be closed to the user that the program runs as.
         command.current_dir("/").stdin(Stdio::null());
         if let Some((user, group)) = self.user {
@@ -136,8 +146,20 @@ impl Programs {
         command
     }
 
+    /// Makes an authority of the server's own, and has it vouch for `localhost`.
+    fn certify(&self, home: &TempDir) -> Result<()> {
+        fs::write(home.path().join("san"), "subjectAltName=DNS:localhost\n")?;
+        for line in CERTIFICATES {
+            let mut command = self.command_at(Path::new("openssl"));
+            command.args(line.split(' ')).current_dir(home.path());
+            step::output(&mut command).context("the server's certificate")?;
+        }
+        Ok(())
+    }
+
     fn serve(&self, home: &TempDir, port: u16) -> Result<Child> {
         let log = File::create(log(home))?;
+        let setting = |name, file| format!("{name}={}", home.path().join(file).display());
         self.command("postgres")
             .arg("-D")
             .arg(data(home))
@@ -146,6 +168,9 @@ impl Programs {
             .args(["-p", &port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "max_connections=200"])
+            .args(["-c", "ssl=on"])
+            .args(["-c", &setting("ssl_cert_file", "server.pem")])
+            .args(["-c", &setting("ssl_key_file", "server.key")])
             // Nothing in here outlives the server.
             .args(["-c", "fsync=off"])
             .stdout(log.try_clone()?)
@@ -160,6 +185,14 @@ impl Programs {
         command.status().is_ok_and(|status| status.success())
     }
 }
+
+const CERTIFICATES: [&str; 3] = [
+    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+     -subj /CN=countersign-test -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem",
+    "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
+     -keyout server.key -out server.csr",
+    "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out server.pem",
+];
 
 fn data(home: &TempDir) -> PathBuf {
     home.path().join("data")
