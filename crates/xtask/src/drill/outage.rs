@@ -8,15 +8,14 @@ use anyhow::{Result, ensure};
 use super::Scale;
 use super::figures::millis;
 use super::http::Caller;
-use super::load::Load;
-use super::processes::{Cli, Node, Programs};
-use super::proxy::Proxy;
-use crate::servers;
+use super::load::{Load, Log};
+use super::processes::{Cli, Key, Node, Programs};
+use super::proxy::{Mode, Proxy};
+use crate::servers::{self, Postgres};
 
 /// Cached keys go on for the bound, everything else is told to come back, nothing has to be
-/// restarted, and nobody storms the server.
+/// restarted, and nobody storms the server: when the server is stopped, and when it hangs.
 pub(super) fn run(programs: &Programs, scale: Scale) -> Result<()> {
-    let away = scale.of(Duration::from_secs(30), Duration::from_secs(8));
     let home = tempfile::tempdir()?;
     let mut server = servers::postgres()?;
     let proxy = Proxy::start(server.port())?;
@@ -26,85 +25,171 @@ pub(super) fn run(programs: &Programs, scale: Scale) -> Result<()> {
     let url = server.url();
     let cli = Cli::new(programs, &url);
     let node = Node::start(programs, &wire, home.path())?;
-    let (cached, fresh) = (cli.issue()?, cli.issue()?);
-    let load = Load::start(&[node.address], &cached.raw);
-    load.wait("the key is cached", Duration::from_secs(5), |log| {
-        log.accepted > 100
-    })?;
-    let before = proxy.open();
+    let outage = Outage {
+        node: &node,
+        proxy: &proxy,
+        cached: cli.issue()?,
+    };
+    let (stopped, hung) = (cli.issue()?, cli.issue()?);
 
-    server.pause()?;
-    let gone = Instant::now();
-    let knocks = proxy.accepted();
-    let mut caller = Caller::new(node.address);
-    let (mut refused, mut slowest) = (0, Duration::ZERO);
+    let away = scale.of(Duration::from_secs(30), Duration::from_secs(8));
+    println!("    stopped for {} s:", away.as_secs());
+    outage.hold(&stopped, away, &mut Stop(&mut server))?;
+    if scale == Scale::Full {
+        println!("    hung for {} s:", away.as_secs());
+        outage.hold(&hung, away, &mut Hang(&proxy))?;
+    }
+    node.stop()
+}
+
+/// What is done to the server.
+trait Harm {
+    fn begin(&mut self) -> Result<()>;
+    fn end(&mut self) -> Result<()>;
+    /// The longest that a refusal may take meanwhile.
+    fn patience(&self) -> Duration;
+}
+
+/// It is stopped, and refuses connections.
+struct Stop<'a>(&'a mut Postgres);
+
+impl Harm for Stop<'_> {
+    fn begin(&mut self) -> Result<()> {
+        self.0.pause()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.0.resume()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+}
+
+/// It takes everything and answers nothing, as behind a broken network.
+struct Hang<'a>(&'a Proxy);
+
+impl Harm for Hang<'_> {
+    fn begin(&mut self) -> Result<()> {
+        self.0.set(Mode::HangAll);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.0.set(Mode::Pass);
+        Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        // The deadline of a look-up, and a little.
+        Duration::from_millis(2500)
+    }
+}
+
+struct Outage<'a> {
+    node: &'a Node,
+    proxy: &'a Proxy,
+    cached: Key,
+}
+
+/// What the callers of a key that is not cached saw.
+struct Refusals {
+    count: u32,
+    slowest: Duration,
+}
+
+impl Outage<'_> {
+    fn hold(&self, fresh: &Key, away: Duration, harm: &mut dyn Harm) -> Result<()> {
+        let load = Load::start(&[self.node.address], &self.cached.raw);
+        let patience = Duration::from_secs(5);
+        load.wait("the key is cached", patience, |log| log.accepted > 100)?;
+        let mut caller = Caller::new(self.node.address);
+        let before = self.proxy.open();
+
+        harm.begin()?;
+        let (gone, knocks) = (Instant::now(), self.proxy.accepted());
+        let refusals = refusals(&mut caller, fresh, gone, away)?;
+        let knocks = self.proxy.accepted() - knocks;
+        let log = load.log();
+
+        harm.end()?;
+        let back = Instant::now();
+        load.wait("the service recovers", Duration::from_secs(10), |log| {
+            log.last_accepted.is_some_and(|last| last > back)
+        })?;
+        let recovered = back.elapsed();
+        let answer = caller.accounts(&fresh.raw)?;
+        ensure!(answer.status == 200, "after the return: {answer:?}");
+        thread::sleep(Duration::from_secs(3));
+        let after = self.proxy.open();
+        load.end();
+
+        let worked = worked(&log, gone);
+        println!(
+            "      a cached key went on for {:.0} ms, bound 5000 ms",
+            millis(worked)
+        );
+        println!(
+            "      {} calls with another key: 503 with Retry-After, slowest {:.0} ms",
+            refusals.count,
+            millis(refusals.slowest)
+        );
+        println!("      {knocks} attempts to connect");
+        println!(
+            "      accepted again {:.0} ms after the return",
+            millis(recovered)
+        );
+        println!("      {before} connections before, {after} after");
+
+        // An entry is asked for again at half its bound: it was 0 to 2.5 s old when the server went.
+        ensure!(
+            worked <= BOUND + SLACK,
+            "a cached key went on beyond the bound"
+        );
+        ensure!(
+            worked >= BOUND / 2 - SLACK,
+            "a cached key did not go on for the bound"
+        );
+        let silent = log.without_retry_after + log.failed + log.refused;
+        ensure!(
+            silent == 0,
+            "answers other than 503 with Retry-After: {log:?}"
+        );
+        ensure!(refusals.slowest < harm.patience(), "a refusal was slow");
+        // From 50 ms, doubled up to 2 s, half of it at least, for one connection at a time.
+        let most = 10 + usize::try_from(away.as_secs())?;
+        ensure!(knocks <= most, "{knocks} attempts to connect are a storm");
+        ensure!(after <= 6, "{after} connections are open");
+        Ok(())
+    }
+}
+
+/// Calls with a key that is not cached for as long as the server is away.
+fn refusals(caller: &mut Caller, key: &Key, gone: Instant, away: Duration) -> Result<Refusals> {
+    let mut refusals = Refusals {
+        count: 0,
+        slowest: Duration::ZERO,
+    };
     while gone.elapsed() < away {
         let asked = Instant::now();
-        let answer = caller.accounts(&fresh.raw)?;
-        slowest = slowest.max(asked.elapsed());
-        ensure!(answer.status == 503, "a key that is not cached: {answer:?}");
+        let answer = caller.accounts(&key.raw)?;
+        refusals.slowest = refusals.slowest.max(asked.elapsed());
+        refusals.count += 1;
+        let told = answer.retry_after.is_some_and(|wait| wait > 0);
         ensure!(
-            answer.retry_after.is_some_and(|wait| wait > 0),
-            "{answer:?}"
+            answer.status == 503 && told,
+            "a key that is not cached: {answer:?}"
         );
-        refused += 1;
         thread::sleep(Duration::from_millis(10));
     }
-    let knocks = proxy.accepted() - knocks;
-    let log = load.log();
-    let worked = log
-        .last_accepted
-        .map(|last| last.saturating_duration_since(gone));
-    let worked = worked.unwrap_or_default();
-    println!(
-        "    cached key went on for {:.0} ms of a bound of 5000 ms",
-        millis(worked)
-    );
-    println!(
-        "    {refused} calls with a key that was not cached: 503 with Retry-After, slowest {:.0} ms",
-        millis(slowest)
-    );
-    println!(
-        "    {knocks} attempts to connect in {:.0} s",
-        away.as_secs_f32()
-    );
+    Ok(refusals)
+}
 
-    server.resume()?;
-    let back = Instant::now();
-    let again = |last: Instant| last > back;
-    load.wait("the service recovers", Duration::from_secs(10), |log| {
-        log.last_accepted.is_some_and(again)
-    })?;
-    println!(
-        "    accepted again {:.0} ms after the server's return",
-        millis(back.elapsed())
-    );
-    let answer = caller.accounts(&fresh.raw)?;
-    ensure!(answer.status == 200, "after the return: {answer:?}");
-    thread::sleep(Duration::from_secs(3));
-    let after = proxy.open();
-    println!("    {before} connections before, {after} after");
-    let log = load.end();
-
-    // An entry is asked for again at half its bound, so its age when the server went is 0 to 2.5 s.
-    ensure!(
-        worked <= BOUND + SLACK,
-        "cached keys went on beyond the bound"
-    );
-    ensure!(
-        worked >= BOUND / 2 - SLACK,
-        "cached keys did not go on for the bound"
-    );
-    ensure!(
-        log.without_retry_after == 0 && log.failed == 0 && log.refused == 0,
-        "{log:?}"
-    );
-    ensure!(slowest < Duration::from_secs(3), "a refusal was slow");
-    // From 50 ms, doubled up to 2 s, half of it at least, for one connection at a time.
-    let most = 10 + usize::try_from(away.as_secs())?;
-    ensure!(knocks <= most, "{knocks} attempts to connect are a storm");
-    ensure!(after <= 6, "{after} connections are open");
-    node.stop()
+fn worked(log: &Log, gone: Instant) -> Duration {
+    let last = log.last_accepted;
+    last.map(|last| last.saturating_duration_since(gone))
+        .unwrap_or_default()
 }
 
 const BOUND: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// Passes connections on to a server, and does harm to those of a change feed when told to. They
-/// are known by their `LISTEN`.
+/// Passes connections on to a server, and does harm to those of a change feed, or to all, when told
+/// to. A feed is known by its `LISTEN`.
 #[derive(Debug)]
 pub(super) struct Proxy {
     port: u16,
@@ -29,16 +29,18 @@ struct Shared {
     ended: AtomicBool,
 }
 
-/// What happens to the feed's connections.
+/// What happens to connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Mode {
     /// They pass.
     Pass = 0,
-    /// They are closed, and so is every new one.
+    /// Those of feeds are closed, and so is every new one.
     Cut = 1,
-    /// They stay open and nothing comes through.
+    /// Those of feeds stay open and nothing comes through.
     Hang = 2,
+    /// All stay open and nothing comes through.
+    HangAll = 3,
 }
 
 impl Proxy {
@@ -126,7 +128,7 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, feed: &Atomic
         if listens && !feed.swap(true, Ordering::SeqCst) {
             shared.feeds.fetch_add(1, Ordering::SeqCst);
         }
-        if feed.load(Ordering::SeqCst) && !may_pass(shared) {
+        if !may_pass(shared, feed.load(Ordering::SeqCst)) {
             break;
         }
         if to.write_all(read).is_err() {
@@ -138,12 +140,14 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, feed: &Atomic
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Whether a feed's bytes go on; waits while it hangs. One that hung does not come back.
-fn may_pass(shared: &Shared) -> bool {
-    let mode = || shared.mode.load(Ordering::SeqCst);
-    let hung = mode() == Mode::Hang as u8;
-    while mode() == Mode::Hang as u8 {
+/// Whether bytes go on; waits while they hang. A connection that hung does not come back.
+fn may_pass(shared: &Shared, feed: bool) -> bool {
+    let is = |mode| shared.mode.load(Ordering::SeqCst) == mode as u8;
+    let hangs = || is(Mode::HangAll) || feed && is(Mode::Hang);
+    let hung = hangs();
+    while hangs() {
         thread::sleep(Duration::from_millis(20));
     }
-    !hung && mode() != Mode::Cut as u8
+    let cut = feed && is(Mode::Cut);
+    !hung && !cut
 }
