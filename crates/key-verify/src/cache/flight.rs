@@ -7,7 +7,7 @@ use countersign_core::{KeyPrefix, StoreError, StoreErrorKind};
 use dashmap::{DashMap, Entry};
 use tokio::sync::watch;
 
-use super::{Inner, KeyCache, Outcome};
+use super::{Inner, KeyCache, Outcome, fresh};
 use crate::cached::{CachedKey, Slot};
 use crate::store::FoundKey;
 
@@ -166,9 +166,12 @@ impl Inner {
     fn keep(&self, prefix: KeyPrefix, found: Outcome) -> Outcome {
         match found {
             Outcome::Found(key) => {
-                // A replica that lags behind must not bring an older record back.
+                // A replica that lags behind must not bring an older record back. What is past the
+                // bound is no evidence of that: the store may have been restored.
+                let now = self.clock.monotonic();
                 let newer = self.keys.read(&prefix, |held| {
-                    (held.key.version > key.version).then(|| held.key.clone())
+                    let believed = fresh(held.key.fetched, now, self.bound(now));
+                    (believed && held.key.version > key.version).then(|| held.key.clone())
                 });
                 if let Some(newer) = newer {
                     return Outcome::Found(Arc::new(newer));

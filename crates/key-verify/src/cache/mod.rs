@@ -33,7 +33,7 @@ use crate::store::KeyStore;
 ///   cache drops keys that were not used since it last came by them.
 /// - [`KeyCache::evict`] takes effect at once: a look-up that began before it answers those who
 ///   waited for it and is not kept.
-/// - An older version of a record never replaces a newer one that is held.
+/// - An older version of a record never replaces a newer one that is held and still believed.
 ///
 /// What a key's own record says of time, its expiry and the end of its overlap, never depends on
 /// the cache: it is compared with the clock on every request.

@@ -492,3 +492,15 @@ async fn no_more_look_ups_than_allowed_are_under_way() {
         assert_eq!(version(&found), Some(1), "room again");
     }
 }
+
+#[tokio::test]
+async fn a_store_that_was_restored_is_believed_after_the_bound() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 5));
+    assert_eq!(world.look_up().await, Some(5));
+    world.store.set(key(1, 3));
+    assert_eq!(world.look_up().await, Some(5), "a replica may lag");
+    world.clock.advance(BOUND);
+    assert_eq!(world.look_up().await, Some(3));
+    assert_eq!(world.peek(), Known::Key(3));
+}
