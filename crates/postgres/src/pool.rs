@@ -172,6 +172,7 @@ impl Pool {
             links.retain(|link| link.is_alive());
             links.len()
         };
+        self.drop_the_dead();
         if shared < self.options.readers {
             self.add_shared().await?;
         } else if self.exclusive.load(Ordering::SeqCst) < self.options.writers {
@@ -180,6 +181,14 @@ impl Pool {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Idle connections that ended have a permit each, which goes with them.
+    fn drop_the_dead(&self) {
+        let mut idle = lock(&self.idle);
+        let before = idle.len();
+        idle.retain(Link::is_alive);
+        self.free.forget_permits(before - idle.len());
     }
 
     /// Cuts connections for look-ups that do not answer, so that those who wait are told.
