@@ -36,6 +36,8 @@
 
 mod error;
 mod feed;
+mod keeper;
+mod lease;
 mod link;
 mod migrate;
 mod options;

@@ -1,18 +1,19 @@
 //! The connections of a store: so many and no more, kept up by one task.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_core::StoreError;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{store_error, unavailable};
+use crate::keeper::keep;
+use crate::lease::Lease;
 use crate::link::{Link, Signals};
 use crate::options::PostgresOptions;
 use crate::read::FIND;
@@ -104,17 +105,18 @@ impl Pool {
             }
             let link = lock(&self.idle).pop_front();
             if let Some(link) = link.filter(Link::is_alive) {
-                let pool = Arc::clone(self);
-                return Ok(Lease {
-                    link: Some(link),
-                    pool,
-                });
+                return Ok(Lease::new(link, Arc::clone(self)));
             }
         }
     }
 
     pub(crate) fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
+    }
+
+    /// Returns what was believed before.
+    pub(crate) fn set_away(&self, away: bool) -> bool {
+        self.away.swap(away, Ordering::Relaxed)
     }
 
     /// A connection outside of the pool, told of notifications where asked for.
@@ -158,7 +160,7 @@ impl Pool {
         Ok(())
     }
 
-    fn give_back(&self, link: Link) {
+    pub(crate) fn give_back(&self, link: Link) {
         if link.is_alive() {
             lock(&self.idle).push_back(link);
             self.free.add_permits(1);
@@ -166,7 +168,7 @@ impl Pool {
     }
 
     /// Makes one connection that is missing; false when none is.
-    async fn mend(&self) -> Result<bool, StoreError> {
+    pub(crate) async fn mend(&self) -> Result<bool, StoreError> {
         let shared = {
             let mut links = lock(&self.shared);
             links.retain(|link| link.is_alive());
@@ -192,7 +194,7 @@ impl Pool {
     }
 
     /// Cuts connections for look-ups that do not answer, so that those who wait are told.
-    async fn check(&self) {
+    pub(crate) async fn check(&self) {
         let links = lock(&self.shared).clone();
         let mut checks = JoinSet::new();
         for link in links {
@@ -207,109 +209,6 @@ impl Pool {
     }
 }
 
-/// Keeps the pool's connections up for as long as somebody has the pool.
-async fn keep(pool: Weak<Pool>, ended: Arc<Notify>) {
-    let mut failures = 0_u32;
-    loop {
-        // Woken when a connection has ended or is wanting, and now and then to ask whether they still answer.
-        let woken = timeout(CHECK, ended.notified()).await.is_ok();
-        let Some(pool) = pool.upgrade() else { return };
-        if woken {
-            // Others lost their connections at the same time.
-            sleep(MIN_PAUSE.mul_f64(fastrand::f64())).await;
-        } else {
-            pool.check().await;
-        }
-        loop {
-            match pool.mend().await {
-                Ok(true) => {
-                    if pool.away.swap(false, Ordering::Relaxed) {
-                        tracing::info!(target: "countersign", "PostgreSQL answers again");
-                    }
-                    failures = 0;
-                }
-                Ok(false) => break,
-                Err(error) => {
-                    if !pool.away.swap(true, Ordering::Relaxed) {
-                        let cause = causes(&error);
-                        tracing::error!(target: "countersign", cause, "PostgreSQL can't be reached");
-                    }
-                    failures = failures.saturating_add(1);
-                    sleep(pause(failures)).await;
-                    if Arc::strong_count(&pool) == 1 {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Twice as long after each failure, and different for every process that lost the same server.
-fn pause(failures: u32) -> Duration {
-    let longest = MAX_PAUSE.min(MIN_PAUSE * 2_u32.pow(failures.min(8)));
-    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-fn causes(error: &StoreError) -> String {
-    let mut text = String::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let separator = if text.is_empty() { "" } else { ": " };
-        text.push_str(separator);
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}
-
-/// A connection that one caller has; it goes back when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    /// Taken only on drop.
-    link: Option<Link>,
-    pool: Arc<Pool>,
-}
-
-impl Lease {
-    /// Waits for an answer on this connection; one that does not come ends the connection.
-    pub(crate) async fn answer<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut Link) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let patience = self.pool.options.statement * 2;
-        match timeout(patience, work(self)).await {
-            Ok(answer) => answer,
-            Err(late) => {
-                self.cut();
-                Err(unavailable(late))
-            }
-        }
-    }
-}
-
-impl Deref for Lease {
-    type Target = Link;
-
-    fn deref(&self) -> &Link {
-        self.link.as_ref().expect(HELD)
-    }
-}
-
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut Link {
-        self.link.as_mut().expect(HELD)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            self.pool.give_back(link);
-        }
-    }
-}
-
 impl std::fmt::Debug for MakeRustlsConnectDebug {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("MakeRustlsConnect")
@@ -320,9 +219,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const HELD: &str = "a lease holds its connection until it is dropped";
 const AWAY: &str = "PostgreSQL can't be reached";
-const CHECK: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(2);
-const MIN_PAUSE: Duration = Duration::from_millis(50);
-const MAX_PAUSE: Duration = Duration::from_secs(2);

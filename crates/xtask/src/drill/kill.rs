@@ -1,7 +1,6 @@
 //! Processes that are killed in the middle of a change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
@@ -12,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::Scale;
+use super::audit::told;
 use super::http::{Answer, Caller};
 use super::processes::{Cli, ISSUE, Key, Node, Programs, revoke};
 use crate::servers;
@@ -316,40 +316,6 @@ impl<'a> Drill<'a> {
 }
 
 type Stored = BTreeMap<String, (String, String)>;
-type Told = HashMap<String, BTreeMap<String, u32>>;
-
-/// The events of keys by key and kind, each id counted once, and how many ids came again.
-fn told(directory: &Path) -> Result<(Told, usize)> {
-    let (mut told, mut ids, mut again) = (Told::new(), BTreeSet::new(), 0);
-    for file in fs::read_dir(directory)? {
-        let path = file?.path();
-        if path
-            .extension()
-            .is_none_or(|extension| extension != "jsonl")
-        {
-            continue;
-        }
-        let text = fs::read_to_string(&path)?;
-        // The last line may be on its way.
-        for line in text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        {
-            let (kind, key) = (line["type"].as_str(), line["key_id"].as_str());
-            let kind = kind.and_then(|kind| kind.strip_prefix("external_api.token."));
-            let (Some(kind), Some(key)) = (kind, key) else {
-                continue;
-            };
-            if ids.insert(line["id"].to_string()) {
-                let kinds = told.entry(key.to_owned()).or_default();
-                *kinds.entry(kind.to_owned()).or_default() += 1;
-            } else {
-                again += 1;
-            }
-        }
-    }
-    Ok((told, again))
-}
 
 /// Waits for some part of `life`, or a little longer; more often for the later part, where changes
 /// are made.

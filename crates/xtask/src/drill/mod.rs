@@ -1,6 +1,7 @@
 //! `cargo xtask drill`: the promises about revocation, crashes and outages, held against real
 //! processes.
 
+mod audit;
 mod figures;
 mod http;
 mod kill;

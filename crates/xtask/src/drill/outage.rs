@@ -125,23 +125,59 @@ impl Outage<'_> {
         let after = self.proxy.open();
         load.end();
 
-        let worked = worked(&log, gone);
+        let seen = Seen {
+            worked: worked(&log, gone),
+            log,
+            refusals,
+            knocks,
+            recovered,
+            before,
+            after,
+        };
+        seen.tell();
+        seen.judge(away, harm.patience())
+    }
+}
+
+/// What was seen of one outage.
+struct Seen {
+    /// How long a cached key went on.
+    worked: Duration,
+    log: Log,
+    refusals: Refusals,
+    /// Attempts to connect.
+    knocks: usize,
+    recovered: Duration,
+    /// Connections before and after.
+    before: usize,
+    after: usize,
+}
+
+impl Seen {
+    fn tell(&self) {
+        let Self { refusals, .. } = self;
         println!(
             "      a cached key went on for {:.0} ms, bound 5000 ms",
-            millis(worked)
+            millis(self.worked)
         );
         println!(
             "      {} calls with another key: 503 with Retry-After, slowest {:.0} ms",
             refusals.count,
             millis(refusals.slowest)
         );
-        println!("      {knocks} attempts to connect");
+        println!("      {} attempts to connect", self.knocks);
         println!(
             "      accepted again {:.0} ms after the return",
-            millis(recovered)
+            millis(self.recovered)
         );
-        println!("      {before} connections before, {after} after");
+        println!(
+            "      {} connections before, {} after",
+            self.before, self.after
+        );
+    }
 
+    fn judge(&self, away: Duration, patience: Duration) -> Result<()> {
+        let (worked, log) = (self.worked, self.log);
         // An entry is asked for again at half its bound: it was 0 to 2.5 s old when the server went.
         ensure!(
             worked <= BOUND + SLACK,
@@ -151,16 +187,20 @@ impl Outage<'_> {
             worked >= BOUND / 2 - SLACK,
             "a cached key did not go on for the bound"
         );
-        let silent = log.without_retry_after + log.failed + log.refused;
+        let other = log.without_retry_after + log.failed + log.refused;
         ensure!(
-            silent == 0,
+            other == 0,
             "answers other than 503 with Retry-After: {log:?}"
         );
-        ensure!(refusals.slowest < harm.patience(), "a refusal was slow");
+        ensure!(self.refusals.slowest < patience, "a refusal was slow");
         // From 50 ms, doubled up to 2 s, half of it at least, for one connection at a time.
         let most = 10 + usize::try_from(away.as_secs())?;
-        ensure!(knocks <= most, "{knocks} attempts to connect are a storm");
-        ensure!(after <= 6, "{after} connections are open");
+        ensure!(
+            self.knocks <= most,
+            "{} attempts to connect are a storm",
+            self.knocks
+        );
+        ensure!(self.after <= 6, "{} connections are open", self.after);
         Ok(())
     }
 }
