@@ -1,22 +1,38 @@
-//! The command line.
+//! What can be asked for.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use countersign::{CompanyId, Environment, KeyId, KeyPrefix, RevocationReason, Scope, Timestamp};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Parser, Subcommand};
+use clap_complete::Shell;
+use countersign::{
+    CompanyId, Environment, LimitOverride, ParseError, Quota, RevocationReason, Scope, Timestamp,
+};
+use ipnet::IpNet;
 
-/// Issue, look at and end the API keys of outside companies.
+/// Keys and companies of a countersign store.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version)]
+#[command(name = "countersign", version, propagate_version = true)]
 pub(crate) struct Args {
-    /// Where keys are kept: `sqlite:FILE` or `postgres://user@host:5432/database`. A password is
-    /// better given in PGPASSWORD.
-    #[arg(long, env = "COUNTERSIGN_STORE", hide_env_values = true)]
-    pub(crate) store: String,
-    /// Your name, for the audit log.
-    #[arg(long, env = "USER")]
-    pub(crate) actor: String,
-    /// Prints JSON instead of text.
+    /// Where keys are kept; a password for PostgreSQL is better given in PGPASSWORD
+    #[arg(
+        long,
+        env = "COUNTERSIGN_STORE",
+        hide_env_values = true,
+        value_name = "sqlite:FILE|postgres://…",
+        global = true
+    )]
+    pub(crate) store: Option<String>,
+    /// Who acts, for the audit log
+    #[arg(long, env = "USER", value_name = "NAME", global = true)]
+    pub(crate) actor: Option<String>,
+    /// A file of peppers, where digests are made with some: one a line, `<id>:<hex>`, the one for
+    /// new keys first
+    #[arg(long, env = "COUNTERSIGN_PEPPERS", value_name = "FILE", global = true)]
+    pub(crate) peppers: Option<PathBuf>,
+    /// Answers in JSON on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -25,131 +41,322 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Companies that own keys.
+    /// Keys: issue, look at, change, end
     #[command(subcommand)]
-    Companies(Companies),
-    /// Keys.
+    Keys(KeysCommand),
+    /// Companies: create, look at, suspend, reactivate
     #[command(subcommand)]
-    Keys(Keys),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Companies {
-    /// Makes a company known.
-    Create { company: CompanyId },
-    /// Shows whether a company may use its keys.
-    Show { company: CompanyId },
-    /// Stops all keys of a company at once.
-    Suspend { company: CompanyId },
-    /// Lets a company use its keys again.
-    Reactivate { company: CompanyId },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
-    /// Issues a key and prints it, once, alone on standard output.
-    Issue {
-        #[arg(long)]
-        company: CompanyId,
-        /// What the key may do; may be given several times.
-        #[arg(long = "scope", required = true)]
-        scopes: Vec<Scope>,
-        /// When it ends: `90d`, `12h` or an RFC 3339 time.
-        #[arg(long)]
-        expires: Expiry,
-        #[arg(long, default_value = "live")]
-        environment: Environment,
-        /// What the key begins with.
-        #[arg(long, default_value = "cs")]
-        brand: String,
-        #[arg(long, default_value = "")]
-        label: String,
-        /// Issues the key without bringing it into use.
-        #[arg(long)]
-        pending: bool,
+    Companies(CompaniesCommand),
+    /// Writes a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
     },
-    /// Lists a company's keys.
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Issues a key and writes it, once, to standard output
+    Issue(Issue),
+    /// Lists a company's keys
     List {
+        /// The company
         #[arg(long)]
         company: CompanyId,
     },
-    /// Shows one key.
-    Show { key: KeyName },
-    /// Brings a pending key into use.
-    Activate { key: KeyName },
-    /// Takes a key out of use for a while.
-    Suspend { key: KeyName },
-    /// Brings a suspended key back into use.
-    Reactivate { key: KeyName },
-    /// Gives a key a successor and prints it, once, alone on standard output.
+    /// Shows a key's record; the key itself is never to be had again
+    Show(Key),
+    /// Brings a pending key into use
+    Activate(Key),
+    /// Replaces an active key by a new one and writes that, once, to standard output
     Rotate {
-        key: KeyName,
-        /// How long the old key goes on: `24h`, `7d`; 0 ends it at once.
-        #[arg(long, default_value = "0h", value_parser = duration)]
+        #[command(flatten)]
+        key: Key,
+        /// How long the old key goes on: 24h, 7d, or 0h to end it now
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "24h")]
         overlap: Duration,
     },
-    /// Ends a key for ever.
+    /// Takes an active key out of use for a while
+    Suspend(Key),
+    /// Brings a suspended key back into use
+    Reactivate(Key),
+    /// Ends a key for ever
     Revoke {
-        key: KeyName,
-        #[arg(long)]
+        #[command(flatten)]
+        key: Key,
+        /// Why
+        #[arg(long, value_parser = reasons())]
         reason: RevocationReason,
-        /// Yes, this can't be undone.
+        /// Confirms that the key ends for ever
         #[arg(long)]
         yes: bool,
     },
-    /// Replaces what a key may do.
+    /// Ends many keys for ever: the leak drill
+    #[command(group = ArgGroup::new("which").required(true))]
+    RevokeAll {
+        /// Every key of this company that has not ended yet
+        #[arg(long, group = "which")]
+        company: Option<CompanyId>,
+        /// The keys whose prefixes stand in this file, one a line; `-` reads standard input
+        #[arg(long, value_name = "FILE", group = "which")]
+        prefixes: Option<PathBuf>,
+        /// Why
+        #[arg(long, value_parser = reasons())]
+        reason: RevocationReason,
+        /// Confirms that the keys end for ever
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Prints a rule by which a secret scanner finds keys
+    ScanRule {
+        /// Only keys that begin with this brand
+        #[arg(long)]
+        brand: Option<String>,
+    },
+    /// Looks for keys in a file or a tree of files, and says whether they still work; exit code 1
+    /// when there is one
+    Scan {
+        /// Where to look
+        path: PathBuf,
+    },
+    /// Replaces a key's own quotas, which take the place of policies' quotas
+    #[command(group = ArgGroup::new("quotas").required(true))]
+    SetLimits {
+        #[command(flatten)]
+        key: Key,
+        /// A policy's name, how many at once, and how many a second, minute or hour after that:
+        /// key=200:50/s; again for each
+        #[arg(long = "limit", value_name = "POLICY=BURST:N/UNIT", value_parser = limit, group = "quotas")]
+        limits: Vec<LimitOverride>,
+        /// The key has the policies' quotas
+        #[arg(long, group = "quotas")]
+        none: bool,
+    },
+    /// Replaces what a key may do
     SetScopes {
-        key: KeyName,
-        #[arg(long = "scope", required = true)]
+        #[command(flatten)]
+        key: Key,
+        /// A scope, `resource:action`; again for each
+        #[arg(long = "scope", required = true, value_name = "SCOPE")]
         scopes: Vec<Scope>,
+    },
+    /// Replaces the networks that a key may be used from
+    #[command(group = ArgGroup::new("from").required(true))]
+    SetNetworks {
+        #[command(flatten)]
+        key: Key,
+        /// A network, for example 203.0.113.0/24; again for each
+        #[arg(long = "network", value_name = "CIDR", value_parser = network, group = "from")]
+        networks: Vec<IpNet>,
+        /// The key may be used from anywhere
+        #[arg(long, group = "from")]
+        any: bool,
     },
 }
 
-/// A key by its id or by its prefix.
-#[derive(Debug, Clone)]
-pub(crate) enum KeyName {
-    Id(KeyId),
-    Prefix(KeyPrefix),
-    /// Something else, perhaps a whole key: it is not kept, so that no message can repeat it.
-    Other,
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Issue {
+    /// The company that will own the key
+    #[arg(long)]
+    pub(crate) company: CompanyId,
+    /// A scope, `resource:action`; again for each
+    #[arg(long = "scope", required = true, value_name = "SCOPE")]
+    pub(crate) scopes: Vec<Scope>,
+    /// When the key ends: 90d, 12h, or a time such as 2027-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = expiry)]
+    pub(crate) expires: Expiry,
+    /// Production or sandbox
+    #[arg(long, default_value = "live", value_parser = environments())]
+    pub(crate) environment: Environment,
+    /// What the key begins with: 2 to 10 characters of a-z 0-9
+    #[arg(long, default_value = "cs")]
+    pub(crate) brand: String,
+    /// What people call the key
+    #[arg(long, default_value = "")]
+    pub(crate) label: String,
+    /// A network that the key may be used from, for example 203.0.113.0/24; again for each
+    #[arg(long = "network", value_name = "CIDR", value_parser = network)]
+    pub(crate) networks: Vec<IpNet>,
+    /// The key is not in use until `keys activate`
+    #[arg(long)]
+    pub(crate) pending: bool,
 }
 
-impl std::str::FromStr for KeyName {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = text.parse().map(Self::Id);
-        Ok(id
-            .or_else(|_| text.parse().map(Self::Prefix))
-            .unwrap_or(Self::Other))
-    }
+/// The text is looked at later: an error made here would repeat it, and it may be a whole key.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Key {
+    /// The key's prefix (cs_live_…) or id (key_…), never the whole key
+    #[arg(value_name = "KEY")]
+    pub(crate) name: String,
 }
 
-/// A time to come, or how far away it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Subcommand)]
+pub(crate) enum CompaniesCommand {
+    /// Makes a company known, and the store's file if there is none
+    Create {
+        /// The company
+        company: CompanyId,
+    },
+    /// Suspends a company and with it all of its keys
+    Suspend {
+        /// The company
+        company: CompanyId,
+    },
+    /// Brings a suspended company back
+    Reactivate {
+        /// The company
+        company: CompanyId,
+    },
+    /// Shows a company
+    Show {
+        /// The company
+        company: CompanyId,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expiry {
     In(Duration),
     At(Timestamp),
 }
 
-impl std::str::FromStr for Expiry {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let length = duration(text).map(Self::In);
-        length.or_else(|problem| text.parse().map(Self::At).map_err(|_| problem))
+impl Expiry {
+    pub(crate) fn from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::In(duration) => now.saturating_add(duration),
+            Self::At(time) => time,
+        }
     }
 }
 
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    let problem = "give a length like 90d, 12h or 30m";
-    let unit = match text.chars().last() {
-        Some('d') => 86_400,
-        Some('h') => 3600,
-        Some('m') => 60,
-        _ => return Err(problem),
+fn expiry(text: &str) -> Result<Expiry, ParseError> {
+    let time = || text.parse().map(Expiry::At);
+    duration(text)
+        .map(Expiry::In)
+        .or_else(|_| time())
+        .map_err(|_: ParseError| {
+            ParseError::new("time", "90d, 12h, or RFC 3339 such as 2027-01-31T00:00:00Z")
+        })
+}
+
+fn duration(text: &str) -> Result<Duration, ParseError> {
+    let error = ParseError::new("length of time", "a number and a unit: 90d, 12h or 30m");
+    let units = [('d', 86_400), ('h', 3600), ('m', 60)];
+    let found = units
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let (number, seconds) = found.ok_or(error)?;
+    // `parse` alone would take a sign.
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(error);
+    }
+    let number: u64 = number.parse().map_err(|_| error)?;
+    let total = number.checked_mul(seconds).ok_or(error)?;
+    Ok(Duration::from_secs(total))
+}
+
+fn limit(text: &str) -> Result<LimitOverride, ParseError> {
+    let error = ParseError::new("limit", "POLICY=BURST:N/UNIT, for example key=200:50/s");
+    let (policy, quota) = text.split_once('=').ok_or(error)?;
+    let (burst, rate) = quota.split_once(':').ok_or(error)?;
+    let (count, unit) = rate.split_once('/').ok_or(error)?;
+    let period = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(error),
     };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| problem)?;
-    let seconds = count.checked_mul(unit).ok_or(problem)?;
-    Ok(Duration::from_secs(seconds))
+    let number = |text: &str| text.parse().map_err(|_| error);
+    let period = Duration::from_secs(period);
+    let quota = Quota::per(number(burst)?, number(count)?, period).map_err(|_| error)?;
+    let policy = Some(policy.to_owned()).filter(|policy| !policy.is_empty());
+    let policy = policy.ok_or(error)?;
+    Ok(LimitOverride { policy, quota })
+}
+
+fn network(text: &str) -> Result<IpNet, ParseError> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse::<IpNet>().or_else(|_| address());
+    network
+        .map(|network| network.trunc())
+        .map_err(|_| ParseError::new("network", "an address and a length: 203.0.113.0/24"))
+}
+
+fn environments() -> impl TypedValueParser<Value = Environment> {
+    PossibleValuesParser::new(["live", "test"]).try_map(|name| name.parse::<Environment>())
+}
+
+fn reasons() -> impl TypedValueParser<Value = RevocationReason> {
+    let names = RevocationReason::ALL.map(RevocationReason::as_str);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<RevocationReason>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_lengths_or_points() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(expiry("12h"), Ok(Expiry::In(12 * hour)));
+        assert_eq!(expiry("90d"), Ok(Expiry::In(90 * 24 * hour)));
+        assert_eq!(duration("0h"), Ok(Duration::ZERO));
+        let time: Timestamp = "2027-01-31T00:00:00Z".parse().unwrap();
+        assert_eq!(expiry("2027-01-31T00:00:00Z"), Ok(Expiry::At(time)));
+        for bad in [
+            "",
+            "d",
+            "90",
+            "+9d",
+            "-1d",
+            "1.5h",
+            "9 d",
+            "99999999999999999999d",
+            "é",
+            "tomorrow",
+        ] {
+            assert!(expiry(bad).is_err(), "{bad}");
+        }
+        assert!(duration("18446744073709551615d").is_err(), "no overflow");
+    }
+
+    #[test]
+    fn a_limit_names_its_policy_and_both_numbers() {
+        let good = limit("key=200:50/s").unwrap();
+        assert_eq!(good.policy, "key");
+        assert_eq!(good.quota, Quota::per_second(200, 50).unwrap());
+        for bad in [
+            "",
+            "key",
+            "key=200",
+            "key=200:50",
+            "key=200:50/d",
+            "=1:1/s",
+            "key=0:1/s",
+        ] {
+            assert!(limit(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_lose_their_host_bits() {
+        assert_eq!(network("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(
+            network("203.0.113.7").unwrap().to_string(),
+            "203.0.113.7/32"
+        );
+        assert_eq!(
+            network("2001:db8::1").unwrap().to_string(),
+            "2001:db8::1/128"
+        );
+        assert!(network("10.0.0.0/33").is_err());
+        assert!(network("everywhere").is_err());
+    }
 }

@@ -1,32 +1,65 @@
-//! The operators' command line. Raw keys go to standard output, once and alone; what is said about
-//! them goes to standard error. Exit codes: 0 done, 1 refused or not found, 2 could not.
+//! `countersign`: keys and companies from the command line.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | it was done |
+//! | 1 | it was refused, or there is no such key or company; nothing was changed |
+//! | 2 | it could not be done: the store failed, or the command makes no sense |
+//!
+//! `keys issue` and `keys rotate` write the raw key, alone, to standard output: it is there this
+//! once. What is meant for people goes to standard error, tables and `--json` to standard output.
 
 mod args;
-mod run;
+mod companies;
+mod error;
+mod keys;
+mod leak;
+mod output;
+mod session;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use crate::args::Args;
-use crate::run::Failure;
+use crate::args::{Args, Command};
+use crate::error::CliError;
+use crate::output::Output;
+use crate::session::Session;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let done = match runtime {
-        Ok(runtime) => runtime.block_on(run::run(args)),
-        Err(error) => Err(Failure::could_not(&error)),
-    };
-    match done {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let mut output = Output::new(&mut out, &mut err, args.json);
+    match run(&args, &mut output) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // Where standard error is closed, the exit code still tells.
-            let _ = writeln!(std::io::stderr(), "countersign: {failure}");
-            failure.code()
+        Err(error) => {
+            // Where standard error is closed too, the exit code is all that is left to say.
+            let _ = writeln!(err, "countersign: {error}");
+            error.exit_code()
         }
     }
+}
+
+fn run(args: &Args, output: &mut Output<'_>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        match &args.command {
+            Command::Keys(command) => keys::run(args, command, output).await,
+            Command::Companies(command) => {
+                let session = Session::open(args).await?;
+                companies::run(&session, command, output).await
+            }
+            Command::Completions { shell } => completions(*shell, output),
+        }
+    })
+}
+
+fn completions(shell: clap_complete::Shell, output: &mut Output<'_>) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "countersign", &mut script);
+    output.raw(&script)
 }

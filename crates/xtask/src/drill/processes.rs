@@ -83,8 +83,7 @@ impl<'a> Cli<'a> {
     pub(super) fn list(&self) -> Result<Vec<Value>> {
         let list = ["keys", "list", "--company", COMPANY];
         let text = step::output(&mut self.command(&list))?;
-        let rows = text.lines().map(serde_json::from_str);
-        rows.collect::<Result<_, _>>().context("a list of keys")
+        serde_json::from_str(&text).context("a list of keys")
     }
 }
 

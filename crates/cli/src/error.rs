@@ -1,0 +1,82 @@
+//! What went wrong, in words that say what to do, and the exit code for it.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use countersign::{ConfigError, ManageError, StoreError, StoreErrorKind};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// It is not allowed, or what it is about does not exist. Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not be done.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Refused(_) => ExitCode::from(1),
+            Self::Failed(_) => ExitCode::from(2),
+        }
+    }
+
+    pub(crate) fn store(error: &StoreError) -> Self {
+        let advice = match error.kind() {
+            StoreErrorKind::Corrupt => "it is not a key store, or damaged; name another one",
+            StoreErrorKind::UnsupportedVersion => {
+                "a newer countersign wrote it; use that version or a later one"
+            }
+            _ => "look whether it may be read and written, and whether it can be reached",
+        };
+        Self::Failed(format!("the key store: {}; {advice}", chain(error)))
+    }
+}
+
+impl From<ManageError> for CliError {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::NotFound
+            | ManageError::AlreadyExists
+            | ManageError::IllegalTransition { .. }
+            | ManageError::Invalid(_)
+            | ManageError::Conflict => Self::Refused(error.to_string()),
+            _ => Self::Failed(chain(&error)),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(format!("the output could not be written: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for CliError {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+/// The error and its causes. Store errors name files and tables, never what was stored.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,160 @@
+//! `countersign keys …`
+
+use countersign::{
+    Clock, CompanyId, IssueRequest, IssuedKey, KeyId, KeyManager, KeyPrefix, KeyRecord,
+    ManageError, RevocationReason, SystemClock,
+};
+
+use crate::args::{Args, Issue, Key, KeysCommand};
+use crate::error::CliError;
+use crate::output::Output;
+use crate::session::Session;
+use crate::{companies, leak};
+
+pub(crate) async fn run(
+    args: &Args,
+    command: &KeysCommand,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    match command {
+        KeysCommand::ScanRule { brand } => leak::rule(brand.as_deref(), output),
+        KeysCommand::Scan { path } => leak::scan(args, path, output).await,
+        KeysCommand::RevokeAll { .. } => {
+            leak::revoke_all(&Session::open(args).await?, command, output).await
+        }
+        _ => change(&Session::open(args).await?, command.clone(), output).await,
+    }
+}
+
+/// Commands about one key, or about those of one company.
+async fn change(
+    session: &Session,
+    command: KeysCommand,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let (m, actor) = (&session.manager, &session.actor);
+    let record = match command {
+        KeysCommand::Issue(request) => return issue(session, request, output).await,
+        KeysCommand::Rotate { key, overlap } => {
+            let old = find(session, &key).await?;
+            // The successor begins as its predecessor does, whatever brand is usual here.
+            let manager = session.branded(old.prefix.brand())?;
+            let issued = manager.rotate(actor, old.id, overlap).await?;
+            return output.issued(&issued);
+        }
+        KeysCommand::List { company } => {
+            return output.list(&list(session, &company).await?, now());
+        }
+        KeysCommand::Show(key) => {
+            return output.show(&find(session, &key).await?, now());
+        }
+        KeysCommand::Activate(key) => m.activate(actor, id(session, &key).await?).await?,
+        KeysCommand::Suspend(key) => m.suspend(actor, id(session, &key).await?).await?,
+        KeysCommand::Reactivate(key) => m.reactivate(actor, id(session, &key).await?).await?,
+        KeysCommand::Revoke { key, reason, yes } => revoke(session, &key, reason, yes).await?,
+        KeysCommand::SetScopes { key, scopes } => {
+            let scopes = scopes.into_iter().collect();
+            m.set_scopes(actor, id(session, &key).await?, scopes)
+                .await?
+        }
+        // Clap lets exactly one of `--limit` and `--none` through.
+        KeysCommand::SetLimits { key, limits, .. } => {
+            m.set_limits(actor, id(session, &key).await?, limits)
+                .await?
+        }
+        // These three don't come here.
+        KeysCommand::ScanRule { .. } | KeysCommand::Scan { .. } | KeysCommand::RevokeAll { .. } => {
+            return Ok(());
+        }
+        // Clap lets exactly one of `--network` and `--any` through.
+        KeysCommand::SetNetworks { key, networks, .. } => {
+            m.set_networks(actor, id(session, &key).await?, networks)
+                .await?
+        }
+    };
+    output.changed(&record, now())
+}
+
+async fn issue(session: &Session, request: Issue, output: &mut Output<'_>) -> Result<(), CliError> {
+    let manager: KeyManager = session
+        .branded(&request.brand)
+        .map_err(|error| CliError::Failed(format!("--brand: {error}")))?;
+    companies::known(session, &request.company).await?;
+    let scopes = request.scopes.into_iter().collect();
+    let expires_at = request.expires.from(now());
+    let wanted = IssueRequest::new(request.company, request.environment, scopes, expires_at)
+        .label(request.label)
+        .networks(request.networks)
+        .activate_now(!request.pending);
+    let issued: IssuedKey = manager.issue(&session.actor, wanted).await?;
+    output.issued(&issued)
+}
+
+async fn revoke(
+    session: &Session,
+    key: &Key,
+    reason: RevocationReason,
+    yes: bool,
+) -> Result<KeyRecord, CliError> {
+    let record = find(session, key).await?;
+    if !yes {
+        return Err(CliError::Refused(format!(
+            "a revoked key never works again: look at it with `keys show {}`, then add --yes",
+            record.prefix
+        )));
+    }
+    let revoked = session.manager.revoke(&session.actor, record.id, reason);
+    Ok(revoked.await?)
+}
+
+pub(crate) async fn list(
+    session: &Session,
+    company: &CompanyId,
+) -> Result<Vec<KeyRecord>, CliError> {
+    companies::known(session, company).await?;
+    let mut all: Vec<KeyRecord> = Vec::new();
+    loop {
+        let after = all.last().map(|record| record.id);
+        let page = session
+            .manager
+            .list(&session.actor, company, after, PAGE)
+            .await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
+async fn id(session: &Session, key: &Key) -> Result<KeyId, CliError> {
+    Ok(find(session, key).await?.id)
+}
+
+async fn find(session: &Session, key: &Key) -> Result<KeyRecord, CliError> {
+    let (m, actor) = (&session.manager, &session.actor);
+    let found = if let Ok(id) = key.name.parse::<KeyId>() {
+        m.show(actor, id).await
+    } else if let Ok(prefix) = key.name.parse::<KeyPrefix>() {
+        m.find(actor, &prefix).await
+    } else {
+        // The text is not repeated: it may be a whole key.
+        return Err(CliError::Refused(
+            "KEY is a key's prefix, such as cs_live_ and 12 characters, or its id, such as key_ \
+             and 26; never the whole key. `keys list --company COMPANY` shows both"
+                .to_owned(),
+        ));
+    };
+    found.map_err(|error| match error {
+        ManageError::NotFound => CliError::Refused(format!(
+            "there is no key {}; `keys list --company COMPANY` shows a company's keys",
+            key.name
+        )),
+        error => error.into(),
+    })
+}
+
+pub(crate) fn now() -> countersign::Timestamp {
+    SystemClock.now().wall
+}
+
+const PAGE: u32 = 1000;

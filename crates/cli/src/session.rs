@@ -1,0 +1,109 @@
+//! The store, and who acts on it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign::{
+    Actor, Digester, KeyManager, KeyManagerBuilder, KeyStore, PepperId, StoreLocator,
+};
+
+use crate::args::{Args, Command, CompaniesCommand};
+use crate::error::CliError;
+
+pub(crate) struct Session {
+    store: Arc<dyn KeyStore>,
+    pub(crate) actor: Actor,
+    pub(crate) manager: KeyManager,
+    pub(crate) digester: Digester,
+}
+
+impl Session {
+    pub(crate) async fn open(args: &Args) -> Result<Self, CliError> {
+        let Some(store) = &args.store else {
+            return Err(CliError::Failed(
+                "say where keys are kept: --store sqlite:FILE or postgres://…, or COUNTERSIGN_STORE"
+                    .to_owned(),
+            ));
+        };
+        let Some(actor) = &args.actor else {
+            let problem = "say who you are, for the audit log: --actor NAME";
+            return Err(CliError::Failed(problem.to_owned()));
+        };
+        let actor = Actor::operator(actor)
+            .map_err(|error| CliError::Failed(format!("--actor NAME: {error}")))?;
+        let digester = match &args.peppers {
+            Some(file) => peppers(file)?,
+            None => Digester::sha256(),
+        };
+        let store = open_store(store, makes_the_file(&args.command)).await?;
+        let builder = KeyManager::builder(Arc::clone(&store));
+        let manager = builder.digester(digester.clone()).build()?;
+        Ok(Self {
+            store,
+            actor,
+            manager,
+            digester,
+        })
+    }
+
+    /// A manager whose new keys begin with `brand`.
+    pub(crate) fn branded(&self, brand: &str) -> Result<KeyManager, CliError> {
+        let builder: KeyManagerBuilder = KeyManager::builder(Arc::clone(&self.store));
+        Ok(builder
+            .digester(self.digester.clone())
+            .brand(brand)
+            .build()?)
+    }
+}
+
+async fn open_store(store: &str, make: bool) -> Result<Arc<dyn KeyStore>, CliError> {
+    let locator: StoreLocator = store
+        .parse()
+        .map_err(|error| CliError::Failed(format!("--store: {error}")))?;
+    if let Some(file) = store.strip_prefix("sqlite:")
+        && !make
+        && is_absent(Path::new(file))
+    {
+        return Err(CliError::Refused(format!(
+            "there is no store {file}; look at --store, or make it with `companies create`"
+        )));
+    }
+    locator
+        .open()
+        .await
+        .map_err(|error| CliError::store(&error))
+}
+
+/// A mistyped name must not become a new and empty store. A directory that is not there is left to
+/// the store to report.
+fn is_absent(file: &Path) -> bool {
+    let in_place = file
+        .parent()
+        .is_some_and(|dir| dir.as_os_str().is_empty() || dir.exists());
+    in_place && !file.exists()
+}
+
+const fn makes_the_file(command: &Command) -> bool {
+    matches!(command, Command::Companies(CompaniesCommand::Create { .. }))
+}
+
+/// One pepper a line, `<id>:<hex>`, the one for new keys first.
+fn peppers(file: &Path) -> Result<Digester, CliError> {
+    let failed = |problem: &str| CliError::Failed(format!("{}: {problem}", file.display()));
+    let text = zeroize::Zeroizing::new(
+        fs::read_to_string(file).map_err(|error| failed(&error.to_string()))?,
+    );
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let peppers: Option<Vec<_>> = lines.map(pepper).collect();
+    let peppers = peppers.ok_or_else(|| failed("a line is `<id>:<hex of 16 bytes or more>`"))?;
+    let mut all = peppers.iter().map(|(id, bytes)| (*id, &bytes[..]));
+    let current = all.next().ok_or_else(|| failed("it holds no pepper"))?;
+    Digester::with_peppers(current, all).map_err(|error| failed(&error.to_string()))
+}
+
+fn pepper(line: &str) -> Option<(PepperId, zeroize::Zeroizing<Vec<u8>>)> {
+    let (id, hex) = line.trim().split_once(':')?;
+    let bytes = hex::decode(hex).ok()?;
+    Some((PepperId(id.parse().ok()?), bytes.into()))
+}
