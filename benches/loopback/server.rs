@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use axum::Router;
-use countersign::JsonLinesFile;
+use countersign::FileLog;
 use http::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -120,7 +120,7 @@ async fn router(kind: Kind, directory: &Path, keys: &[Key]) -> io::Result<Router
             })
         }
         Kind::Ours => {
-            let log = JsonLinesFile::open(directory.join("log")).map_err(io::Error::other)?;
+            let log = FileLog::open(directory.join("log")).map_err(io::Error::other)?;
             Ours::new(keys, ours::generous(), log).await.router()
         }
     })

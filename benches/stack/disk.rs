@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use countersign::JsonLinesFile;
+use countersign::FileLog;
 use http::{Request, Response, StatusCode};
 use tower::{Layer, service_fn};
 
@@ -15,7 +15,7 @@ use crate::support::ours::{self, Ours};
 
 pub(crate) fn measure(effort: Effort) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("room for a log");
-    let log = JsonLinesFile::open(directory.path()).expect("a new log");
+    let log = FileLog::open(directory.path().join("log")).expect("a new log");
     let keys = keys::generate(1000);
     let runtime = drive::runtime();
     let ours = runtime.block_on(Ours::new(&keys, ours::slow(), log));

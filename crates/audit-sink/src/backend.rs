@@ -1,11 +1,12 @@
 //! Where an audit log is kept.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use countersign_core::StoreError;
 
-use crate::Record;
+use crate::{Notice, Record};
 
 /// Where an audit log is kept. One writer owns a backend and calls it from one task, so that a
 /// backend needs no lock of its own; it must only make sure that no second writer appends to the
@@ -25,6 +26,19 @@ pub trait AuditBackend: Debug + Send + 'static {
     /// What was set aside to make the log whole when it was opened, told once. The writer records
     /// it as `external_api.audit.recovered`.
     fn take_recovery(&mut self) -> Option<Recovery>;
+
+    /// The name that the lines of this log bear as `log`, and that its checkpoints are signed by.
+    /// `None` for a backend that keeps no log of its own: lines bear no name then, and the writer
+    /// tells neither of its start and end nor that it is alive.
+    fn origin(&self) -> Option<Arc<str>> {
+        None
+    }
+
+    /// What the log has to tell of itself since this was last asked. The writer records it before
+    /// anything else.
+    fn take_notices(&mut self) -> Vec<Notice> {
+        Vec::new()
+    }
 
     /// Appends `batch`, in order. `Ok` means that every record of it is durable.
     ///

@@ -4,7 +4,7 @@
 //! enters leaves exactly one outcome event, be it answered, refused, dropped by its caller or ended
 //! by a panic. [`IntentLayer`] is the innermost: the intent of a call to a sensitive endpoint is on
 //! disk before its handler runs. [`AuditSink`] is the log: a bounded queue, a thread that writes,
-//! and an [`AuditBackend`] that keeps what is written, [`JsonLinesFile`] for one.
+//! and an [`AuditBackend`] that keeps what is written, [`FileLog`] for one.
 //!
 //! A request is let in if
 //!
@@ -54,15 +54,15 @@
 //! use std::time::Duration;
 //!
 //! use bytes::Bytes;
-//! use countersign_audit_sink::{AuditLayer, AuditSink, JsonLinesFile};
+//! use countersign_audit_sink::{AuditLayer, AuditSink, FileLog};
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! # let temporary = tempfile::tempdir()?;
-//! # let directory = temporary.path();
-//! let (sink, writer) = AuditSink::builder(JsonLinesFile::open(directory)?).spawn()?;
+//! # let directory = temporary.path().join("audit");
+//! let (sink, writer) = AuditSink::builder(FileLog::open(directory)?).spawn()?;
 //! let service = ServiceBuilder::new()
 //!     .layer(AuditLayer::new(sink))
 //!     .service_fn(|_: Request<()>| async {
@@ -72,7 +72,8 @@
 //! assert!(response.headers().contains_key("x-request-id"));
 //!
 //! let report = writer.shutdown(Duration::from_secs(5)).await;
-//! assert_eq!((report.written, report.lost), (1, 0));
+//! // The request, and the log's own start and stop.
+//! assert_eq!((report.written, report.lost), (3, 0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -113,12 +114,10 @@ mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod event;
-mod file;
 mod future;
 mod gate;
 mod intent;
 mod layer;
-#[allow(dead_code, reason = "the writer and the verifier are built on it")]
 mod log;
 mod memory;
 mod metrics;
@@ -130,12 +129,17 @@ mod sink;
 mod writer;
 
 pub use backend::{AuditBackend, Recovery};
-pub use event::{AgentHash, AuditEvent, AuditSource, Decision, EventType, SourceForm, SourceKey};
-pub use file::{Durability, JsonLinesFile, JsonLinesOptions};
+pub use event::{
+    AgentHash, AuditEvent, AuditSource, Decision, EventType, Notice, SourceForm, SourceKey,
+};
 pub use future::ResponseFuture;
 pub use intent::{Intent, IntentLayer};
 pub use layer::AuditLayer;
+pub use log::{
+    CheckpointAnchor, CheckpointSigner, EventProof, FileAnchor, FileLog, FileLogOptions,
+    FileSigner, LogDamage, prove_event,
+};
 pub use memory::{ChannelBackend, EventReceiver, MemoryBackend, MemoryLog};
-pub use record::Record;
+pub use record::{Record, Stamp};
 pub use service::Audit;
 pub use sink::{AuditHealth, AuditSink, AuditSinkBuilder, AuditWriter, Durable, ShutdownReport};

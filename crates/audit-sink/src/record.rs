@@ -1,5 +1,7 @@
 //! What a backend is given.
 
+use std::sync::Arc;
+
 use countersign_core::EventId;
 
 use crate::AuditEvent;
@@ -20,13 +22,23 @@ impl Record {
     /// no bound, and says so in `metadata.truncated_bytes`.
     pub const MAX_LINE: usize = MAX_LINE;
 
-    /// `event` as number `seq` of a log. It is given an id if it has none.
+    /// `event` as number `seq` of a log that has no origin. It is given an id if it has none.
     #[must_use]
-    pub fn new(seq: u64, mut event: AuditEvent) -> Self {
+    pub fn new(seq: u64, event: AuditEvent) -> Self {
+        Self::make(seq, event, None)
+    }
+
+    /// `event` as number `seq` of the log that `stamp` tells of. It is given an id if it has none.
+    #[must_use]
+    pub fn stamped(seq: u64, event: AuditEvent, stamp: &Stamp) -> Self {
+        Self::make(seq, event, Some(stamp))
+    }
+
+    fn make(seq: u64, mut event: AuditEvent, stamp: Option<&Stamp>) -> Self {
         Self {
             seq,
             id: event.identify(),
-            line: event.line(seq),
+            line: event.line(seq, stamp),
             event,
         }
     }
@@ -53,6 +65,37 @@ impl Record {
     #[must_use]
     pub const fn event(&self) -> &AuditEvent {
         &self.event
+    }
+}
+
+/// What every line of one run of one log's writer has in common: the log's origin, so that a line
+/// that was moved to another log shows itself, and the run's own name, within which the
+/// `monotonic_us` of lines can be compared, so that a stepped clock shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    origin: Arc<str>,
+    boot: Box<str>,
+}
+
+impl Stamp {
+    /// The stamp of a run that begins now, of the log called `origin`.
+    #[must_use]
+    pub fn new(origin: Arc<str>) -> Self {
+        // Only telling runs apart is asked of it, and they are few.
+        let boot = format!("{:016x}", fastrand::u64(..)).into();
+        Self { origin, boot }
+    }
+
+    /// The log's origin.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The run's name: 16 hex digits, drawn when the writer starts.
+    #[must_use]
+    pub fn boot(&self) -> &str {
+        &self.boot
     }
 }
 

@@ -46,6 +46,7 @@ impl AuditSink {
             settings: Settings {
                 tick: Duration::from_millis(3),
                 deadline: Duration::from_secs(2),
+                heartbeat: Some(Duration::from_secs(60)),
                 clock: Arc::new(SystemClock),
             },
         }
@@ -166,6 +167,14 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
         self
     }
 
+    /// After what time without an event the log says that it is alive, so that a silent stop shows;
+    /// one minute unless set otherwise, `None` for never. Only a log that has a name does: see
+    /// [`AuditBackend::origin`].
+    pub const fn heartbeat(mut self, pause: Option<Duration>) -> Self {
+        self.settings.heartbeat = pause;
+        self
+    }
+
     /// Dates the log's own events by `clock`.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -176,12 +185,17 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
     /// the last [`AuditSink`] is gone and everything is written.
     ///
     /// # Errors
-    /// When the capacity, the number of shards, the tick or the deadline is zero, or the system
+    /// When the capacity, the number of shards, the tick, the deadline or the heartbeat is zero, or the system
     /// gives no thread.
     pub fn spawn(self) -> Result<(AuditSink, AuditWriter), ConfigError> {
-        let zero = self.settings.tick.is_zero() || self.settings.deadline.is_zero();
+        let times = [
+            Some(self.settings.tick),
+            Some(self.settings.deadline),
+            self.settings.heartbeat,
+        ];
+        let zero = times.into_iter().flatten().any(|time| time.is_zero());
         if zero || self.capacity == 0 || self.shards == Some(0) {
-            let problem = "capacity, shards, tick and deadline are above zero";
+            let problem = "capacity, shards, tick, deadline and heartbeat are above zero";
             return Err(ConfigError::new("audit log", problem));
         }
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);

@@ -29,8 +29,8 @@ pub use stack::{Countersign, CountersignService, ResponseFuture};
 
 pub use countersign_audit_sink::{
     AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter, ChannelBackend,
-    Decision, Durability, EventReceiver, EventType, IntentLayer, JsonLinesFile, JsonLinesOptions,
-    MemoryBackend, MemoryLog, Record, ShutdownReport, SourceForm, SourceKey,
+    Decision, EventReceiver, EventType, FileLog, IntentLayer, MemoryBackend, MemoryLog, Record,
+    ShutdownReport, SourceForm, SourceKey,
 };
 #[cfg(feature = "axum")]
 pub use countersign_company_scope::VerifiedKey;

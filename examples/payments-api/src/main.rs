@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Parser;
-use countersign::{AuditSink, Countersign, JsonLinesFile, KeyManager, KeyStore};
+use countersign::{AuditSink, Countersign, FileLog, KeyManager, KeyStore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,8 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The three things that countersign asks of a service: keys, a contract, an audit log.
     let keys: Arc<dyn KeyStore> = args.locator()?.open().await?;
-    let (audit, writer) =
-        AuditSink::builder(JsonLinesFile::open(args.data.join("audit"))?).spawn()?;
+    let (audit, writer) = AuditSink::builder(FileLog::open(args.data.join("audit"))?).spawn()?;
     let contract = contract::contract()?;
     let stack = Countersign::builder()
         .contract(contract.clone())

@@ -97,7 +97,7 @@ impl Service {
     }
 
     fn audit(&self) -> Vec<Value> {
-        let directory = self.directory.path().join("data/audit");
+        let directory = self.directory.path().join("data/audit/segments");
         let mut events = Vec::new();
         for file in std::fs::read_dir(directory).unwrap() {
             let path = file.unwrap().path();

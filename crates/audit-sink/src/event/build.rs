@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use countersign_core::{
-    AccessContext, ActorType, CompanyId, Denial, Identity, MetadataValue, Notes, Reason, Timestamp,
+    AccessContext, ActorType, CompanyId, Denial, Identity, MetadataValue, Monotonic, Notes, Reason,
+    Timestamp,
 };
 use http::header::USER_AGENT;
 use http::{Method, Request, StatusCode};
 
 use super::kind::classify;
 use super::{
-    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, OtherCompany, SourceForm,
+    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, Notice, OtherCompany,
+    SourceForm,
 };
 
 /// What only the request itself knows, read when it comes in.
@@ -73,13 +75,9 @@ impl AuditEvent {
     }
 
     /// That `count` events found no room.
+    #[cfg(test)]
     pub(crate) fn gap(time: Timestamp, count: u64) -> Self {
-        Self::own(EventType::Gap, time, "count", count)
-    }
-
-    /// That `bytes` were set aside when the log was opened.
-    pub(crate) fn recovered(time: Timestamp, bytes: u64) -> Self {
-        Self::own(EventType::Recovered, time, "bytes", bytes)
+        Self::notice(Notice::gap(count), time)
     }
 
     /// The event at an endpoint of its own, to make it as long as a test needs.
@@ -90,10 +88,12 @@ impl AuditEvent {
         self
     }
 
-    fn own(kind: EventType, time: Timestamp, name: &'static str, number: u64) -> Self {
-        let mut event = Self::new(kind, time, ActorType::System);
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        event.add(name, MetadataValue::Integer(number));
+    /// What the log has to tell of itself.
+    pub(crate) fn notice(notice: Notice, time: Timestamp) -> Self {
+        let mut event = Self::new(notice.kind, time, notice.actor);
+        if !notice.entries.is_empty() {
+            event.rare().ours = notice.entries;
+        }
         event
     }
 
@@ -101,6 +101,7 @@ impl AuditEvent {
         Self {
             id: None,
             time,
+            monotonic: Monotonic::default(),
             kind,
             decision: None,
             reason: None,
@@ -140,6 +141,7 @@ impl AuditEvent {
             ActorType::Anonymous
         };
         Self {
+            monotonic: context.received().monotonic,
             decision: Some(Decision::Allowed),
             request_id: Some(context.request_id().clone()),
             trace_id: context.trace_id(),

@@ -5,24 +5,29 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::{AuditEvent, Extra, Rare};
+use crate::record::Stamp;
 
 /// The longest line of a log, in bytes, without its newline.
 pub(crate) const MAX_LINE: usize = 60_000;
 
 impl AuditEvent {
     /// The event as line `seq` of a log, without the newline.
-    pub(crate) fn line(&self, seq: u64) -> Vec<u8> {
-        let line = self.write(seq);
+    pub(crate) fn line(&self, seq: u64, stamp: Option<&Stamp>) -> Vec<u8> {
+        let line = self.write(seq, stamp);
         if line.len() <= MAX_LINE {
             return line;
         }
         let length = i64::try_from(line.len()).unwrap_or(i64::MAX);
-        self.shortened(length).write(seq)
+        self.shortened(length).write(seq, stamp)
     }
 
-    fn write(&self, seq: u64) -> Vec<u8> {
+    fn write(&self, seq: u64, stamp: Option<&Stamp>) -> Vec<u8> {
         let mut line = Vec::with_capacity(TYPICAL_LINE);
-        let numbered = Numbered { seq, event: self };
+        let numbered = Numbered {
+            seq,
+            stamp,
+            event: self,
+        };
         // Every member is text, a number or a truth value, and a `Vec` takes all that is written,
         // so this can't fail; were it to, the line would not read as JSON and be reported.
         if let Err(error) = serde_json::to_writer(&mut line, &numbered) {
@@ -58,6 +63,7 @@ impl Serialize for AuditEvent {
 
 struct Numbered<'a> {
     seq: u64,
+    stamp: Option<&'a Stamp>,
     event: &'a AuditEvent,
 }
 
@@ -65,6 +71,12 @@ impl Serialize for Numbered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("seq", &self.seq)?;
+        if let Some(stamp) = self.stamp {
+            map.serialize_entry("log", stamp.origin())?;
+            map.serialize_entry("boot", stamp.boot())?;
+            let reading = self.event.monotonic.as_nanos() / 1000;
+            map.serialize_entry("monotonic_us", &reading)?;
+        }
         self.event.entries(&mut map)?;
         map.end()
     }

@@ -34,6 +34,22 @@ pub enum EventType {
     /// The log was repaired when it was opened; the bytes that were set aside stand in
     /// `metadata.bytes`.
     Recovered,
+    /// The log's writer has begun to write.
+    Started,
+    /// The log's writer has ended as it should. A start without one before it followed a crash.
+    Stopped,
+    /// The log is alive and had nothing else to tell.
+    Heartbeat,
+    /// A segment was finished; the tree's size and root stand in `metadata.size` and
+    /// `metadata.root`.
+    Checkpoint,
+    /// The lines of a segment were deleted because their time was over; their hashes were kept.
+    /// Which ones stands in `metadata.first` and `metadata.count`.
+    Removed,
+    /// The log begins anew under another origin, because the old one was damaged.
+    Incarnation,
+    /// Somebody read or exported the log: `metadata.actor` and `metadata.purpose`.
+    Read,
 }
 
 impl EventType {
@@ -53,15 +69,29 @@ impl EventType {
             Self::Lifecycle(kind) => kind.as_str(),
             Self::Gap => "external_api.audit.gap",
             Self::Recovered => "external_api.audit.recovered",
+            Self::Started => "external_api.audit.started",
+            Self::Stopped => "external_api.audit.stopped",
+            Self::Heartbeat => "external_api.audit.heartbeat",
+            Self::Checkpoint => "external_api.audit.checkpoint",
+            Self::Removed => "external_api.audit.removed",
+            Self::Incarnation => "external_api.audit.incarnation",
+            Self::Read => "external_api.audit.read",
         }
     }
 
     /// Whether the event is the outcome of a request: each request that enters has one.
     #[must_use]
     pub const fn is_outcome(self) -> bool {
-        !matches!(
+        matches!(
             self,
-            Self::Intent | Self::Lifecycle(_) | Self::Gap | Self::Recovered
+            Self::Allowed
+                | Self::DeniedAuthentication
+                | Self::DeniedScope
+                | Self::DeniedCompanyBoundary
+                | Self::DeniedContract
+                | Self::RateLimited
+                | Self::AbuseDenied
+                | Self::Failed
         )
     }
 }

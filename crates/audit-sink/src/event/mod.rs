@@ -4,20 +4,22 @@ mod build;
 mod json;
 mod kind;
 mod lifecycle;
+mod notice;
 mod source;
 
 use std::sync::Arc;
 
 use countersign_core::{
     ActorType, CompanyId, Endpoint, Environment, ErrorCode, EventId, KeyId, KeyPrefix,
-    MetadataValue, OperationType, Reason, RequestId, Resource, Scope, Sensitivity, Timestamp,
-    TraceId,
+    MetadataValue, Monotonic, OperationType, Reason, RequestId, Resource, Scope, Sensitivity,
+    Timestamp, TraceId,
 };
 use http::StatusCode;
 
 pub(crate) use build::{Arrival, Outcome};
 pub(crate) use json::MAX_LINE;
 pub use kind::{Decision, EventType};
+pub use notice::Notice;
 pub use source::{AgentHash, AuditSource, SourceForm, SourceKey};
 
 /// One event of the audit log. It is made from the record of a request, from a
@@ -30,6 +32,8 @@ pub use source::{AgentHash, AuditSource, SourceForm, SourceKey};
 pub struct AuditEvent {
     id: Option<EventId>,
     time: Timestamp,
+    /// The reading that belongs to `time`; zero where only the calendar was read.
+    monotonic: Monotonic,
     kind: EventType,
     decision: Option<Decision>,
     reason: Option<Reason>,
@@ -265,6 +269,13 @@ impl AuditEvent {
     /// Gives the event an id if it has none.
     pub(crate) fn identify(&mut self) -> EventId {
         *self.id.get_or_insert_with(|| EventId::generate(self.time))
+    }
+
+    /// Gives the event a monotonic reading if it has none.
+    pub(crate) fn read_at(&mut self, monotonic: Monotonic) {
+        if self.monotonic == Monotonic::default() {
+            self.monotonic = monotonic;
+        }
     }
 
     fn rare(&mut self) -> &mut Rare {

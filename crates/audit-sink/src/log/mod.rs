@@ -1,5 +1,220 @@
 //! The tamper-evident log in a directory: RFC 6962's tree over the lines of segments, with
 //! checkpoints as C2SP signed notes.
 
+mod anchor;
+mod checkpoints;
+mod disk;
+#[cfg(test)]
+mod faults;
+mod lines;
+mod open;
+mod options;
+mod prove;
+mod scan;
+mod sealed;
+mod signer;
+mod store;
 mod tree;
 mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use countersign_core::{Clock, Moment, StoreError, StoreErrorKind};
+use tokio::task::spawn_blocking;
+
+use self::store::Store;
+use crate::{AuditBackend, Notice, Record, Recovery};
+
+pub use self::anchor::{CheckpointAnchor, FileAnchor};
+pub use self::options::FileLogOptions;
+pub use self::prove::{EventProof, prove_event};
+pub use self::signer::{CheckpointSigner, FileSigner};
+
+/// A tamper-evident audit log in a directory.
+///
+/// Every line is a leaf of the Merkle tree of RFC 6962 §2.1. After each batch the tree's size and
+/// root are signed as a checkpoint (C2SP tlog-checkpoint v1, a signed note), so that anybody with
+/// the verifier key can tell offline that nothing was changed, removed or reordered, and one event
+/// can be proved without showing another.
+///
+/// ```text
+/// <directory>/
+///   vkey                    the verifier key, one line
+///   segments/<first index, 20 digits>.jsonl     one event a line
+///   segments/<first index>.hashes     the hashes of lines that were deleted when their time was over
+///   segments/<first index>.jsonl.torn what a crash left of a last line
+///   checkpoint              the newest checkpoint
+///   checkpoints.jsonl       every checkpoint
+///   subtrees.jsonl          what finished segments hash to
+///   lock                    held by the one process that writes
+/// <directory>.key           the signing key, unless it is put elsewhere
+/// ```
+///
+/// **Order of a batch.** Its lines are written and made durable, hashed and signed; only then is
+/// anybody told.
+///
+/// **Failed writes.** After a failed `write` or `fdatasync` the file is never written again: the
+/// page cache may show what the disk never got. The lines that were acknowledged are read again,
+/// checked against their hashes and copied into a new file, and the batch comes after them.
+///
+/// **Opening.** What is signed is read and checked, up to a bound. Whole lines after the last
+/// checkpoint are kept and signed: rather too much is told than too little. A last line that a
+/// crash tore, and that no checkpoint covers, is moved to a file beside its segment and told by an
+/// `external_api.audit.recovered` event. Anything else that is wrong makes opening fail, with the
+/// place.
+///
+/// **Rotation.** A segment that is large or old enough is followed by a new one. Nothing else may
+/// rotate these files: tools that copy and truncate lose lines.
+///
+/// Files are readable by their owner alone (mode 0600 in directories of mode 0700).
+#[derive(Debug)]
+pub struct FileLog {
+    /// Absent while a write is under way, and for good after one that was abandoned or panicked.
+    store: Option<Box<Store>>,
+    origin: Arc<str>,
+    clock: Arc<dyn Clock>,
+    buffer: Vec<u8>,
+    /// The index after the last line that was acknowledged.
+    next: u64,
+    recovery: Option<Recovery>,
+    notices: Vec<Notice>,
+}
+
+/// What to do with a log that is damaged where it is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LogDamage {
+    /// It is not opened.
+    #[default]
+    Refuse,
+    /// Its files are moved to `damaged-1` (and so on) in its directory, and a new log begins under
+    /// another origin, whose first event tells why. Set it for one start, after a look at the
+    /// damage: whoever can damage a log could else make it begin anew.
+    StartNewIncarnation,
+}
+
+impl FileLog {
+    /// Opens the log in `directory` with the settings that [`FileLogOptions`] has by itself. The
+    /// directory is made if it is not there, and with it a signing key. This blocks; call it while
+    /// starting.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when another process writes this log, `Corrupt` when something is wrong with
+    /// what is signed, or the log is shorter than its newest anchor, `Conflict` when the signing
+    /// key or the origin is another log's, `NotFound` when the signing key is gone, `Unavailable`
+    /// for all that the file system, the signer or the anchor refuses.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::options(directory).open()
+    }
+
+    /// The log in `directory`, to be opened with other settings.
+    pub fn options(directory: impl AsRef<Path>) -> FileLogOptions {
+        FileLogOptions::new(directory.as_ref())
+    }
+
+    fn new(mut store: Store, clock: Arc<dyn Clock>, torn: u64) -> Self {
+        Self {
+            origin: store.origin(),
+            next: store.end(),
+            notices: std::mem::take(&mut store.notices),
+            store: Some(Box::new(store)),
+            clock,
+            buffer: Vec::new(),
+            recovery: (torn > 0).then_some(Recovery::new(torn)),
+        }
+    }
+
+    /// Runs `work` on a thread that may block.
+    async fn with_store(
+        &mut self,
+        work: impl FnOnce(&mut Store, &[u8], Moment) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let mut store = self.store.take().ok_or_else(abandoned)?;
+        let buffer = std::mem::take(&mut self.buffer);
+        let now = self.clock.now();
+        let done = spawn_blocking(move || {
+            let result = work(&mut store, &buffer, now);
+            (store, buffer, result)
+        });
+        let (mut store, buffer, result) = done.await.map_err(unavailable)?;
+        self.notices.append(&mut store.notices);
+        (self.store, self.buffer) = (Some(store), buffer);
+        result
+    }
+
+    fn fill_buffer(&mut self, batch: &[Record]) {
+        self.buffer.clear();
+        self.buffer.shrink_to(LARGEST_KEPT_BUFFER);
+        for record in batch {
+            self.buffer.extend_from_slice(record.line());
+            self.buffer.push(b'\n');
+        }
+    }
+}
+
+#[async_trait]
+impl AuditBackend for FileLog {
+    fn next_seq(&self) -> u64 {
+        self.next
+    }
+
+    fn take_recovery(&mut self) -> Option<Recovery> {
+        self.recovery.take()
+    }
+
+    fn origin(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.origin))
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    async fn append(&mut self, batch: &[Record]) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+            return Ok(());
+        };
+        let first = first.seq();
+        if first != self.next {
+            let cause = format!("record {first} where {} was expected", self.next);
+            return Err(StoreError::with_source(StoreErrorKind::Conflict, cause));
+        }
+        let next = last.seq() + 1;
+        self.fill_buffer(batch);
+        self.with_store(move |store, lines, now| store.append(first, lines, now))
+            .await?;
+        self.next = next;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        self.with_store(|store, _, now| store.flush(now)).await
+    }
+
+    async fn health(&mut self) -> Result<(), StoreError> {
+        self.with_store(|store, _, _| store.check()).await
+    }
+}
+
+fn abandoned() -> StoreError {
+    let cause = "a write was abandoned, so that nothing is known of the file";
+    StoreError::with_source(StoreErrorKind::Unavailable, cause)
+}
+
+fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Unavailable, error)
+}
+
+/// Something is wrong at a place.
+fn corrupt(path: &Path, what: &str) -> StoreError {
+    let place = format!("{}: {what}", path.display());
+    StoreError::with_source(StoreErrorKind::Corrupt, place)
+}
+
+/// A buffer that one large batch made is not kept for ever.
+const LARGEST_KEPT_BUFFER: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

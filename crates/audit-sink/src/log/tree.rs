@@ -131,6 +131,7 @@ impl Nodes {
     }
 
     /// The root of the tree of `size` leaves.
+    #[allow(dead_code, reason = "the verifier's")]
     pub(crate) fn root(&self, size: u64) -> Result<Hash, Missing> {
         tlog_tiles::tree_hash(size, self).map_err(|_| Missing)
     }
@@ -142,6 +143,7 @@ impl Nodes {
     }
 
     /// The proof of RFC 6962 §2.1.2 that the tree of `new` leaves begins with that of `old`.
+    #[allow(dead_code, reason = "the verifier's")]
     pub(crate) fn prove_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Missing> {
         if old == 0 {
             return Ok(Vec::new());
@@ -187,6 +189,7 @@ pub(crate) fn check_inclusion(
 
 /// Whether `proof` shows that the tree of `new` leaves with `new_root` begins with the one of
 /// `old` leaves with `old_root`.
+#[allow(dead_code, reason = "the verifier's")]
 pub(crate) fn check_consistency(
     proof: &Vec<Hash>,
     (old, old_root): (u64, Hash),
@@ -314,10 +317,16 @@ mod tests {
                 }
                 assert_eq!(joined, whole);
                 nodes.insert_leaves(first as u64, &leaves[first..middle]);
-                for index in first..middle {
+                let cut = leaves.iter().enumerate().take(middle).skip(first);
+                for (index, leaf) in cut {
                     let path = nodes.prove_inclusion(index as u64, 23).unwrap();
-                    let leaf = leaves[index];
-                    assert!(check_inclusion(&path, index as u64, leaf, 23, whole.root()));
+                    assert!(check_inclusion(
+                        &path,
+                        index as u64,
+                        *leaf,
+                        23,
+                        whole.root()
+                    ));
                 }
             }
         }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use countersign_core::{StoreError, Timestamp};
+use countersign_core::{Monotonic, StoreError};
 use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
 use crate::gate::Common;
 use crate::queue::{Queued, Shard, Waiter};
 use crate::sink::{ShutdownRequest, unavailable};
-use crate::{AuditEvent, Record};
+use crate::{AuditEvent, Notice, Record, Stamp};
 
 pub(super) struct Desk {
     pub(super) common: Arc<Common>,
@@ -22,6 +22,10 @@ pub(super) struct Desk {
     settings: Settings,
     /// The number of the next record.
     seq: u64,
+    /// What all records have in common, in a log that has a name.
+    stamp: Option<Stamp>,
+    /// When something was last written.
+    wrote_at: Monotonic,
     /// Who waits for the batch in hand.
     waiters: Vec<Waiter>,
     /// Who waits for all that was queued when they asked.
@@ -45,8 +49,11 @@ impl Desk {
         shards: Box<[Arc<Shard>]>,
         settings: Settings,
         seq: u64,
+        origin: Option<Arc<str>>,
     ) -> Self {
         Self {
+            wrote_at: settings.clock.monotonic(),
+            stamp: origin.map(Stamp::new),
             common,
             shards,
             settings,
@@ -60,13 +67,41 @@ impl Desk {
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        self.settings.clock.now().wall
+    /// What the log has to tell of itself.
+    pub(super) fn tell(&mut self, notice: Notice, records: &mut Vec<Record>) {
+        let now = self.settings.clock.now().wall;
+        self.add(AuditEvent::notice(notice, now), records);
     }
 
-    pub(super) fn add(&mut self, event: AuditEvent, records: &mut Vec<Record>) {
-        records.push(Record::new(self.seq, event));
+    pub(super) fn add(&mut self, mut event: AuditEvent, records: &mut Vec<Record>) {
+        records.push(match &self.stamp {
+            Some(stamp) => {
+                event.read_at(self.settings.clock.monotonic());
+                Record::stamped(self.seq, event, stamp)
+            }
+            None => Record::new(self.seq, event),
+        });
         self.seq += 1;
+    }
+
+    /// Whether the log keeps a record of its own life.
+    pub(super) const fn has_name(&self) -> bool {
+        self.stamp.is_some()
+    }
+
+    /// Says that the log is alive, when it had nothing to tell for long enough.
+    pub(super) fn beat(&mut self, records: &mut Vec<Record>) {
+        if !self.has_name() || !records.is_empty() {
+            return;
+        }
+        let idle = self
+            .settings
+            .clock
+            .monotonic()
+            .duration_since(self.wrote_at);
+        if self.settings.heartbeat.is_some_and(|pause| idle >= pause) {
+            self.tell(Notice::heartbeat(), records);
+        }
     }
 
     /// Takes note of what was asked for besides events.
@@ -102,8 +137,7 @@ impl Desk {
         let drained = records.len() < BATCH;
         let lost = self.common.counters.unreported.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let event = AuditEvent::gap(self.now(), lost);
-            self.add(event, records);
+            self.tell(Notice::gap(lost), records);
         }
         drained
     }
@@ -145,6 +179,7 @@ impl Desk {
     pub(super) fn written(&mut self, records: usize) {
         let written = &self.common.counters.written;
         written.fetch_add(records as u64, Ordering::Relaxed);
+        self.wrote_at = self.settings.clock.monotonic();
         for waiter in self.waiters.drain(..) {
             let _ = waiter.send(Ok(()));
         }
@@ -219,7 +254,12 @@ impl Desk {
         let has_work =
             || self.has_unreported() || self.shards.iter().any(|shard| !shard.is_empty());
         if self.common.park(has_work) {
-            self.common.wake.notified().await;
+            let pause = self.settings.heartbeat.filter(|_| self.stamp.is_some());
+            let woken = self.common.wake.notified();
+            match pause {
+                Some(pause) => drop(tokio::time::timeout(pause, woken).await),
+                None => woken.await,
+            }
             self.common.unpark();
         }
         self.idle_ticks = 0;

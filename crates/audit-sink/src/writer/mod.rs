@@ -15,12 +15,13 @@ use tokio::runtime::{Builder, Runtime};
 use self::desk::Desk;
 use crate::gate::Common;
 use crate::queue::Shard;
-use crate::{AuditBackend, AuditEvent, Record, ShutdownReport};
+use crate::{AuditBackend, Notice, Record, ShutdownReport};
 
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) tick: Duration,
     pub(crate) deadline: Duration,
+    pub(crate) heartbeat: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -32,7 +33,13 @@ pub(crate) fn spawn<B: AuditBackend>(
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let writer = Writer {
-        desk: Desk::new(Arc::clone(common), shards, settings, backend.next_seq()),
+        desk: Desk::new(
+            Arc::clone(common),
+            shards,
+            settings,
+            backend.next_seq(),
+            backend.origin(),
+        ),
         backend,
         records: Vec::new(),
     };
@@ -72,10 +79,13 @@ impl<B: AuditBackend> Writer<B> {
     }
 
     async fn run(&mut self) {
+        self.take_notices();
         if let Some(recovery) = self.backend.take_recovery() {
-            let now = self.desk.now();
-            let event = AuditEvent::recovered(now, recovery.bytes);
-            self.desk.add(event, &mut self.records);
+            let recovered = Notice::recovered(recovery.bytes);
+            self.desk.tell(recovered, &mut self.records);
+        }
+        if self.desk.has_name() {
+            self.desk.tell(Notice::started(), &mut self.records);
         }
         if self.wait_for_health().await {
             while self.round().await {}
@@ -88,7 +98,9 @@ impl<B: AuditBackend> Writer<B> {
     /// Drains, writes and rests; false when the log is to end.
     async fn round(&mut self) -> bool {
         self.desk.read_requests();
+        self.take_notices();
         let drained = self.desk.collect(&mut self.records);
+        self.desk.beat(&mut self.records);
         let wrote = !self.records.is_empty();
         if wrote && !self.commit().await {
             return false;
@@ -144,7 +156,20 @@ impl<B: AuditBackend> Writer<B> {
         }
     }
 
+    fn take_notices(&mut self) {
+        for notice in self.backend.take_notices() {
+            self.desk.tell(notice, &mut self.records);
+        }
+    }
+
     async fn close(&mut self) {
+        if self.desk.has_name() {
+            self.take_notices();
+            self.desk.tell(Notice::stopped(), &mut self.records);
+            if !self.commit().await {
+                return;
+            }
+        }
         if let Some(Err(error)) = self.desk.watch(self.backend.flush()).await {
             tracing::error!(target: "countersign", error = &error as &dyn std::error::Error, "audit log could not be flushed");
         }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -121,6 +122,14 @@ pub(crate) fn lifecycle_event(actor: &str) -> LifecycleEvent {
 pub(crate) async fn lines(sink: &AuditSink, log: &MemoryLog) -> Vec<serde_json::Value> {
     sink.flush().await.unwrap();
     parse(&log.lines())
+}
+
+/// Every line of the first segment of a log in files.
+pub(crate) fn file_lines(directory: &Path) -> Vec<serde_json::Value> {
+    let first = directory.join("segments/00000000000000000000.jsonl");
+    let text = std::fs::read_to_string(first).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    parse(&lines)
 }
 
 pub(crate) fn parse(lines: &[String]) -> Vec<serde_json::Value> {

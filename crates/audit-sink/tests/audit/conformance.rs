@@ -3,7 +3,7 @@
 use std::fs;
 
 use countersign_audit_sink::conformance::{Harness, run};
-use countersign_audit_sink::{JsonLinesFile, MemoryBackend, MemoryLog};
+use countersign_audit_sink::{FileLog, MemoryBackend, MemoryLog};
 use tempfile::TempDir;
 
 struct Memory(MemoryLog);
@@ -33,15 +33,15 @@ struct Files {
 
 #[async_trait::async_trait]
 impl Harness for Files {
-    type Backend = JsonLinesFile;
+    type Backend = FileLog;
 
-    async fn open(&mut self) -> JsonLinesFile {
-        let options = JsonLinesFile::options(self.directory.path().join("log"));
+    async fn open(&mut self) -> FileLog {
+        let options = FileLog::options(self.directory.path().join("log"));
         options.segment_bytes(self.segment_bytes).open().unwrap()
     }
 
     async fn lines(&mut self) -> Vec<Vec<u8>> {
-        let entries = fs::read_dir(self.directory.path().join("log")).unwrap();
+        let entries = fs::read_dir(self.directory.path().join("log/segments")).unwrap();
         let mut segments: Vec<_> = entries
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
@@ -56,7 +56,7 @@ impl Harness for Files {
 
     /// A log whose directory is gone can't begin a segment; with segments of no size, each batch
     /// begins one.
-    async fn fail(&mut self, _: &mut JsonLinesFile, fails: bool) -> bool {
+    async fn fail(&mut self, _: &mut FileLog, fails: bool) -> bool {
         let [log, hidden] = ["log", "hidden"].map(|name| self.directory.path().join(name));
         let (from, to) = if fails { (log, hidden) } else { (hidden, log) };
         fs::rename(from, to).unwrap();

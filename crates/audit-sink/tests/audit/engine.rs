@@ -6,7 +6,7 @@ use crate::common::*;
 use async_trait::async_trait;
 use countersign_audit_sink::*;
 use countersign_core::testing::ReadinessProbe;
-use countersign_core::{StoreError, StoreErrorKind};
+use countersign_core::{ManualClock, StoreError, StoreErrorKind};
 use tempfile::TempDir;
 use tower::{Layer, ServiceExt};
 
@@ -118,15 +118,17 @@ async fn a_backend_that_is_down_at_the_start_lets_nobody_in() {
 
 #[tokio::test]
 async fn shutdown_writes_what_is_queued_and_closes_the_log() {
-    let directory = TempDir::new().unwrap();
+    let temporary = TempDir::new().unwrap();
+    let directory = temporary.path().join("log");
     for round in 1..=2 {
-        let backend = JsonLinesFile::open(&directory).unwrap();
+        let backend = FileLog::open(&directory).unwrap();
         let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
         let pending: Vec<_> = (0..100)
             .map(|_| sink.append_durable(lifecycle("a")))
             .collect();
         let report = writer.shutdown(LONG).await;
-        assert_eq!((report.written, report.lost), (100, 0), "round {round}");
+        // Start and stop are events as well.
+        assert_eq!((report.written, report.lost), (102, 0), "round {round}");
         for durable in pending {
             durable.await.unwrap();
         }
@@ -134,10 +136,19 @@ async fn shutdown_writes_what_is_queued_and_closes_the_log() {
         assert!(sink.flush().await.is_err());
         assert!(sink.health().ended);
     }
-    let text = std::fs::read_to_string(directory.path().join("00000000000000000000.jsonl"));
-    let lines: Vec<String> = text.unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), 200);
-    assert_contiguous(&parse(&lines));
+    let lines = file_lines(&directory);
+    assert_contiguous(&lines);
+    let kinds: Vec<_> = lines.iter().map(|line| line["type"].as_str()).collect();
+    assert_eq!(kinds.len(), 204);
+    for round in kinds.chunks(102) {
+        assert_eq!(round[0], Some("external_api.audit.started"));
+        assert_eq!(round[101], Some("external_api.audit.stopped"));
+    }
+    assert_ne!(
+        lines[0]["boot"], lines[102]["boot"],
+        "each run has its own name"
+    );
+    assert_eq!(lines[0]["boot"], lines[101]["boot"]);
 }
 
 #[tokio::test]
@@ -171,14 +182,15 @@ async fn shutdown_gives_up_at_its_deadline_and_says_what_is_left() {
 
 #[tokio::test]
 async fn the_thread_ends_with_its_last_handle() {
-    let directory = TempDir::new().unwrap();
-    let backend = JsonLinesFile::open(&directory).unwrap();
+    let temporary = TempDir::new().unwrap();
+    let directory = temporary.path().join("log");
+    let backend = FileLog::open(&directory).unwrap();
     let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
     let durable = sink.append_durable(lifecycle("a"));
     drop((sink, writer));
     durable.await.unwrap();
     // The lock is free once the thread has let go of its files.
-    until("the lock", || JsonLinesFile::open(&directory).is_ok()).await;
+    until("the lock", || FileLog::open(&directory).is_ok()).await;
 }
 
 #[tokio::test]
@@ -195,19 +207,45 @@ async fn a_panic_in_the_writer_closes_the_gate_for_good() {
 }
 
 #[tokio::test]
-async fn what_was_set_aside_is_the_first_event() {
-    let directory = TempDir::new().unwrap();
-    let torn = directory.path().join("00000000000000000000.jsonl");
+async fn what_was_set_aside_is_told_before_the_start() {
+    let temporary = TempDir::new().unwrap();
+    let directory = temporary.path().join("log");
+    drop(FileLog::open(&directory).unwrap());
+    let torn = directory.join("segments/00000000000000000000.jsonl");
     std::fs::write(&torn, "{\"seq\":0,").unwrap();
-    let backend = JsonLinesFile::open(&directory).unwrap();
+    let backend = FileLog::open(&directory).unwrap();
     let (sink, _writer) = AuditSink::builder(backend).spawn().unwrap();
     sink.flush().await.unwrap();
-    let text = std::fs::read_to_string(torn).unwrap();
-    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(line["type"], "external_api.audit.recovered");
-    assert_eq!(line["metadata"]["bytes"], 9);
-    assert_eq!(line["actor"], "system");
-    assert_eq!(line.get("decision"), None);
+    let lines = file_lines(&directory);
+    assert_eq!(lines[0]["type"], "external_api.audit.recovered");
+    assert_eq!(lines[0]["metadata"]["bytes"], 9);
+    assert_eq!(lines[0]["actor"], "system");
+    assert_eq!(lines[0].get("decision"), None);
+    assert_eq!(lines[1]["type"], "external_api.audit.started");
+}
+
+#[tokio::test]
+async fn a_log_with_nothing_to_tell_says_that_it_is_alive() {
+    let temporary = TempDir::new().unwrap();
+    let directory = temporary.path().join("log");
+    let clock = ManualClock::default();
+    let backend = FileLog::options(&directory).clock(clock.clone());
+    let builder = AuditSink::builder(backend.open().unwrap()).clock(clock.clone());
+    let minute = Some(Duration::from_secs(60));
+    let (sink, _writer) = builder.heartbeat(minute).spawn().unwrap();
+    for beats in 0..3 {
+        for _ in 0..2 {
+            sink.flush().await.unwrap();
+            // What a flush has written is known by its number; a beat comes after it.
+            sink.flush().await.unwrap();
+            let lines = file_lines(&directory);
+            let alive = lines
+                .iter()
+                .filter(|line| line["type"] == "external_api.audit.heartbeat");
+            assert_eq!(alive.count(), beats);
+        }
+        clock.advance(Duration::from_secs(61));
+    }
 }
 
 #[tokio::test]
@@ -237,6 +275,7 @@ fn bad_settings_are_found_at_the_start() {
     assert!(builder().shards(0).spawn().is_err());
     assert!(builder().tick(Duration::ZERO).spawn().is_err());
     assert!(builder().deadline(Duration::ZERO).spawn().is_err());
+    assert!(builder().heartbeat(Some(Duration::ZERO)).spawn().is_err());
 }
 
 #[derive(Debug)]

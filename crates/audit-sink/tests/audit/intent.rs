@@ -17,10 +17,11 @@ type Stack<S> = Audit<Identify<Intent<S>>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_handler_finds_its_intent_in_the_file() {
-    let directory = TempDir::new().unwrap();
-    let backend = JsonLinesFile::open(&directory).unwrap();
+    let temporary = TempDir::new().unwrap();
+    let directory = temporary.path().join("log");
+    let backend = FileLog::open(&directory).unwrap();
     let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
-    let path = directory.path().join("00000000000000000000.jsonl");
+    let path = directory.join("segments/00000000000000000000.jsonl");
     let log = path.clone();
     let handler = service_fn(move |request: Request<Full<Bytes>>| {
         let id = AccessContext::of(&request)
@@ -51,7 +52,7 @@ async fn the_handler_finds_its_intent_in_the_file() {
     }
     drop(service);
     let report = writer.shutdown(Duration::from_secs(20)).await;
-    assert_eq!((report.written, report.lost), (80, 0));
+    assert_eq!((report.written, report.lost), (82, 0));
     let text = std::fs::read_to_string(path).unwrap();
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert_contiguous(&parse(&lines));

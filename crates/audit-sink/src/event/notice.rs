@@ -1,0 +1,103 @@
+//! What a log tells of itself.
+
+use std::fmt::Display;
+
+use countersign_core::{ActorType, MetadataValue};
+
+use super::{EventType, Extra};
+
+/// What a log tells of itself, before it is an event with its time and place.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Notice {
+    pub(super) kind: EventType,
+    pub(super) actor: ActorType,
+    pub(super) entries: Vec<(&'static str, Extra)>,
+}
+
+impl Notice {
+    /// That the writer begins.
+    pub fn started() -> Self {
+        Self::of(EventType::Started)
+    }
+
+    /// That the writer ends as it should.
+    pub fn stopped() -> Self {
+        Self::of(EventType::Stopped)
+    }
+
+    /// That the log is alive.
+    pub fn heartbeat() -> Self {
+        Self::of(EventType::Heartbeat)
+    }
+
+    /// That `count` events were lost.
+    pub fn gap(count: u64) -> Self {
+        Self::of(EventType::Gap).with_number("count", count)
+    }
+
+    /// That `bytes` were set aside when the log was opened.
+    pub fn recovered(bytes: u64) -> Self {
+        Self::of(EventType::Recovered).with_number("bytes", bytes)
+    }
+
+    /// That a segment was finished, when the tree had `size` leaves and this root.
+    pub fn checkpoint(size: u64, root: impl Display) -> Self {
+        Self::of(EventType::Checkpoint)
+            .with_number("size", size)
+            .with_text("root", root)
+    }
+
+    /// That the lines from `first` on, `count` of them, were deleted.
+    pub fn removed(first: u64, count: u64) -> Self {
+        Self::of(EventType::Removed)
+            .with_number("first", first)
+            .with_number("count", count)
+    }
+
+    /// That the log begins anew, because the one with this origin was damaged; `damage` says how.
+    pub fn incarnation(previous: impl Display, damage: impl Display) -> Self {
+        Self::of(EventType::Incarnation)
+            .with_text("previous", previous)
+            .with_text("damage", damage)
+    }
+
+    /// That `actor` read or exported the log for `purpose`.
+    pub fn read(actor: impl Display, purpose: impl Display) -> Self {
+        Self {
+            actor: ActorType::Operator,
+            ..Self::of(EventType::Read)
+        }
+        .with_text("actor", actor)
+        .with_text("purpose", purpose)
+    }
+
+    const fn of(kind: EventType) -> Self {
+        Self {
+            kind,
+            actor: ActorType::System,
+            entries: Vec::new(),
+        }
+    }
+
+    fn with_number(mut self, name: &'static str, value: u64) -> Self {
+        self.entries.push((name, number(value)));
+        self
+    }
+
+    fn with_text(mut self, name: &'static str, text: impl Display) -> Self {
+        let text = text.to_string();
+        let printable = text.chars().filter(|c| !c.is_control());
+        let text: String = printable.take(LONGEST_TEXT).collect();
+        self.entries.push((name, Extra::Name(text.into())));
+        self
+    }
+}
+
+pub(super) fn number(value: u64) -> Extra {
+    Extra::Value(MetadataValue::Integer(
+        i64::try_from(value).unwrap_or(i64::MAX),
+    ))
+}
+
+const LONGEST_TEXT: usize = 512;

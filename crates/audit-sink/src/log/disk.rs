@@ -1,0 +1,87 @@
+//! The few things that the log does to files, in one place, so that each can be made to fail.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The file system as the log uses it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Disk {
+    #[cfg(test)]
+    pub(super) faults: super::faults::Faults,
+}
+
+impl Disk {
+    pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.write(file, bytes)?;
+        file.write_all(bytes)
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.sync()?;
+        file.sync_data()
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.rename()?;
+        fs::rename(from, to)
+    }
+
+    /// A new or removed name is durable only once its directory is.
+    pub(super) fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.sync()?;
+        if cfg!(unix) {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// An empty file at `path`, whatever stood there.
+    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+        #[cfg(test)]
+        self.faults.create()?;
+        private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)
+    }
+
+    /// The file at `path`, to be written at its end; made if it is not there.
+    pub(super) fn append_to(&self, path: &Path) -> io::Result<File> {
+        #[cfg(test)]
+        self.faults.create()?;
+        private(OpenOptions::new().append(true).create(true)).open(path)
+    }
+
+    /// Puts `content` at `path`, so that a reader finds all of it or all of what was there before.
+    /// Only a `durable` one is sure to outlive a crash of the machine.
+    pub(super) fn replace(&self, path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+        let new = beside(path, ".new");
+        let mut file = self.create(&new)?;
+        self.write(&mut file, content)?;
+        if durable {
+            self.sync(&file)?;
+        }
+        self.rename(&new, path)?;
+        match path.parent() {
+            Some(parent) if durable => self.sync_directory(parent),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `path` with `suffix` behind its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Only the owner may read what is made.
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}

@@ -1,0 +1,75 @@
+//! A disk that fails when a test says so.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+/// Which of the operations to come fail, and how. A clone is another handle to the same plan.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Faults(Arc<Mutex<Plan>>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    /// Operations still to succeed before the fault; `None`: no fault is planned.
+    after: Option<u64>,
+    /// How many operations fail from then on.
+    times: u64,
+    /// The error, as the system numbers it.
+    errno: i32,
+    /// Operations so far.
+    done: u64,
+}
+
+impl Faults {
+    /// After `after` more operations, `times` of them fail with `errno`.
+    pub(super) fn plan(&self, after: u64, times: u64, errno: i32) {
+        let mut plan = self.0.lock().unwrap();
+        (plan.after, plan.times, plan.errno) = (Some(after), times, errno);
+    }
+
+    /// Nothing fails any longer.
+    pub(super) fn heal(&self) {
+        self.0.lock().unwrap().after = None;
+    }
+
+    /// How many operations there were.
+    pub(super) fn operations(&self) -> u64 {
+        self.0.lock().unwrap().done
+    }
+
+    /// A write that fails has written half of it.
+    pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.step().inspect_err(|_| {
+            file.write_all(&bytes[..bytes.len() / 2]).unwrap();
+        })
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.step()
+    }
+
+    pub(super) fn rename(&self) -> io::Result<()> {
+        self.step()
+    }
+
+    pub(super) fn create(&self) -> io::Result<()> {
+        self.step()
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let mut plan = self.0.lock().unwrap();
+        plan.done += 1;
+        match plan.after {
+            None => Ok(()),
+            Some(0) if plan.times > 0 => {
+                plan.times -= 1;
+                Err(io::Error::from_raw_os_error(plan.errno))
+            }
+            Some(0) => Ok(()),
+            Some(left) => {
+                plan.after = Some(left - 1);
+                Ok(())
+            }
+        }
+    }
+}

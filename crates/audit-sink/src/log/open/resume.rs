@@ -1,0 +1,392 @@
+//! Going on with a log that there is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use countersign_core::{StoreError, StoreErrorKind};
+
+use super::super::disk::{Disk, beside, private};
+use super::super::scan::{Found, Wanted, find_all};
+use super::super::sealed::segment_path;
+use super::{
+    Checkpoints, Current, Edge, FileLogOptions, Head, Identity, Parts, SEGMENTS, Sealed, VKEY,
+    corrupt, known_signer, newest_anchor, sealed, unavailable,
+};
+
+pub(super) fn resume(options: &FileLogOptions) -> Result<Parts, StoreError> {
+    let identity = identity(options)?;
+    let signer = known_signer(options)?;
+    let own = Identity::new(&identity.origin, &signer.public_key()?);
+    if own.is_none_or(|own| own.to_string() != identity.to_string()) {
+        let problem = "the signing key is not the one of this log";
+        return Err(StoreError::with_source(StoreErrorKind::Conflict, problem));
+    }
+    let sync_after = options.limits.checkpoint_sync;
+    let directory = &options.directory;
+    let mut checkpoints = Checkpoints::new(identity, signer, directory, sync_after);
+    let signed = checkpoints.load()?;
+    let signed = signed.ok_or_else(|| corrupt(directory, "it has no checkpoint"))?;
+    let mut heads = vec![signed];
+    heads.extend(anchored(options, &checkpoints.identity)?);
+    Segments::list(options, &checkpoints.identity.origin, &heads)?.read(checkpoints)
+}
+
+/// The log's own name and key.
+fn identity(options: &FileLogOptions) -> Result<Identity, StoreError> {
+    let path = options.directory.join(VKEY);
+    let vkey = fs::read_to_string(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => corrupt(&path, "it is missing"),
+        _ => unavailable(error),
+    })?;
+    let identity = Identity::parse(vkey.trim_end());
+    let identity = identity.ok_or_else(|| corrupt(&path, "it is no verifier key"))?;
+    match &options.origin {
+        // A log that began anew keeps the name that it was given then.
+        Some(origin) if !identity.origin.starts_with(origin.as_str()) => {
+            let problem = "the log has another origin";
+            Err(StoreError::with_source(StoreErrorKind::Conflict, problem))
+        }
+        _ => Ok(identity),
+    }
+}
+
+fn anchored(options: &FileLogOptions, identity: &Identity) -> Result<Option<Head>, StoreError> {
+    let Some(note) = newest_anchor(options)? else {
+        return Ok(None);
+    };
+    let wrong = |_| {
+        corrupt(
+            &options.directory,
+            "its anchor is no checkpoint of this log",
+        )
+    };
+    identity.open(&note).map(Some).map_err(wrong)
+}
+
+/// The segments of a log that is being opened.
+struct Segments<'a> {
+    options: &'a FileLogOptions,
+    directory: PathBuf,
+    origin: String,
+    /// What must be true of the tree.
+    heads: &'a [Head],
+    /// The first index of each segment, and whether it has its lines.
+    firsts: Vec<(u64, bool)>,
+    /// What is known of those that are finished.
+    known: Vec<Sealed>,
+}
+
+impl<'a> Segments<'a> {
+    fn list(
+        options: &'a FileLogOptions,
+        origin: &str,
+        heads: &'a [Head],
+    ) -> Result<Self, StoreError> {
+        let directory = options.directory.join(SEGMENTS);
+        Ok(Self {
+            firsts: sealed::list(&directory)?,
+            known: sealed::load(&options.directory)?,
+            directory,
+            options,
+            origin: origin.to_owned(),
+            heads,
+        })
+    }
+
+    fn read(&self, checkpoints: Checkpoints) -> Result<Parts, StoreError> {
+        let marks: Vec<u64> = self.heads.iter().map(|head| head.size).collect();
+        let signed = self.heads.first().map_or(0, |head| head.size);
+        let plan = self.plan(&marks)?;
+        let read: Vec<Wanted<'_>> = plan
+            .iter()
+            .filter(|part| matches!(part, Part::Read { .. }))
+            .map(|part| Wanted {
+                path: segment_path(&self.directory, part.first()),
+                first: part.first(),
+                origin: &self.origin,
+                signed,
+                marks: &marks,
+            })
+            .collect();
+        let mut found = find_all(&read)?.into_iter();
+        let mut tree = Tree::new(self.heads, &self.options.directory);
+        let mut all = Vec::new();
+        let mut last = None;
+        for part in plan {
+            match part {
+                Part::Known(sealed) => {
+                    tree.add(&sealed.edge, &[])?;
+                    all.push(sealed);
+                }
+                Part::Read { first, end } => {
+                    let Some(found) = found.next() else { break };
+                    let Some(end) = end else {
+                        last = Some(found);
+                        break;
+                    };
+                    self.check_end(first, end, &found)?;
+                    tree.add(&found.edge, &found.marked)?;
+                    all.push(self.sealed(found));
+                }
+            }
+        }
+        let before = tree.edge.clone();
+        if let Some(found) = &last {
+            tree.add(&found.edge, &found.marked)?;
+        }
+        tree.finish()?;
+        self.keep(&all)?;
+        let (current, torn) = match last {
+            Some(found) => self.current(&found)?,
+            None => (Current::at(before.end()), 0),
+        };
+        Ok(Parts {
+            checkpoints,
+            sealed: all,
+            before,
+            current,
+            torn,
+        })
+    }
+
+    /// Which segments must be read, from the newest back.
+    fn plan(&self, marks: &[u64]) -> Result<Vec<Part>, StoreError> {
+        let mut budget = self.options.read_at_start;
+        let mut plan = Vec::new();
+        let mut end = None;
+        for (first, present) in self.firsts.iter().rev().copied() {
+            let known = self.known(first, end);
+            let part = match known {
+                Some(mut sealed) if !present => {
+                    sealed.present = false;
+                    Part::Known(sealed)
+                }
+                None if !present => self.deleted(first)?,
+                Some(sealed) if end.is_some() => {
+                    let cut = |mark: &u64| (first + 1..sealed.edge.end()).contains(mark);
+                    if sealed.bytes > budget && !marks.iter().any(cut) {
+                        self.check_length(&sealed)?;
+                        Part::Known(sealed)
+                    } else {
+                        Part::Read { first, end }
+                    }
+                }
+                _ => Part::Read { first, end },
+            };
+            if let Part::Read { first, .. } = part {
+                let path = segment_path(&self.directory, first);
+                let length = fs::metadata(path).map_err(unavailable)?.len();
+                budget = budget.saturating_sub(length);
+            }
+            plan.push(part);
+            end = Some(first);
+        }
+        plan.reverse();
+        Ok(plan)
+    }
+
+    /// What was kept of the segment from `first` up to `end`; of one that nothing follows, the
+    /// newest.
+    fn known(&self, first: u64, end: Option<u64>) -> Option<Sealed> {
+        let same = |s: &&Sealed| s.edge.first() == first && end.is_none_or(|e| s.edge.end() == e);
+        self.known.iter().rfind(same).cloned()
+    }
+
+    /// A segment whose lines were deleted and of which nothing but the leaves is known.
+    fn deleted(&self, first: u64) -> Result<Part, StoreError> {
+        let mut edge = Edge::at(first);
+        for leaf in sealed::kept_leaves(&self.directory, first)? {
+            edge.push(leaf);
+        }
+        Ok(Part::Known(Sealed {
+            edge,
+            bytes: 0,
+            time: self.options.clock.now().wall,
+            present: false,
+        }))
+    }
+
+    /// Even a segment that is not read must be as long as it was.
+    fn check_length(&self, sealed: &Sealed) -> Result<(), StoreError> {
+        let path = segment_path(&self.directory, sealed.edge.first());
+        let length = fs::metadata(&path).map_err(unavailable)?.len();
+        if length == sealed.bytes {
+            return Ok(());
+        }
+        let problem = format!("it has {length} bytes and had {}", sealed.bytes);
+        Err(corrupt(&path, &problem))
+    }
+
+    /// A segment that another one follows ends just before that one.
+    fn check_end(&self, first: u64, end: u64, found: &Found) -> Result<(), StoreError> {
+        let at = found.edge.end();
+        let problem = if at < end {
+            format!("line {at}: the segment ends before it")
+        } else if at > end {
+            format!("line {end}: it stands in the next segment as well")
+        } else if found.good < found.total {
+            format!("line {end}: what stands there is no line")
+        } else {
+            return Ok(());
+        };
+        Err(corrupt(&segment_path(&self.directory, first), &problem))
+    }
+
+    /// What is known of a finished segment once it was read.
+    fn sealed(&self, found: Found) -> Sealed {
+        let known = self.known(found.edge.first(), Some(found.edge.end()));
+        match known.filter(|known| known.edge == found.edge) {
+            Some(known) => known,
+            None => Sealed {
+                edge: found.edge,
+                bytes: found.total,
+                time: self.options.clock.now().wall,
+                present: true,
+            },
+        }
+    }
+
+    /// Writes down what is known of finished segments, where that was lost. Only once the whole
+    /// tree is the one that is signed.
+    fn keep(&self, all: &[Sealed]) -> Result<(), StoreError> {
+        for sealed in all {
+            let known = self.known(sealed.edge.first(), Some(sealed.edge.end()));
+            if known.is_none_or(|known| known.edge != sealed.edge) {
+                sealed::keep(&self.options.disk, &self.options.directory, sealed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last segment, ready to be written to.
+    fn current(&self, found: &Found) -> Result<(Current, u64), StoreError> {
+        let path = segment_path(&self.directory, found.edge.first());
+        let torn = found.total - found.good;
+        if torn > 0 {
+            set_aside(&self.options.disk, &path, found.good).map_err(unavailable)?;
+        }
+        let file = OpenOptions::new().append(true).open(&path);
+        let file = file.map_err(unavailable)?;
+        // What was read may have been in the page cache only.
+        self.options.disk.sync(&file).map_err(unavailable)?;
+        let current = Current {
+            edge: found.edge.clone(),
+            bytes: found.good,
+            began: Some(self.options.clock.now().monotonic),
+            file: Some(file),
+        };
+        Ok((current, torn))
+    }
+}
+
+/// What to do with a segment.
+enum Part {
+    Known(Sealed),
+    Read { first: u64, end: Option<u64> },
+}
+
+impl Part {
+    const fn first(&self) -> u64 {
+        match self {
+            Self::Known(sealed) => sealed.edge.first(),
+            Self::Read { first, .. } => *first,
+        }
+    }
+}
+
+/// The tree as it is put together, and what must be true of it.
+struct Tree<'a> {
+    edge: Edge,
+    heads: Vec<&'a Head>,
+    directory: &'a Path,
+}
+
+impl<'a> Tree<'a> {
+    fn new(heads: &'a [Head], directory: &'a Path) -> Self {
+        Self {
+            edge: Edge::default(),
+            heads: heads.iter().collect(),
+            directory,
+        }
+    }
+
+    /// Adds a segment, of which also the hashes up to each of `marked` are known.
+    fn add(&mut self, segment: &Edge, marked: &[Edge]) -> Result<(), StoreError> {
+        if segment.first() != self.edge.end() {
+            let missing = self.edge.end();
+            return Err(corrupt(
+                self.directory,
+                &format!("line {missing} is missing"),
+            ));
+        }
+        for part in marked {
+            let mut tree = self.edge.clone();
+            tree.extend(part);
+            self.check(&tree)?;
+        }
+        self.edge.extend(segment);
+        self.check(&self.edge.clone())
+    }
+
+    /// Every head must have been met.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.check(&self.edge.clone())?;
+        let Some(head) = self.heads.first() else {
+            return Ok(());
+        };
+        let problem = format!(
+            "truncated: a checkpoint says {}, the log has {}",
+            head.size,
+            self.edge.end()
+        );
+        Err(corrupt(self.directory, &problem))
+    }
+
+    fn check(&mut self, tree: &Edge) -> Result<(), StoreError> {
+        let (met, rest): (Vec<&Head>, Vec<&Head>) = std::mem::take(&mut self.heads)
+            .into_iter()
+            .partition(|head| head.size == tree.end());
+        self.heads = rest;
+        let root = tree.root();
+        if met.iter().all(|head| head.root == root) {
+            return Ok(());
+        }
+        let problem = format!("root differs at size {}", tree.end());
+        Err(corrupt(self.directory, &problem))
+    }
+}
+
+/// Moves what follows the good bytes of a segment to a file beside it.
+fn set_aside(disk: &Disk, path: &Path, good: u64) -> io::Result<()> {
+    let mut segment = OpenOptions::new().read(true).write(true).open(path)?;
+    segment.seek(SeekFrom::Start(good))?;
+    let mut aside = new_aside(path)?;
+    io::copy(&mut segment, &mut aside)?;
+    disk.sync(&aside)?;
+    if let Some(directory) = path.parent() {
+        disk.sync_directory(directory)?;
+    }
+    // Only now: a crash in between leaves the tail in both places, and in none never.
+    segment.set_len(good)?;
+    disk.sync(&segment)
+}
+
+/// A new file beside `path`: `.torn`, or `.torn.2` and so on where that was taken.
+fn new_aside(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    private(options.write(true).create_new(true));
+    let mut number = 1_u32;
+    loop {
+        let suffix = match number {
+            1 => ".torn".to_owned(),
+            number => format!(".torn.{number}"),
+        };
+        match options.open(beside(path, &suffix)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u32::MAX => {
+                number += 1;
+            }
+            other => return other,
+        }
+    }
+}

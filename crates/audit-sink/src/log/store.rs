@@ -1,0 +1,304 @@
+//! The files of an open log: append, seal, sign, and leave a segment that failed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_core::{Moment, Monotonic, StoreError, StoreErrorKind};
+
+use super::anchor::Anchors;
+use super::checkpoints::{Checkpoints, Head};
+use super::disk::{Disk, beside};
+use super::lines::Lines;
+use super::options::Limits;
+use super::sealed::{self, Sealed, segment_path};
+use super::tree::{Edge, Hash, leaf_hash};
+use super::{corrupt, unavailable};
+use crate::Notice;
+
+/// An open log.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) directory: PathBuf,
+    pub(super) limits: Limits,
+    pub(super) disk: Disk,
+    /// Held as long as this lives.
+    pub(super) _lock: File,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) anchors: Anchors,
+    pub(super) sealed: Vec<Sealed>,
+    /// The tree up to the current segment.
+    pub(super) before: Edge,
+    pub(super) current: Current,
+    /// Lines that are on disk and that nobody was told of: their checkpoint is not stored.
+    pub(super) untold: Vec<Hash>,
+    pub(super) signed_at: Option<Monotonic>,
+    pub(super) notices: Vec<Notice>,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(super) struct Current {
+    /// The hashes of its lines.
+    pub(super) edge: Edge,
+    /// The bytes of these lines.
+    pub(super) bytes: u64,
+    pub(super) began: Option<Monotonic>,
+    /// Absent before the first line, and after a failed write: that file is never written again.
+    pub(super) file: Option<File>,
+}
+
+impl Store {
+    /// Appends `lines`, each ended by a newline, of which the first has the index `first`. An error
+    /// tells nothing of them to anybody; the same lines come again then.
+    pub(super) fn append(
+        &mut self,
+        first: u64,
+        lines: &[u8],
+        now: Moment,
+    ) -> Result<(), StoreError> {
+        let new = self.skip_untold(first, lines)?;
+        if !new.is_empty() {
+            self.rotate_if_due(now)?;
+            self.write(new, now)?;
+        }
+        self.sign(now, false)?;
+        self.untold.clear();
+        Ok(())
+    }
+
+    /// Signs and stores the tree as it is, for good, and gives it to the anchor.
+    pub(super) fn flush(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.sign(now, true)?;
+        match self.checkpoints.newest() {
+            Some(note) => self.anchors.put_now(note),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the directory is still there and can be read.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let read = std::fs::read_dir(self.segments());
+        read.map(drop).map_err(unavailable)
+    }
+
+    /// How many lines are on disk.
+    pub(super) const fn end(&self) -> u64 {
+        self.current.edge.end()
+    }
+
+    pub(super) fn origin(&self) -> Arc<str> {
+        Arc::clone(&self.checkpoints.identity.origin)
+    }
+
+    fn segments(&self) -> PathBuf {
+        self.directory.join(SEGMENTS)
+    }
+
+    /// What of `lines` is not on disk yet.
+    fn skip_untold<'a>(&self, first: u64, lines: &'a [u8]) -> Result<&'a [u8], StoreError> {
+        if first + self.untold.len() as u64 != self.end() {
+            return Err(conflict("other lines are on disk"));
+        }
+        let mut rest = lines;
+        for known in &self.untold {
+            let end = memchr::memchr(b'\n', rest);
+            let end = end.ok_or_else(|| conflict("fewer lines come again"))?;
+            if leaf_hash(&rest[..end]) != *known {
+                return Err(conflict("another line comes again"));
+            }
+            rest = &rest[end + 1..];
+        }
+        Ok(rest)
+    }
+
+    fn write(&mut self, lines: &[u8], now: Moment) -> Result<(), StoreError> {
+        let segments = self.segments();
+        let file = self.current.file(&self.disk, &segments)?;
+        let written = self.disk.write(file, lines);
+        if let Err(error) = written.and_then(|()| self.disk.sync(file)) {
+            self.current.condemn(&segments);
+            return Err(unavailable(error));
+        }
+        let mut rest = lines;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let leaf = leaf_hash(&rest[..end]);
+            self.current.edge.push(leaf);
+            self.untold.push(leaf);
+            rest = &rest[end + 1..];
+        }
+        self.current.bytes += lines.len() as u64;
+        self.current.began.get_or_insert(now.monotonic);
+        Ok(())
+    }
+
+    fn sign(&mut self, now: Moment, durable: bool) -> Result<(), StoreError> {
+        let late = |last| now.monotonic.duration_since(last) >= self.limits.checkpoint_interval;
+        if !durable && !self.signed_at.is_none_or(late) {
+            return Ok(());
+        }
+        let head = self.head();
+        self.checkpoints.store(&self.disk, head, now, durable)?;
+        self.signed_at = Some(now.monotonic);
+        if let Some(note) = self.checkpoints.newest() {
+            self.anchors.offer(note, now.monotonic);
+        }
+        Ok(())
+    }
+
+    pub(super) fn head(&self) -> Head {
+        let mut tree = self.before.clone();
+        tree.extend(&self.current.edge);
+        Head {
+            size: tree.end(),
+            root: tree.root(),
+        }
+    }
+
+    /// Finishes a segment that is large or old enough.
+    fn rotate_if_due(&mut self, now: Moment) -> Result<(), StoreError> {
+        let age = self
+            .current
+            .began
+            .map(|at| now.monotonic.duration_since(at));
+        let old = age.zip(self.limits.segment_age);
+        let old = old.is_some_and(|(age, limit)| age >= limit);
+        let empty = self.current.edge.end() == self.current.edge.first();
+        if empty || !(old || self.current.bytes >= self.limits.segment_bytes) {
+            return Ok(());
+        }
+        self.seal(now)?;
+        self.retain(now);
+        Ok(())
+    }
+
+    fn seal(&mut self, now: Moment) -> Result<(), StoreError> {
+        let segments = self.segments();
+        // Nothing but acknowledged lines may stay in a segment that is finished.
+        self.current.file(&self.disk, &segments)?;
+        self.sign(now, true)?;
+        let sealed = Sealed {
+            edge: self.current.edge.clone(),
+            bytes: self.current.bytes,
+            time: now.wall,
+            present: true,
+        };
+        sealed::keep(&self.disk, &self.directory, &sealed)?;
+        let head = self.head();
+        self.notices.push(Notice::checkpoint(head.size, head.root));
+        self.before.extend(&sealed.edge);
+        self.current = Current::at(head.size);
+        self.sealed.push(sealed);
+        Ok(())
+    }
+
+    /// Deletes the lines of segments whose time is over. A failure is told and tried again with
+    /// the next segment: it must not stop the log.
+    fn retain(&mut self, now: Moment) {
+        let segments = self.segments();
+        let limits = &self.limits;
+        let mut bytes: u64 = self
+            .sealed
+            .iter()
+            .filter(|s| s.present)
+            .map(|s| s.bytes)
+            .sum();
+        for sealed in self.sealed.iter_mut().filter(|sealed| sealed.present) {
+            let age = now.wall.duration_since(sealed.time);
+            let old = limits.keep_for.is_some_and(|limit| age >= limit);
+            if !old && limits.keep_bytes.is_none_or(|limit| bytes <= limit) {
+                break;
+            }
+            if let Err(error) = sealed::remove_lines(&self.disk, &segments, sealed) {
+                tracing::error!(
+                    target: "countersign",
+                    error = &error as &dyn std::error::Error,
+                    first = sealed.edge.first(),
+                    "an old audit segment can't be deleted"
+                );
+                break;
+            }
+            sealed.present = false;
+            bytes -= sealed.bytes;
+            let count = sealed.edge.end() - sealed.edge.first();
+            self.notices
+                .push(Notice::removed(sealed.edge.first(), count));
+        }
+    }
+}
+
+impl Current {
+    /// A segment that begins with line `first` and has none yet.
+    pub(super) const fn at(first: u64) -> Self {
+        Self {
+            edge: Edge::at(first),
+            bytes: 0,
+            began: None,
+            file: None,
+        }
+    }
+
+    /// The file to write to: a new one after a failure, with the lines that counted.
+    fn file(&mut self, disk: &Disk, segments: &Path) -> Result<&mut File, StoreError> {
+        if self.file.is_none() {
+            self.file = Some(self.make(disk, segments)?);
+        }
+        self.file
+            .as_mut()
+            .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable))
+    }
+
+    /// A new file that takes the place of the one that failed, if there was one. What counted of
+    /// the old one is read again, checked against its hashes and copied.
+    fn make(&self, disk: &Disk, segments: &Path) -> Result<File, StoreError> {
+        let path = segment_path(segments, self.edge.first());
+        let new = beside(&path, ".new");
+        let mut file = disk.create(&new).map_err(unavailable)?;
+        if self.bytes > 0 {
+            self.copy(disk, &path, &mut file)?;
+        }
+        disk.sync(&file).map_err(unavailable)?;
+        disk.rename(&new, &path).map_err(unavailable)?;
+        disk.sync_directory(segments).map_err(unavailable)?;
+        Ok(file)
+    }
+
+    fn copy(&self, disk: &Disk, from: &Path, to: &mut File) -> Result<(), StoreError> {
+        let mut lines = Lines::open(from).map_err(unavailable)?;
+        let mut edge = Edge::at(self.edge.first());
+        let mut buffer = Vec::new();
+        while edge.end() < self.edge.end() {
+            let Some(line) = lines.next().map_err(unavailable)? else {
+                break;
+            };
+            edge.push(leaf_hash(line.bytes));
+            buffer.extend_from_slice(line.bytes);
+            buffer.push(b'\n');
+            if buffer.len() >= COPY_BUFFER {
+                disk.write(to, &buffer).map_err(unavailable)?;
+                buffer.clear();
+            }
+        }
+        disk.write(to, &buffer).map_err(unavailable)?;
+        if edge != self.edge {
+            return Err(corrupt(from, "it does not hold what was written to it"));
+        }
+        Ok(())
+    }
+
+    fn condemn(&mut self, segments: &Path) {
+        self.file = None;
+        tracing::error!(
+            target: "countersign",
+            segment = %segment_path(segments, self.edge.first()).display(),
+            "audit segment failed: its file is left, what was acknowledged goes into a new one"
+        );
+    }
+}
+
+fn conflict(what: &'static str) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Conflict, what)
+}
+
+pub(super) const SEGMENTS: &str = "segments";
+const COPY_BUFFER: usize = 1024 * 1024;
