@@ -135,6 +135,10 @@ pub use event::{
 pub use future::ResponseFuture;
 pub use intent::{Intent, IntentLayer};
 pub use layer::AuditLayer;
+pub use log::verify::{
+    CannotVerify, Finding, LogEvents, LogReport, LogVerifier, LoggedEvent, ProofFault, ProvenEvent,
+    check_proof,
+};
 pub use log::{
     CheckpointAnchor, CheckpointSigner, EventProof, FileAnchor, FileLog, FileLogOptions,
     FileSigner, LogDamage, prove_event,

@@ -12,6 +12,8 @@ use countersign::{
 };
 use ipnet::IpNet;
 
+use crate::audit::AuditCommand;
+
 /// Keys and companies of a countersign store.
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, propagate_version = true)]
@@ -47,6 +49,9 @@ pub(crate) enum Command {
     /// Companies: create, look at, suspend, reactivate
     #[command(subcommand)]
     Companies(CompaniesCommand),
+    /// The audit log: verify it, ask it, draw it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Writes a completion script for a shell
     Completions {
         /// The shell

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use countersign::{ConfigError, ManageError, StoreError, StoreErrorKind};
+use countersign::{CannotVerify, ConfigError, ManageError, StoreError, StoreErrorKind};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -55,6 +55,12 @@ impl From<ConfigError> for CliError {
     }
 }
 
+impl From<CannotVerify> for CliError {
+    fn from(error: CannotVerify) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         Self::Failed(format!("the output could not be written: {error}"))
@@ -68,7 +74,7 @@ impl From<serde_json::Error> for CliError {
 }
 
 /// The error and its causes. Store errors name files and tables, never what was stored.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

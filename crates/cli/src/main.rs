@@ -10,6 +10,7 @@
 //! once. What is meant for people goes to standard error, tables and `--json` to standard output.
 
 mod args;
+mod audit;
 mod companies;
 mod error;
 mod keys;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let mut output = Output::new(&mut out, &mut err, args.json);
     match run(&args, &mut output) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Where standard error is closed too, the exit code is all that is left to say.
             let _ = writeln!(err, "countersign: {error}");
@@ -41,7 +42,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, output: &mut Output<'_>) -> Result<(), CliError> {
+fn run(args: &Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
+    if let Command::Audit(command) = &args.command {
+        return audit::run(command, output);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -54,8 +58,10 @@ fn run(args: &Args, output: &mut Output<'_>) -> Result<(), CliError> {
                 companies::run(&session, command, output).await
             }
             Command::Completions { shell } => completions(*shell, output),
+            Command::Audit(_) => Ok(()),
         }
-    })
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn completions(shell: clap_complete::Shell, output: &mut Output<'_>) -> Result<(), CliError> {

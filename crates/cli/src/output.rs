@@ -276,7 +276,7 @@ fn join(networks: &[IpNet]) -> String {
 }
 
 /// A label as a terminal may show it: what would move the cursor or turn the text is spelled out.
-fn printable(label: &str) -> String {
+pub(crate) fn printable(label: &str) -> String {
     let hidden = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')

@@ -28,9 +28,11 @@ pub use outbox::OutboxDrain;
 pub use stack::{Countersign, CountersignService, ResponseFuture};
 
 pub use countersign_audit_sink::{
-    AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter, ChannelBackend,
-    Decision, EventReceiver, EventType, FileLog, IntentLayer, MemoryBackend, MemoryLog, Record,
-    ShutdownReport, SourceForm, SourceKey,
+    AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter, CannotVerify,
+    ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventProof, EventReceiver,
+    EventType, FileAnchor, FileLog, FileLogOptions, FileSigner, Finding, IntentLayer, LogDamage,
+    LogEvents, LogReport, LogVerifier, LoggedEvent, MemoryBackend, MemoryLog, ProofFault,
+    ProvenEvent, Record, ShutdownReport, SourceForm, SourceKey, check_proof, prove_event,
 };
 #[cfg(feature = "axum")]
 pub use countersign_company_scope::VerifiedKey;

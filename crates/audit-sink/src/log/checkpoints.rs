@@ -67,7 +67,7 @@ impl Identity {
             let valid = self.key.verify(text.as_bytes(), &signature);
             signed = valid.map(|()| true).map_err(|_| NoteFault::BadSignature)?;
         }
-        signed.then_some(head).ok_or(NoteFault::BadSignature)
+        signed.then_some(head).ok_or(NoteFault::Unsigned)
     }
 
     /// The signature in a line of a note, if it claims to be by this key.
@@ -100,6 +100,8 @@ impl std::fmt::Display for Identity {
 pub(super) enum NoteFault {
     Malformed,
     BadSignature,
+    /// It is signed, and not by this key.
+    Unsigned,
 }
 
 impl Head {
@@ -267,7 +269,9 @@ impl Checkpoints {
             Ok(head) => head,
             Err(NoteFault::Malformed) if listed.is_some() => return Ok(listed),
             Err(NoteFault::Malformed) => return Err(corrupt(path, "it is no checkpoint")),
-            Err(NoteFault::BadSignature) => return Err(corrupt(path, "bad signature")),
+            Err(NoteFault::BadSignature | NoteFault::Unsigned) => {
+                return Err(corrupt(path, "bad signature"));
+            }
         };
         match listed {
             Some(listed) if listed.size > own.size => Ok(Some(listed)),

@@ -15,7 +15,7 @@ mod sealed;
 mod signer;
 mod store;
 mod tree;
-mod verify;
+pub(crate) mod verify;
 
 use std::path::Path;
 use std::sync::Arc;

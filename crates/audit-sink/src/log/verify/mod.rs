@@ -1,1 +1,115 @@
-//! Reading a log: keys, checkpoints, proofs, and whether a directory is what its signer says.
+//! Verifying a log offline, with nothing but its directory and perhaps a checkpoint that was kept
+//! elsewhere.
+//!
+//! | answer | exit code |
+//! |---|---|
+//! | `ok`, `ok, unsigned tail of N events` | 0 |
+//! | `leaf changed at N`, `line missing at N`, `line inserted at N`, `order changed at N`, `root differs at size N`, `checkpoint …`, `inconsistent with the given checkpoint` | 1 |
+//! | it could not be checked | 2 |
+//! | `torn tail …`: the writer was interrupted, and cuts it when it starts | 3 |
+//! | `truncated: checkpoint says N, log has M` | 4 |
+//! | `bad signature …` | 5 |
+
+mod events;
+mod finding;
+mod notes;
+mod proof;
+mod walk;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use self::events::{LogEvents, LoggedEvent};
+pub use self::finding::{CannotVerify, Finding, LogReport};
+use self::notes::Notes;
+pub use self::proof::{ProofFault, ProvenEvent, check_proof};
+use self::walk::Walk;
+use super::checkpoints::Identity;
+use super::lines::Line;
+
+/// Verifies the log in a directory: every line, the tree over them, and every checkpoint that was
+/// ever signed. Reads and writes nothing else, and takes no lock: a log that is being written can
+/// be verified, up to what was written when it was read.
+///
+/// A log that verifies was not changed by anybody who lacks its signing key. Who has the key can
+/// write a new log and sign that; only a checkpoint that was kept where they can't reach
+/// ([`LogVerifier::against`]) shows it.
+///
+/// The time that stands beside a checkpoint in `checkpoints.jsonl` is not signed, and an earlier
+/// checkpoint that was taken out of that file is not missed: those that are there still prove that
+/// nothing before them was changed.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct LogVerifier {
+    directory: PathBuf,
+    vkey: Option<String>,
+    against: Vec<String>,
+}
+
+impl LogVerifier {
+    /// A verifier of the log in `directory`, with the key that stands in its file `vkey`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            vkey: None,
+            against: Vec::new(),
+        }
+    }
+
+    /// Believes this verifier key, `<origin>+<key id>+<key>`, and not the one in the directory.
+    pub fn with_vkey(mut self, vkey: impl Into<String>) -> Self {
+        self.vkey = Some(vkey.into());
+        self
+    }
+
+    /// Compares the log with a checkpoint that was kept elsewhere, a signed note.
+    pub fn against(mut self, note: impl Into<String>) -> Self {
+        self.against.push(note.into());
+        self
+    }
+
+    /// Reads the log from its first line to its last.
+    ///
+    /// # Errors
+    /// When there is no log to check, or no key to check it with. Whatever is wrong with the log
+    /// itself is the report's [`Finding`].
+    pub fn verify(&self) -> Result<LogReport, CannotVerify> {
+        let identity = self.identity()?;
+        let notes = match Notes::read(&self.directory, &identity, &self.against)? {
+            Ok(notes) => notes,
+            Err(finding) => return Ok(LogReport::without_events(&identity.origin, finding)),
+        };
+        let walk = Walk::over(&self.directory, &identity.origin, &notes)?;
+        Ok(walk.report(&identity.origin, &notes))
+    }
+
+    fn identity(&self) -> Result<Identity, CannotVerify> {
+        let path = self.directory.join("vkey");
+        let text = match &self.vkey {
+            Some(text) => text.clone(),
+            None => read_small(&path)?,
+        };
+        let identity = Identity::parse(text.trim_end_matches('\n'));
+        identity.ok_or_else(|| CannotVerify::new("the verifier key is not an Ed25519 key"))
+    }
+}
+
+/// A file that is a few lines long, if it is what it should be.
+fn read_small(path: &Path) -> Result<String, CannotVerify> {
+    let length = fs::metadata(path).map_err(|error| CannotVerify::reading(path, error))?;
+    if length.len() > LONGEST_NOTE {
+        return Err(CannotVerify::at(path, "it is too long to be read"));
+    }
+    let bytes = fs::read(path).map_err(|error| CannotVerify::reading(path, error))?;
+    String::from_utf8(bytes).map_err(|_| CannotVerify::at(path, "it is not UTF-8"))
+}
+
+/// Whether a line ends in a newline.
+fn has_end(line: Line<'_>) -> bool {
+    line.length > line.bytes.len() as u64
+}
+
+const LONGEST_NOTE: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! One pass over the lines of a log, from the first segment to the last.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::notes::Notes;
+use super::{CannotVerify, Finding, LogReport, has_end};
+use crate::log::checkpoints::Head;
+use crate::log::lines::{Known, Line, Lines};
+use crate::log::sealed;
+use crate::log::tree::{Edge, Hash, leaf_hash};
+
+/// How far the pass came, and what it saw on the way.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    known: Known<'a>,
+    notes: &'a Notes,
+    /// The sizes at which a root is asked for, in their order.
+    heads: Vec<Head>,
+    next_head: usize,
+    tree: Edge,
+    /// The hashes of the segment in hand, where they are to be compared with what was kept.
+    segment: Option<Edge>,
+    kept: HashMap<u64, Edge>,
+    removed: u64,
+    first_line: Option<Vec<u8>>,
+    last_line: Vec<u8>,
+    /// The size up to which the roots were right.
+    right: u64,
+    /// The first size at which one was not.
+    wrong: Option<u64>,
+    /// One was right after that.
+    right_again: bool,
+    finding: Option<Finding>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn over(
+        directory: &Path,
+        origin: &'a str,
+        notes: &'a Notes,
+    ) -> Result<Self, CannotVerify> {
+        let segments = &directory.join("segments");
+        let failed = |error| CannotVerify::new(format!("{}: {error}", directory.display()));
+        let kept = sealed::load(directory).map_err(failed)?.into_iter();
+        let kept = kept.map(|kept| (kept.edge.first(), kept.edge)).collect();
+        let mut heads: Vec<Head> = notes.heads.iter().chain(&notes.given).copied().collect();
+        heads.sort_by_key(|head| head.size);
+        let mut walk = Self {
+            known: Known::new(origin),
+            notes,
+            heads,
+            next_head: 0,
+            tree: Edge::default(),
+            segment: None,
+            kept,
+            removed: 0,
+            first_line: None,
+            last_line: Vec::new(),
+            right: 0,
+            wrong: None,
+            right_again: false,
+            finding: None,
+        };
+        walk.compare_roots();
+        let list = sealed::list(segments).map_err(failed)?;
+        let last = list.last().map(|(first, _)| *first);
+        for (first, has_lines) in list {
+            if !walk.fits(first) {
+                break;
+            }
+            walk.segment = walk.kept.contains_key(&first).then(|| Edge::at(first));
+            if has_lines {
+                let path = sealed::segment_path(segments, first);
+                walk.read(&path, Some(first) == last)?;
+            } else {
+                walk.take_hashes(segments, first)?;
+            }
+            walk.compare_kept();
+            if walk.finding.is_some() {
+                break;
+            }
+        }
+        Ok(walk)
+    }
+
+    fn fits(&mut self, first: u64) -> bool {
+        let end = self.tree.end();
+        if first > end {
+            self.finding = Some(Finding::LineMissing(end));
+        } else if first < end {
+            self.finding = Some(Finding::LineInserted(first));
+        }
+        self.finding.is_none()
+    }
+
+    fn read(&mut self, path: &Path, is_last: bool) -> Result<(), CannotVerify> {
+        let reading = |error| CannotVerify::reading(path, error);
+        let mut lines = Lines::open(path).map_err(reading)?;
+        while let Some(line) = lines.next().map_err(reading)? {
+            let expected = self.tree.end();
+            let in_place = line.whole && self.known.begins(line.bytes, expected);
+            if in_place || self.known.check(line, expected).is_ok() {
+                self.take(line.bytes);
+                continue;
+            }
+            let seen = place(line, &self.known);
+            let torn = line.length;
+            let ended = has_end(line);
+            let next = lines
+                .next()
+                .map_err(reading)?
+                .map(|next| place(next, &self.known));
+            let at_end = next.is_none() && is_last;
+            self.finding = Some(match seen {
+                None if at_end && !ended => self.torn(torn),
+                None if at_end && expected >= self.notes.signed() => Finding::TornTail(torn),
+                None => Finding::LeafChanged(expected, expected),
+                Some(seq) if seq > expected && next == Some(Some(expected)) => {
+                    Finding::OrderChanged(expected)
+                }
+                Some(seq) if seq > expected => Finding::LineMissing(expected),
+                Some(_) => Finding::LineInserted(expected),
+            });
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// A last line without its newline.
+    fn torn(&self, bytes: u64) -> Finding {
+        let (signed, events) = (self.notes.signed(), self.tree.end());
+        if events >= signed {
+            return Finding::TornTail(bytes);
+        }
+        Finding::Truncated {
+            checkpoint: signed,
+            events,
+        }
+    }
+
+    /// What was kept of a finished segment proves nothing, and the log is opened by it: so it
+    /// must be right.
+    fn compare_kept(&mut self) {
+        let Some(segment) = &self.segment else { return };
+        let kept = self.kept.get(&segment.first());
+        let differs = kept.is_some_and(|kept| kept.end() == segment.end() && kept != segment);
+        if differs && self.finding.is_none() {
+            self.finding = Some(Finding::SubtreesDiffer(segment.first()));
+        }
+    }
+
+    fn take_leaf(&mut self, leaf: Hash) {
+        if let Some(segment) = &mut self.segment {
+            segment.push(leaf);
+        }
+        self.tree.push(leaf);
+        self.compare_roots();
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        if self.first_line.is_none() {
+            self.first_line = Some(line.to_vec());
+        }
+        self.last_line.clear();
+        self.last_line.extend_from_slice(line);
+        self.take_leaf(leaf_hash(line));
+    }
+
+    fn take_hashes(&mut self, segments: &Path, first: u64) -> Result<(), CannotVerify> {
+        let leaves: Vec<Hash> = sealed::kept_leaves(segments, first)
+            .map_err(|error| CannotVerify::new(format!("hashes of segment {first}: {error}")))?;
+        self.removed += leaves.len() as u64;
+        for leaf in leaves {
+            self.take_leaf(leaf);
+        }
+        Ok(())
+    }
+
+    fn compare_roots(&mut self) {
+        let size = self.tree.end();
+        while let Some(head) = self.heads.get(self.next_head)
+            && head.size == size
+        {
+            self.next_head += 1;
+            if head.root == self.tree.root() {
+                self.right_again |= self.wrong.is_some();
+                self.right = if self.wrong.is_none() {
+                    size
+                } else {
+                    self.right
+                };
+            } else if self.wrong.is_none() {
+                self.wrong = Some(size);
+            }
+        }
+    }
+
+    pub(super) fn report(self, origin: &str, notes: &Notes) -> LogReport {
+        let time = |line: &[u8]| {
+            let timed: Option<Timed> = serde_json::from_slice(line).ok();
+            timed.map(|timed| timed.time)
+        };
+        LogReport {
+            origin: origin.to_owned(),
+            events: self.tree.end(),
+            removed: self.removed,
+            first_time: self.first_line.as_deref().and_then(time),
+            last_time: time(&self.last_line),
+            checkpoints: notes.checked,
+            signed: notes.signed(),
+            finding: self.judge(notes),
+        }
+    }
+
+    fn judge(&self, notes: &Notes) -> Finding {
+        let events = self.tree.end();
+        if let Some(size) = self.wrong {
+            return self.differing(notes, size);
+        }
+        match &self.finding {
+            None | Some(Finding::TornTail(_)) => {}
+            Some(finding) => return finding.clone(),
+        }
+        let longest = self.heads.last().map_or(0, |head| head.size);
+        if longest > events {
+            return Finding::Truncated {
+                checkpoint: longest,
+                events,
+            };
+        }
+        if notes.foreign_key {
+            return Finding::Inconsistent;
+        }
+        if let Some(torn) = &self.finding {
+            return torn.clone();
+        }
+        if notes.torn > 0 {
+            return Finding::TornTail(notes.torn);
+        }
+        if notes.ends_early {
+            return Finding::ListEndsEarly;
+        }
+        match events - notes.signed() {
+            0 => Finding::Ok,
+            tail => Finding::UnsignedTail(tail),
+        }
+    }
+
+    /// A root that is not the signed one.
+    fn differing(&self, notes: &Notes, size: u64) -> Finding {
+        let own = |head: &&Head| head.size == size;
+        let own_is_right = notes.heads.iter().find(own).is_none_or(|own| {
+            // The log's own checkpoint of this size may be right, and the given one another.
+            notes
+                .given
+                .iter()
+                .any(|given| given.size == size && given != own)
+        });
+        let given = notes.given.iter().any(|head| head.size == size);
+        if given && own_is_right {
+            return Finding::Inconsistent;
+        }
+        if self.right_again {
+            return Finding::RootDiffers(size);
+        }
+        Finding::LeafChanged(self.right, size - 1)
+    }
+}
+
+/// The index that a line gives itself, if it is a line of the log.
+fn place(line: Line<'_>, known: &Known<'_>) -> Option<u64> {
+    let numbered: Numbered = serde_json::from_slice(line.bytes).ok()?;
+    known.knows(line).then_some(numbered.seq)
+}
+
+#[derive(Deserialize)]
+struct Numbered {
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Timed {
+    time: String,
+}

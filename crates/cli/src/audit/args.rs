@@ -1,0 +1,170 @@
+//! What can be asked of a log.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use countersign::{CompanyId, LoggedEvent, Timestamp};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verifies a log: every line, the tree over them, and every checkpoint
+    ///
+    /// Exit codes: 0 ok, 1 tampered, 2 could not check, 3 torn tail, 4 truncated, 5 bad signature.
+    Verify(Verify),
+    /// Writes the proof that one event stands in a log, and the event's line beside it
+    Prove {
+        /// The log
+        directory: PathBuf,
+        /// The event's number
+        seq: u64,
+        /// Where to write the proof; the line goes to the same name with `.jsonl` behind it
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Checks the proof that one event stands in a log
+    ///
+    /// Exit codes: 0 proved, 1 another event or changed, 2 could not check, 5 bad signature.
+    CheckProof {
+        /// The log's verifier key, one line
+        #[arg(long, value_name = "FILE")]
+        vkey: PathBuf,
+        /// The event's line
+        #[arg(long, value_name = "FILE")]
+        event: PathBuf,
+        /// The proof
+        #[arg(long, value_name = "FILE")]
+        proof: PathBuf,
+    },
+    /// Lists events
+    Query {
+        /// The log
+        directory: PathBuf,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Shows the last events, and with -f those that come
+    Tail {
+        /// The log
+        directory: PathBuf,
+        #[command(flatten)]
+        filter: Filter,
+        /// Goes on with what is written from now on
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the last events are shown first
+        #[arg(short = 'n', long, default_value_t = 10)]
+        lines: usize,
+    },
+    /// Counts decisions and reasons over time
+    Stats {
+        /// The log
+        directory: PathBuf,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Puts a company's events, their proofs and what is needed to check them into one archive
+    Export {
+        /// The log
+        directory: PathBuf,
+        #[command(flatten)]
+        filter: Filter,
+        /// Where to write the archive, a `.tar`
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Makes a signing key, in a file that its owner alone may read, and prints the verifier key
+    Keygen {
+        /// The log's name, for example `payments.example.com/audit`
+        origin: String,
+        /// Where to write the key
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Writes a page that a browser shows: volumes, refusals, keys, endpoints, latency
+    Report {
+        /// The log
+        directory: PathBuf,
+        #[command(flatten)]
+        filter: Filter,
+        /// Where to write it
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The log
+    pub(crate) directory: PathBuf,
+    /// A checkpoint that was kept elsewhere: it shows a log that was written anew
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Vec<PathBuf>,
+    /// The verifier key to believe, in place of the one in the log's directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vkey: Option<PathBuf>,
+}
+
+/// Which events. One must pass every condition that is given.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Filter {
+    /// The key's prefix or id
+    #[arg(long)]
+    key: Option<String>,
+    /// The company that owns the key, whose data it was, or that was claimed
+    #[arg(long)]
+    company: Option<CompanyId>,
+    /// The route template
+    #[arg(long)]
+    route: Option<String>,
+    /// allowed, denied, `rate_limited` or `lifecycle_changed`
+    #[arg(long)]
+    decision: Option<String>,
+    /// The reason, for example `invalid_api_key`
+    #[arg(long)]
+    reason: Option<String>,
+    /// The event's type, or its end: `request.allowed`
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// The request's id
+    #[arg(long)]
+    request_id: Option<String>,
+    /// The first time that counts, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// The time from which on events don't count
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+}
+
+impl Filter {
+    pub(crate) fn passes(&self, event: &LoggedEvent) -> bool {
+        let is = |wanted: Option<&str>, names: &[&str]| {
+            wanted.is_none_or(|wanted| names.iter().any(|n| event.text(n) == Some(wanted)))
+        };
+        let kind = |wanted: &String| {
+            event
+                .text("type")
+                .is_some_and(|kind| kind.ends_with(wanted))
+        };
+        is(self.key.as_deref(), &["key_prefix", "key_id"])
+            && is(self.company.as_ref().map(CompanyId::as_str), COMPANIES)
+            && is(self.route.as_deref(), &["route"])
+            && is(self.decision.as_deref(), &["decision"])
+            && is(self.reason.as_deref(), &["reason"])
+            && is(self.request_id.as_deref(), &["request_id"])
+            && self.kind.as_ref().is_none_or(kind)
+            && self.is_in_time(event)
+    }
+
+    fn is_in_time(&self, event: &LoggedEvent) -> bool {
+        if self.from.is_none() && self.to.is_none() {
+            return true;
+        }
+        let time = event.text("time").and_then(|time| time.parse().ok());
+        time.is_some_and(|time: Timestamp| {
+            self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
+        })
+    }
+}
+
+const COMPANIES: &[&str] = &["owner_company", "effective_company", "claimed_company"];

@@ -1,0 +1,158 @@
+//! `audit prove`, `audit export` and `audit keygen`: evidence for somebody else.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use countersign::{FileSigner, LogEvents, StoreError, StoreErrorKind, prove_event};
+use serde_json::json;
+use tar::{Builder, Header};
+
+use super::args::Filter;
+use crate::error::CliError;
+use crate::output::Output;
+
+pub(crate) fn prove(
+    directory: &Path,
+    seq: u64,
+    file: &Path,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let proof = prove_event(directory, seq).map_err(|error| cannot_prove(seq, &error))?;
+    write(file, proof.proof.as_bytes())?;
+    let Some(mut line) = proof.line else {
+        let text = "the event's line was deleted when its time was over; whoever kept it can use the proof";
+        return output.say(text);
+    };
+    line.push(b'\n');
+    let mut beside: OsString = file.into();
+    beside.push(".jsonl");
+    let beside = PathBuf::from(beside);
+    write(&beside, &line)?;
+    if output.is_json() {
+        return output.value(&json!({"seq": seq, "proof": file, "event": beside}));
+    }
+    output.say(format_args!(
+        "{} and {} are written",
+        file.display(),
+        beside.display()
+    ))
+}
+
+fn cannot_prove(seq: u64, error: &StoreError) -> CliError {
+    let text = format!("event {seq}: {}", crate::error::chain(error));
+    match error.kind() {
+        StoreErrorKind::NotFound => CliError::Refused(text),
+        _ => CliError::Failed(text),
+    }
+}
+
+pub(crate) fn keygen(origin: &str, file: &Path, output: &mut Output<'_>) -> Result<(), CliError> {
+    let signer = FileSigner::create(file, origin).map_err(|error| match error.kind() {
+        StoreErrorKind::AlreadyExists => CliError::Refused(format!(
+            "{} exists; a key that is replaced can sign no more of its log",
+            file.display()
+        )),
+        _ => CliError::Failed(crate::error::chain(&error)),
+    })?;
+    output.raw((signer.verifier_key() + "\n").as_bytes())
+}
+
+/// The archive holds nothing of other companies but hashes.
+pub(crate) fn run(
+    directory: &Path,
+    filter: &Filter,
+    file: &Path,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let failed = |error: io::Error| CliError::Failed(format!("{}: {error}", file.display()));
+    let mut archive = Builder::new(private(file).map_err(failed)?);
+    let (mut count, mut unsigned) = (0_u64, 0_u64);
+    for event in LogEvents::open(directory)? {
+        let event = event?;
+        if !filter.passes(&event) {
+            continue;
+        }
+        let Some(seq) = event.seq() else { continue };
+        match prove_event(directory, seq) {
+            Ok(proof) => {
+                let line = [&event.line[..], b"\n"].concat();
+                add(&mut archive, &format!("events/{seq:020}.jsonl"), &line).map_err(failed)?;
+                let name = format!("proofs/{seq:020}.tlog-proof");
+                add(&mut archive, &name, proof.proof.as_bytes()).map_err(failed)?;
+                count += 1;
+            }
+            // Written after the newest checkpoint: there is nothing yet that proves it.
+            Err(error) if error.kind() == StoreErrorKind::NotFound => unsigned += 1,
+            Err(error) => return Err(cannot_prove(seq, &error)),
+        }
+    }
+    for name in ["vkey", "checkpoint"] {
+        let content = fs::read(directory.join(name));
+        let content = content.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
+        add(&mut archive, name, &content).map_err(failed)?;
+    }
+    add(&mut archive, "verify.py", SCRIPT.as_bytes()).map_err(failed)?;
+    add(&mut archive, "README.txt", readme(count).as_bytes()).map_err(failed)?;
+    archive
+        .into_inner()
+        .and_then(|file| file.sync_all())
+        .map_err(failed)?;
+    if unsigned > 0 {
+        output.say(format_args!(
+            "{unsigned} events are left out: no checkpoint covers them yet"
+        ))?;
+    }
+    output.say(format_args!(
+        "{count} events and their proofs are in {}",
+        file.display()
+    ))
+}
+
+fn add(archive: &mut Builder<File>, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, name, content)
+}
+
+fn write(file: &Path, content: &[u8]) -> Result<(), CliError> {
+    let failed = |error: io::Error| CliError::Failed(format!("{}: {error}", file.display()));
+    private(file)
+        .and_then(|mut file| file.write_all(content))
+        .map_err(failed)
+}
+
+/// What was audited is not for everybody on the machine.
+fn private(file: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)
+}
+
+fn readme(events: u64) -> String {
+    format!(
+        "Audit events and the proof of each\n\
+         ==================================\n\n\
+         This archive holds {events} events of an audit log that can be checked without the software that\n\
+         wrote it, and without seeing any other event.\n\n\
+         events/N.jsonl        the event with number N, one line of JSON, exactly as it was written\n\
+         proofs/N.tlog-proof   the proof that it stands in the log (c2sp.org/tlog-proof@v1)\n\
+         checkpoint            the newest signed state of the whole log (c2sp.org/tlog-checkpoint)\n\
+         vkey                  the log's public key (c2sp.org/signed-note)\n\
+         verify.py             checks an event; needs Python 3 and nothing else\n\n\
+         To check one event:\n\n\
+         \u{20}   python3 verify.py proof vkey events/N.jsonl proofs/N.tlog-proof\n\n\
+         It prints `ok` and ends with 0, or says what is wrong. Compare `vkey` with the key that the\n\
+         platform published: a key that comes in the same archive proves only that the archive agrees\n\
+         with itself. What is computed: the event's hash is SHA-256 over a zero byte and the line without\n\
+         its newline (RFC 6962, section 2.1); the proof's hashes lead from there to the root in the\n\
+         checkpoint; the checkpoint's text is signed with Ed25519 (RFC 8032).\n"
+    )
+}
+
+/// The independent verifier, so that nobody must fetch anything.
+const SCRIPT: &str = include_str!("verify.py");

@@ -1,0 +1,65 @@
+//! `audit query`: a table of events, or their lines as they stand in the log.
+
+use std::path::Path;
+
+use countersign::{LogEvents, LoggedEvent};
+
+use super::args::Filter;
+use crate::error::CliError;
+use crate::output::{Output, printable};
+
+pub(crate) fn run(
+    directory: &Path,
+    filter: &Filter,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+    for event in LogEvents::open(directory)? {
+        let event = event?;
+        if !filter.passes(&event) {
+            continue;
+        }
+        if output.is_json() {
+            line(&event, output)?;
+        } else {
+            rows.push(row(&event));
+        }
+    }
+    match output.is_json() {
+        true => Ok(()),
+        false => output.table(&rows),
+    }
+}
+
+/// The event's own line: what a proof is about.
+pub(super) fn line(event: &LoggedEvent, output: &mut Output<'_>) -> Result<(), CliError> {
+    output.raw(&[&event.line[..], b"\n"].concat())
+}
+
+pub(super) fn row(event: &LoggedEvent) -> Vec<String> {
+    let text = |name: &str| printable(event.text(name).unwrap_or("-"));
+    let number = |name: &str| {
+        let value = event.fields.get(name).and_then(serde_json::Value::as_u64);
+        value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+    };
+    let kind = text("type").replacen("external_api.", "", 1);
+    let company = event
+        .text("effective_company")
+        .or(event.text("owner_company"));
+    vec![
+        number("seq"),
+        text("time"),
+        kind,
+        text("reason"),
+        number("status"),
+        text("key_prefix"),
+        printable(company.unwrap_or("-")),
+        text("method"),
+        text("route"),
+        text("request_id"),
+    ]
+}
+
+pub(super) const HEAD: [&str; 10] = [
+    "SEQ", "TIME", "TYPE", "REASON", "STATUS", "KEY", "COMPANY", "METHOD", "ROUTE", "REQUEST",
+];

@@ -1,0 +1,142 @@
+//! `audit stats`: decisions and reasons, counted and drawn.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use countersign::{LogEvents, LoggedEvent, Timestamp};
+use serde_json::json;
+
+use super::args::Filter;
+use crate::error::CliError;
+use crate::output::Output;
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) events: u64,
+    pub(super) decisions: BTreeMap<String, u64>,
+    pub(super) reasons: BTreeMap<String, u64>,
+    pub(super) keys: BTreeMap<String, u64>,
+    pub(super) routes: BTreeMap<String, u64>,
+    /// By the microsecond at which an hour begins: allowed, refused.
+    pub(super) hours: BTreeMap<i64, [u64; 2]>,
+    pub(super) latencies: Vec<u64>,
+}
+
+impl Stats {
+    pub(super) fn of(directory: &Path, filter: &Filter) -> Result<Self, CliError> {
+        let mut stats = Self::default();
+        for event in LogEvents::open(directory)? {
+            let event = event?;
+            if filter.passes(&event) {
+                stats.count(&event);
+            }
+        }
+        stats.latencies.sort_unstable();
+        Ok(stats)
+    }
+
+    fn count(&mut self, event: &LoggedEvent) {
+        self.events += 1;
+        let add = |counts: &mut BTreeMap<String, u64>, name: Option<&str>| {
+            if let Some(name) = name {
+                *counts.entry(name.to_owned()).or_default() += 1;
+            }
+        };
+        // An intent is not an outcome: the same request has one of those too.
+        let is_intent = event
+            .text("type")
+            .is_some_and(|kind| kind.ends_with(".intent"));
+        let Some(decision) = event.text("decision").filter(|_| !is_intent) else {
+            return;
+        };
+        add(&mut self.decisions, Some(decision));
+        add(&mut self.reasons, event.text("reason"));
+        add(&mut self.keys, event.text("key_prefix"));
+        let route = event.text("route").zip(event.text("method"));
+        let route = route.map(|(route, method)| format!("{method} {route}"));
+        add(&mut self.routes, route.as_deref());
+        let latency = event
+            .fields
+            .get("latency_us")
+            .and_then(serde_json::Value::as_u64);
+        self.latencies.extend(latency);
+        let time = event.text("time").and_then(|time| time.parse().ok());
+        if let Some(time) = time.map(Timestamp::as_micros) {
+            let hour = self.hours.entry(time - time.rem_euclid(HOUR)).or_default();
+            hour[usize::from(decision != "allowed")] += 1;
+        }
+    }
+
+    /// The latency that this share of the requests stayed within, in microseconds.
+    pub(super) fn quantile(&self, share: f64) -> Option<u64> {
+        let last = self.latencies.len().checked_sub(1)?;
+        let index = (last as f64 * share).round() as usize;
+        self.latencies.get(index).copied()
+    }
+}
+
+pub(crate) fn run(
+    directory: &Path,
+    filter: &Filter,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let stats = Stats::of(directory, filter)?;
+    if output.is_json() {
+        let hours = stats.hours.iter().map(|(hour, [allowed, refused])| {
+            json!({"hour": Timestamp::from_micros(*hour), "allowed": allowed, "refused": refused})
+        });
+        return output.value(&json!({
+            "events": stats.events,
+            "decisions": stats.decisions,
+            "reasons": stats.reasons,
+            "keys": stats.keys,
+            "routes": stats.routes,
+            "hours": hours.collect::<Vec<_>>(),
+            "latency_us": {"p50": stats.quantile(0.5), "p99": stats.quantile(0.99)},
+        }));
+    }
+    let mut text = format!("{} events\n", stats.events);
+    text += &bars("decisions", &most(&stats.decisions));
+    text += &bars("reasons", &most(&stats.reasons));
+    let hours = stats.hours.iter().map(|(hour, counts)| {
+        let time = Timestamp::from_micros(*hour).to_string();
+        let name = time.get(..13).unwrap_or(&time).replace('T', " ");
+        (name + "h", counts.iter().sum())
+    });
+    text += &bars("requests by hour (UTC)", &hours.collect::<Vec<_>>());
+    output.raw(text.as_bytes())
+}
+
+/// The largest counts first.
+pub(super) fn most(counts: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
+    let mut most: Vec<_> = counts
+        .iter()
+        .map(|(name, count)| (name.clone(), *count))
+        .collect();
+    most.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    most
+}
+
+fn bars(title: &str, counts: &[(String, u64)]) -> String {
+    let longest = counts
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let largest = counts
+        .iter()
+        .map(|(_, count)| *count)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    let mut text = format!("\n{title}\n");
+    for (name, count) in counts {
+        let width = usize::try_from(count.saturating_mul(WIDTH).div_ceil(largest)).unwrap_or(0);
+        text += &format!("  {name:longest$}  {}  {count}\n", "█".repeat(width));
+    }
+    text
+}
+
+const HOUR: i64 = 3_600_000_000;
+const WIDTH: u64 = 40;
