@@ -54,6 +54,15 @@ pub trait AuditBackend: Debug + Send + 'static {
     /// [`next_seq`](Self::next_seq).
     async fn append(&mut self, batch: &[Record]) -> Result<(), StoreError>;
 
+    /// Does what need not be done for each batch. Called once when nothing is queued after batches
+    /// were appended, which under load may be long after them.
+    ///
+    /// # Errors
+    /// When it can't be done now. Nobody is let in until it can, and it is asked for again.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes durable what [`append`](Self::append) acknowledged, where that was put off by a
     /// setting. Called before the log is closed.
     ///

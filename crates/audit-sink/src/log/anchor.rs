@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{fs, io};
 
 use countersign_core::{Monotonic, StoreError};
 
@@ -68,7 +69,7 @@ pub(super) struct Anchors {
     anchor: Option<Arc<dyn CheckpointAnchor>>,
     interval: Duration,
     offered: Option<Monotonic>,
-    thread: Option<SyncSender<String>>,
+    thread: Option<(SyncSender<String>, JoinHandle<()>)>,
 }
 
 impl Anchors {
@@ -91,21 +92,27 @@ impl Anchors {
             self.thread = self.start();
         }
         // An anchor that is still at the last one is given the next when that is due.
-        if let Some(thread) = &self.thread
+        if let Some((thread, _)) = &self.thread
             && thread.try_send(note.to_owned()).is_ok()
         {
             self.offered = Some(now);
         }
     }
 
+    /// Brings `note` to the anchor after what is on its way there.
     pub(super) fn put_now(&mut self, note: &str) -> Result<(), StoreError> {
+        if let Some((notes, thread)) = self.thread.take() {
+            drop(notes);
+            // One that panicked has said so; this note is newer than what it had.
+            let _ = thread.join();
+        }
         match &self.anchor {
             Some(anchor) => anchor.put(note),
             None => Ok(()),
         }
     }
 
-    fn start(&self) -> Option<SyncSender<String>> {
+    fn start(&self) -> Option<(SyncSender<String>, JoinHandle<()>)> {
         let anchor = Arc::clone(self.anchor.as_ref()?);
         let (thread, notes) = sync_channel::<String>(1);
         let work = move || {
@@ -122,6 +129,6 @@ impl Anchors {
         let started = thread::Builder::new()
             .name("countersign-anchor".to_owned())
             .spawn(work);
-        started.ok().map(|_| thread)
+        Some((thread, started.ok()?))
     }
 }

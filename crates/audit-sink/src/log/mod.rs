@@ -17,14 +17,17 @@ mod store;
 mod tree;
 pub(crate) mod verify;
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use async_trait::async_trait;
 use countersign_core::{Clock, Moment, StoreError, StoreErrorKind};
 use tokio::task::spawn_blocking;
 
 use self::store::Store;
+use self::tree::leaf_hash;
 use crate::{AuditBackend, Notice, Record, Recovery};
 
 pub use self::anchor::{CheckpointAnchor, FileAnchor};
@@ -34,8 +37,8 @@ pub use self::signer::{CheckpointSigner, FileSigner};
 
 /// A tamper-evident audit log in a directory.
 ///
-/// Every line is a leaf of the Merkle tree of RFC 6962 §2.1. After each batch the tree's size and
-/// root are signed as a checkpoint (C2SP tlog-checkpoint v1, a signed note), so that anybody with
+/// Every line is a leaf of the Merkle tree of RFC 6962 §2.1. After each batch, or each 10 ms while
+/// there is always another, the tree's size and root are signed as a checkpoint (C2SP tlog-checkpoint v1, a signed note), so that anybody with
 /// the verifier key can tell offline that nothing was changed, removed or reordered, and one event
 /// can be proved without showing another.
 ///
@@ -52,8 +55,8 @@ pub use self::signer::{CheckpointSigner, FileSigner};
 /// <directory>.key           the signing key, unless it is put elsewhere
 /// ```
 ///
-/// **Order of a batch.** Its lines are written and made durable, hashed and signed; only then is
-/// anybody told.
+/// **Order of a batch.** Its lines are written, made durable and hashed, and the checkpoint that is
+/// due is signed and stored; only then is anybody told.
 ///
 /// **Failed writes.** After a failed `write` or `fdatasync` the file is never written again: the
 /// page cache may show what the disk never got. The lines that were acknowledged are read again,
@@ -126,22 +129,26 @@ impl FileLog {
         }
     }
 
-    /// Runs `work` on a thread that may block.
-    async fn with_store(
+    /// Runs `work` on a thread that may block, beginning at once.
+    fn with_store(
         &mut self,
         work: impl FnOnce(&mut Store, &[u8], Moment) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<(), StoreError> {
-        let mut store = self.store.take().ok_or_else(abandoned)?;
-        let buffer = std::mem::take(&mut self.buffer);
-        let now = self.clock.now();
-        let done = spawn_blocking(move || {
-            let result = work(&mut store, &buffer, now);
-            (store, buffer, result)
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let started = self.store.take().map(|mut store| {
+            let buffer = std::mem::take(&mut self.buffer);
+            let now = self.clock.now();
+            spawn_blocking(move || {
+                let result = work(&mut store, &buffer, now);
+                (store, buffer, result)
+            })
         });
-        let (mut store, buffer, result) = done.await.map_err(unavailable)?;
-        self.notices.append(&mut store.notices);
-        (self.store, self.buffer) = (Some(store), buffer);
-        result
+        async move {
+            let done = started.ok_or_else(abandoned)?.await;
+            let (mut store, buffer, result) = done.map_err(unavailable)?;
+            self.notices.append(&mut store.notices);
+            (self.store, self.buffer) = (Some(store), buffer);
+            result
+        }
     }
 
     fn fill_buffer(&mut self, batch: &[Record]) {
@@ -183,10 +190,21 @@ impl AuditBackend for FileLog {
         }
         let next = last.seq() + 1;
         self.fill_buffer(batch);
-        self.with_store(move |store, lines, now| store.append(first, lines, now))
-            .await?;
+        let (leaves, hashed) = sync_channel(1);
+        let appended = self.with_store(move |store, lines, now| {
+            let leaves = || hashed.recv().map_err(unavailable);
+            store.append(first, lines, leaves, now)
+        });
+        // Hashed here while the lines are written and synced on the other thread.
+        let of = |record: &Record| leaf_hash(record.line());
+        let _ = leaves.send(batch.iter().map(of).collect());
+        appended.await?;
         self.next = next;
         Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        self.with_store(|store, _, now| store.settle(now)).await
     }
 
     async fn flush(&mut self) -> Result<(), StoreError> {

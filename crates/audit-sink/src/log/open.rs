@@ -81,6 +81,7 @@ impl Parts {
             current: self.current,
             untold: Vec::new(),
             signed_at: None,
+            last_seen: None,
             notices,
         }
     }

@@ -57,7 +57,7 @@ impl FileLogOptions {
                 segment_age: None,
                 keep_for: None,
                 keep_bytes: None,
-                checkpoint_interval: Duration::ZERO,
+                checkpoint_interval: Duration::from_millis(10),
                 checkpoint_sync: Duration::from_secs(1),
             },
             disk: Disk::default(),
@@ -121,8 +121,11 @@ impl FileLogOptions {
         self
     }
 
-    /// Signs a checkpoint no more often than this; after every batch unless set. Lines that no
-    /// checkpoint covers yet are durable, but nothing shows that they were not changed.
+    /// Signs and stores a checkpoint after a batch when the last is at least as old as this, and
+    /// whenever nothing is queued; 10 ms unless set, zero for every batch. Lines that no checkpoint
+    /// covers yet are durable, and are signed at the next start after a crash; until then nothing
+    /// would show that they were changed. A checkpoint for every batch costs a busy log more than
+    /// half of its speed: the file system has two more files to make durable with the lines.
     pub const fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.limits.checkpoint_interval = interval;
         self

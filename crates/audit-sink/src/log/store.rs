@@ -33,7 +33,18 @@ pub(super) struct Store {
     /// Lines that are on disk and that nobody was told of: their checkpoint is not stored.
     pub(super) untold: Vec<Hash>,
     pub(super) signed_at: Option<Monotonic>,
+    /// The time of the last batch.
+    pub(super) last_seen: Option<Moment>,
     pub(super) notices: Vec<Notice>,
+}
+
+/// When a checkpoint is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signing {
+    WhenDue,
+    Now,
+    /// Now, and it outlives a crash of the machine.
+    Durable,
 }
 
 /// The segment that is written to.
@@ -49,27 +60,36 @@ pub(super) struct Current {
 }
 
 impl Store {
-    /// Appends `lines`, each ended by a newline, of which the first has the index `first`. An error
-    /// tells nothing of them to anybody; the same lines come again then.
+    /// Appends `lines`, each ended by a newline, of which the first has the index `first`;
+    /// `leaves` gives their hashes. An error tells nothing of them to anybody; the same lines come
+    /// again then.
     pub(super) fn append(
         &mut self,
         first: u64,
         lines: &[u8],
+        leaves: impl FnOnce() -> Result<Vec<Hash>, StoreError>,
         now: Moment,
     ) -> Result<(), StoreError> {
+        self.last_seen = Some(now);
         let new = self.skip_untold(first, lines)?;
         if !new.is_empty() {
             self.rotate_if_due(now)?;
-            self.write(new, now)?;
+            self.write(new)?;
+            self.count(&leaves()?, new.len() as u64, now);
         }
-        self.sign(now, false)?;
+        self.sign(now, Signing::WhenDue)?;
         self.untold.clear();
         Ok(())
     }
 
+    /// Signs and stores the tree as it is, where that was put off.
+    pub(super) fn settle(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.sign(now, Signing::Now)
+    }
+
     /// Signs and stores the tree as it is, for good, and gives it to the anchor.
     pub(super) fn flush(&mut self, now: Moment) -> Result<(), StoreError> {
-        self.sign(now, true)?;
+        self.sign(now, Signing::Durable)?;
         match self.checkpoints.newest() {
             Some(note) => self.anchors.put_now(note),
             None => Ok(()),
@@ -112,7 +132,7 @@ impl Store {
         Ok(rest)
     }
 
-    fn write(&mut self, lines: &[u8], now: Moment) -> Result<(), StoreError> {
+    fn write(&mut self, lines: &[u8]) -> Result<(), StoreError> {
         let segments = self.segments();
         let file = self.current.file(&self.disk, &segments)?;
         let written = self.disk.write(file, lines);
@@ -120,21 +140,25 @@ impl Store {
             self.current.condemn(&segments);
             return Err(unavailable(error));
         }
-        let mut rest = lines;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let leaf = leaf_hash(&rest[..end]);
-            self.current.edge.push(leaf);
-            self.untold.push(leaf);
-            rest = &rest[end + 1..];
-        }
-        self.current.bytes += lines.len() as u64;
-        self.current.began.get_or_insert(now.monotonic);
         Ok(())
     }
 
-    fn sign(&mut self, now: Moment, durable: bool) -> Result<(), StoreError> {
+    /// Takes lines that are on disk into the tree: the last of `leaves`, for some may have been
+    /// taken before.
+    fn count(&mut self, leaves: &[Hash], bytes: u64, now: Moment) {
+        for leaf in &leaves[self.untold.len().min(leaves.len())..] {
+            self.current.edge.push(*leaf);
+            self.untold.push(*leaf);
+        }
+        self.current.bytes += bytes;
+        self.current.began.get_or_insert(now.monotonic);
+    }
+
+    fn sign(&mut self, now: Moment, signing: Signing) -> Result<(), StoreError> {
         let late = |last| now.monotonic.duration_since(last) >= self.limits.checkpoint_interval;
-        if !durable && !self.signed_at.is_none_or(late) {
+        let due = self.signed_at.is_none_or(late) || signing != Signing::WhenDue;
+        let durable = signing == Signing::Durable;
+        if !due || (self.checkpoints.stored == Some(self.end()) && !durable) {
             return Ok(());
         }
         let head = self.head();
@@ -176,7 +200,7 @@ impl Store {
         let segments = self.segments();
         // Nothing but acknowledged lines may stay in a segment that is finished.
         self.current.file(&self.disk, &segments)?;
-        self.sign(now, true)?;
+        self.sign(now, Signing::Durable)?;
         let sealed = Sealed {
             edge: self.current.edge.clone(),
             bytes: self.current.bytes,
@@ -223,6 +247,21 @@ impl Store {
             let count = sealed.edge.end() - sealed.edge.first();
             self.notices
                 .push(Notice::removed(sealed.edge.first(), count));
+        }
+    }
+}
+
+/// A log that is let go of without an end is signed as far as it goes, if the disk lets us.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(now) = self.last_seen.take()
+            && let Err(error) = self.sign(now, Signing::Now)
+        {
+            tracing::error!(
+                target: "countersign",
+                error = &error as &dyn std::error::Error,
+                "the end of the audit log could not be signed; it is when the log is opened again"
+            );
         }
     }
 }

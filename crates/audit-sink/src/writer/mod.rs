@@ -42,6 +42,7 @@ pub(crate) fn spawn<B: AuditBackend>(
         ),
         backend,
         records: Vec::new(),
+        unsettled: false,
     };
     thread::Builder::new()
         .name("countersign-audit".to_owned())
@@ -53,6 +54,8 @@ struct Writer<B> {
     backend: B,
     /// The batch in hand. It is kept until it is written.
     records: Vec<Record>,
+    /// Batches were appended since the backend last settled.
+    unsettled: bool,
     desk: Desk,
 }
 
@@ -71,6 +74,7 @@ impl<B: AuditBackend> Writer<B> {
             backend,
             records,
             desk,
+            ..
         } = self;
         let closing = desk.end(records.len());
         // The backend lets go of its files before anybody is told that the log is closed.
@@ -102,7 +106,12 @@ impl<B: AuditBackend> Writer<B> {
         let drained = self.desk.collect(&mut self.records);
         self.desk.beat(&mut self.records);
         let wrote = !self.records.is_empty();
-        if wrote && !self.commit().await {
+        let goes_on = if wrote {
+            self.commit().await
+        } else {
+            self.settle().await
+        };
+        if !goes_on {
             return false;
         }
         if drained {
@@ -126,6 +135,7 @@ impl<B: AuditBackend> Writer<B> {
                 Some(Ok(())) => {
                     self.desk.written(self.records.len());
                     self.records.clear();
+                    self.unsettled = true;
                     return true;
                 }
                 Some(Err(error)) => self.desk.failed(&error),
@@ -136,6 +146,27 @@ impl<B: AuditBackend> Writer<B> {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Lets the backend settle, however often it takes; false when the log is to end before.
+    async fn settle(&mut self) -> bool {
+        let mut pause = FIRST_PAUSE;
+        while self.unsettled {
+            match self.desk.watch(self.backend.settle()).await {
+                Some(Ok(())) => {
+                    self.desk.recovered();
+                    self.unsettled = false;
+                    return true;
+                }
+                Some(Err(error)) => self.desk.failed(&error),
+                None => return false,
+            }
+            if !self.desk.pause(pause).await {
+                return false;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        true
     }
 
     async fn wait_for_health(&mut self) -> bool {

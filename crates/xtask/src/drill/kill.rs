@@ -279,7 +279,7 @@ impl<'a> Drill<'a> {
     fn check_the_log(&mut self) -> Result<usize> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let (told, again) = told(&self.home.join("data/audit"))?;
+            let (told, again) = told(&self.home.join("data/audit/segments"))?;
             let wrong = self.model.iter().find_map(|(id, known)| {
                 let kinds = told.get(id).cloned().unwrap_or_default();
                 let right = known

@@ -55,10 +55,20 @@ async fn a_rare_checkpoint_covers_all_that_came_before() {
     append_all(&mut log, &[2]).await;
     assert_eq!(size(&place), 8);
     append_all(&mut log, &[1]).await;
-    log.flush().await.unwrap();
+    assert_eq!(size(&place), 8);
+    log.settle().await.unwrap();
     assert_eq!(size(&place), 9);
+    append_all(&mut log, &[1]).await;
+    log.flush().await.unwrap();
+    assert_eq!(size(&place), 10);
+    append_all(&mut log, &[1]).await;
     drop(log);
-    assert_eq!(place.verify(), expected(0..9));
+    assert_eq!(
+        size(&place),
+        11,
+        "a log that is let go of is signed to its end"
+    );
+    assert_eq!(place.verify(), expected(0..11));
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ impl Place {
 
     pub(super) fn options(&self) -> FileLogOptions {
         let options = FileLog::options(self.log()).origin(ORIGIN);
+        let options = options.checkpoint_interval(std::time::Duration::ZERO);
         options.clock(self.clock.clone())
     }
 
