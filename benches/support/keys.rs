@@ -33,6 +33,7 @@ pub(crate) fn generate(count: usize) -> Vec<Key> {
             expires_at: Timestamp::from_micros(i64::MAX),
             networks: Vec::new(),
             limits: Vec::new(),
+            subsidiaries: Vec::new(),
             predecessor: None,
             version: 1,
         };

@@ -143,6 +143,7 @@ impl<'a> Maker<'a> {
             expires_at: now.saturating_add(Duration::from_secs(86_400)),
             networks: Vec::new(),
             limits: Vec::new(),
+            subsidiaries: Vec::new(),
             predecessor: None,
             version: 1,
         };

@@ -216,6 +216,7 @@ fn event(actor: String) -> AuditEvent {
         key_prefix: None,
         reason: None,
         linked_key: None,
+        subsidiaries: Vec::new(),
     };
     AuditEvent::from(change)
 }

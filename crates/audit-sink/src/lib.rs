@@ -101,6 +101,7 @@
 //!     key_prefix: Some("acme_live_pBakQVyk6bW4".parse()?),
 //!     reason: Some("suspected_leakage".to_owned()),
 //!     linked_key: None,
+//!     subsidiaries: Vec::new(),
 //! };
 //! sink.append_durable(AuditEvent::from(revoked)).await?;
 //! assert!(log.lines()[0].contains("external_api.token.revoked"));

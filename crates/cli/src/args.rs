@@ -145,6 +145,18 @@ pub(crate) enum KeysCommand {
         #[arg(long = "scope", required = true, value_name = "SCOPE")]
         scopes: Vec<Scope>,
     },
+    /// Replaces the companies that a parent's key may act for besides its owner
+    #[command(group = ArgGroup::new("group").required(true))]
+    SetSubsidiaries {
+        #[command(flatten)]
+        key: Key,
+        /// A subsidiary; again for each
+        #[arg(long = "company", value_name = "COMPANY", group = "group")]
+        companies: Vec<CompanyId>,
+        /// The key acts for its owner alone
+        #[arg(long, group = "group")]
+        none: bool,
+    },
     /// Replaces the networks that a key may be used from
     #[command(group = ArgGroup::new("from").required(true))]
     SetNetworks {

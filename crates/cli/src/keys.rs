@@ -39,7 +39,7 @@ async fn change(
             let old = find(session, &key).await?;
             // The successor begins as its predecessor does, whatever brand is usual here.
             let manager = session.branded(old.prefix.brand())?;
-            let issued = manager.rotate(actor, old.id, overlap).await?;
+            let issued = manager.rotate(actor, &old.company, old.id, overlap).await?;
             return output.issued(&issued);
         }
         KeysCommand::List { company } => {
@@ -48,19 +48,33 @@ async fn change(
         KeysCommand::Show(key) => {
             return output.show(&find(session, &key).await?, now());
         }
-        KeysCommand::Activate(key) => m.activate(actor, id(session, &key).await?).await?,
-        KeysCommand::Suspend(key) => m.suspend(actor, id(session, &key).await?).await?,
-        KeysCommand::Reactivate(key) => m.reactivate(actor, id(session, &key).await?).await?,
+        KeysCommand::Activate(key) => {
+            let (company, id) = name(session, &key).await?;
+            m.activate(actor, &company, id).await?
+        }
+        KeysCommand::Suspend(key) => {
+            let (company, id) = name(session, &key).await?;
+            m.suspend(actor, &company, id).await?
+        }
+        KeysCommand::Reactivate(key) => {
+            let (company, id) = name(session, &key).await?;
+            m.reactivate(actor, &company, id).await?
+        }
         KeysCommand::Revoke { key, reason, yes } => revoke(session, &key, reason, yes).await?,
         KeysCommand::SetScopes { key, scopes } => {
+            let (company, id) = name(session, &key).await?;
             let scopes = scopes.into_iter().collect();
-            m.set_scopes(actor, id(session, &key).await?, scopes)
-                .await?
+            m.set_scopes(actor, &company, id, scopes).await?
         }
         // Clap lets exactly one of `--limit` and `--none` through.
         KeysCommand::SetLimits { key, limits, .. } => {
-            m.set_limits(actor, id(session, &key).await?, limits)
-                .await?
+            let (company, id) = name(session, &key).await?;
+            m.set_limits(actor, &company, id, limits).await?
+        }
+        // Clap lets exactly one of `--company` and `--none` through.
+        KeysCommand::SetSubsidiaries { key, companies, .. } => {
+            let (company, id) = name(session, &key).await?;
+            m.set_subsidiaries(actor, &company, id, companies).await?
         }
         // These three don't come here.
         KeysCommand::ScanRule { .. } | KeysCommand::Scan { .. } | KeysCommand::RevokeAll { .. } => {
@@ -68,8 +82,8 @@ async fn change(
         }
         // Clap lets exactly one of `--network` and `--any` through.
         KeysCommand::SetNetworks { key, networks, .. } => {
-            m.set_networks(actor, id(session, &key).await?, networks)
-                .await?
+            let (company, id) = name(session, &key).await?;
+            m.set_networks(actor, &company, id, networks).await?
         }
     };
     output.changed(&record, now())
@@ -103,7 +117,8 @@ async fn revoke(
             record.prefix
         )));
     }
-    let revoked = session.manager.revoke(&session.actor, record.id, reason);
+    let (manager, actor) = (&session.manager, &session.actor);
+    let revoked = manager.revoke(actor, &record.company, record.id, reason);
     Ok(revoked.await?)
 }
 
@@ -126,14 +141,16 @@ pub(crate) async fn list(
     }
 }
 
-async fn id(session: &Session, key: &Key) -> Result<KeyId, CliError> {
-    Ok(find(session, key).await?.id)
+/// Whose key it is, and which: operators name keys, and every verb asks for both.
+async fn name(session: &Session, key: &Key) -> Result<(CompanyId, KeyId), CliError> {
+    let record = find(session, key).await?;
+    Ok((record.company, record.id))
 }
 
 async fn find(session: &Session, key: &Key) -> Result<KeyRecord, CliError> {
     let (m, actor) = (&session.manager, &session.actor);
     let found = if let Ok(id) = key.name.parse::<KeyId>() {
-        m.show(actor, id).await
+        m.locate(actor, id).await
     } else if let Ok(prefix) = key.name.parse::<KeyPrefix>() {
         m.find(actor, &prefix).await
     } else {

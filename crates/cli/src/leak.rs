@@ -222,7 +222,8 @@ async fn end_all(
 ) -> Result<(), CliError> {
     let (mut ended, mut failed) = (Vec::new(), 0);
     for record in records {
-        let revoked = session.manager.revoke(&session.actor, record.id, reason);
+        let (manager, actor) = (&session.manager, &session.actor);
+        let revoked = manager.revoke(actor, &record.company, record.id, reason);
         match revoked.await {
             Ok(record) => ended.push(record),
             // In a leak the rest must end all the same.

@@ -170,6 +170,8 @@ struct Shown<'a> {
     label: &'a str,
     networks: &'a [IpNet],
     limits: &'a [LimitOverride],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    subsidiaries: &'a [CompanyId],
     created_at: Timestamp,
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +206,7 @@ impl<'a> Shown<'a> {
             label: &record.label,
             networks: &record.networks,
             limits: &record.limits,
+            subsidiaries: &record.subsidiaries,
             created_at: record.created_at,
             expires_at: record.expires_at,
             predecessor: record.predecessor,
@@ -230,6 +233,10 @@ impl<'a> Shown<'a> {
             [] => "any".to_owned(),
             some => join(some),
         };
+        let acts_for = match self.subsidiaries {
+            [] => None,
+            some => Some(join(some)),
+        };
         let always = [
             ("prefix", Some(self.prefix.to_string())),
             ("id", Some(self.id.to_string())),
@@ -243,6 +250,7 @@ impl<'a> Shown<'a> {
             ("expires", Some(self.expires_at.to_string())),
         ];
         let sometimes = [
+            ("acts for", acts_for),
             ("predecessor", self.predecessor.map(|id| id.to_string())),
             ("successor", self.successor.map(|id| id.to_string())),
             ("accepted until", self.accepted_until.map(|t| t.to_string())),
@@ -270,8 +278,8 @@ impl Company {
     }
 }
 
-fn join(networks: &[IpNet]) -> String {
-    let texts: Vec<_> = networks.iter().map(IpNet::to_string).collect();
+fn join(items: &[impl ToString]) -> String {
+    let texts: Vec<_> = items.iter().map(ToString::to_string).collect();
     texts.join(",")
 }
 

@@ -3,6 +3,7 @@
 use countersign_core::{AccessContext, ClaimPlace, CompanyId, Denial, Reason};
 use http::{HeaderName, Request};
 
+use crate::chosen::{Choice, Foreign};
 use crate::json::{ClaimTree, Finding};
 use crate::params::{Unreadable, path_value, query_values};
 
@@ -16,7 +17,7 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Compares every claim outside the body with `owner`; whether there was one.
+    /// Takes every claim outside the body into `choice`.
     ///
     /// # Errors
     /// The refusal: `company_mismatch` for the first claim that differs, `misconfigured_stack`
@@ -25,13 +26,9 @@ impl Claims {
         &self,
         request: &Request<B>,
         context: &AccessContext,
-        owner: &CompanyId,
-    ) -> Result<bool, Denial> {
-        let mut compared = Comparison {
-            context,
-            owner,
-            claimed: false,
-        };
+        choice: &mut Choice<'_>,
+    ) -> Result<(), Denial> {
+        let mut compared = Comparison { context, choice };
         self.check_path(&mut compared)?;
         let query = request.uri().query().unwrap_or("");
         for name in &self.query {
@@ -44,10 +41,10 @@ impl Claims {
                 compared.see(ClaimPlace::Header, value.as_bytes())?;
             }
         }
-        Ok(compared.claimed)
+        Ok(())
     }
 
-    fn check_path(&self, compared: &mut Comparison<'_>) -> Result<(), Denial> {
+    fn check_path(&self, compared: &mut Comparison<'_, '_, '_>) -> Result<(), Denial> {
         let context = compared.context;
         for name in &self.path {
             let matched = context.matched().ok_or_else(|| {
@@ -63,7 +60,7 @@ impl Claims {
         Ok(())
     }
 
-    /// Compares every claim in a body; whether there was one.
+    /// Takes every claim in a body into `choice`.
     ///
     /// # Errors
     /// The refusal: `company_mismatch`, or `malformed_request` for a broken document.
@@ -71,33 +68,25 @@ impl Claims {
         &self,
         document: &[u8],
         context: &AccessContext,
-        owner: &CompanyId,
-    ) -> Result<bool, Denial> {
-        match self.json.check(document, owner) {
-            Finding::Absent => Ok(false),
-            Finding::Owner => Ok(true),
+        choice: &mut Choice<'_>,
+    ) -> Result<(), Denial> {
+        match self.json.check(document, choice) {
+            Finding::Agreed => Ok(()),
             Finding::Other(claimed) => Err(mismatch(context, ClaimPlace::Body, claimed)),
             Finding::Malformed => Err(Reason::MalformedRequest.into()),
         }
     }
 }
 
-struct Comparison<'a> {
+struct Comparison<'a, 'c, 'i> {
     context: &'a AccessContext,
-    owner: &'a CompanyId,
-    claimed: bool,
+    choice: &'c mut Choice<'i>,
 }
 
-impl Comparison<'_> {
-    /// Compares bytes: what is not UTF-8 is no company's identifier, and so no match.
+impl Comparison<'_, '_, '_> {
     fn see(&mut self, place: ClaimPlace, value: &[u8]) -> Result<(), Denial> {
-        if value == self.owner.as_str().as_bytes() {
-            self.claimed = true;
-            return Ok(());
-        }
-        let text = std::str::from_utf8(value).ok();
-        let claimed = text.and_then(|text| text.parse().ok());
-        Err(mismatch(self.context, place, claimed))
+        let seen = self.choice.see(value);
+        seen.map_err(|Foreign(claimed)| mismatch(self.context, place, claimed))
     }
 }
 

@@ -4,10 +4,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use countersign_core::body::ReplayBody;
-use countersign_core::{AccessContext, Denial, Reason};
+use countersign_core::{AccessContext, CompanyId, Denial, Reason};
 use http::Request;
 
-use crate::place::{BodyPlan, OverLimit, Placed, Settings, note_claim};
+use crate::chosen::Choice;
+use crate::place::{BodyPlan, OverLimit, Placed, Settings, bind_refused, settle};
 use crate::read::{End, Reading};
 
 /// Reads the request's body up to the bound and compares its claims; the request comes back with
@@ -25,8 +26,9 @@ pub(crate) async fn inspect<B: ReplayBody + Unpin>(
     let guesses = placed.body == BodyPlan::Guess;
     let mut reading = Reading::new(body, settings.body_limit, guesses);
     let end = poll_fn(|cx| reading.poll_end(cx)).await;
-    let claimed = judge(&settings, &context, &placed, &reading, end)?;
-    note_claim(&context, placed.owner, placed.claimed || claimed);
+    let chosen = judge(&settings, &context, &placed, &reading, end);
+    let chosen = chosen.inspect_err(|_| bind_refused(&context))?;
+    settle(&context, chosen)?;
     Ok(Request::from_parts(parts, reading.into_body()))
 }
 
@@ -36,19 +38,23 @@ fn judge<B: ReplayBody + Unpin>(
     placed: &Placed,
     reading: &Reading<B>,
     end: End,
-) -> Result<bool, Denial> {
+) -> Result<Option<CompanyId>, Denial> {
     match (end, settings.over_limit) {
-        (End::NoJson, _) | (End::OverLimit, OverLimit::Pass) => Ok(false),
+        (End::NoJson, _) | (End::OverLimit, OverLimit::Pass) => Ok(placed.chosen),
         (End::Broken, _) | (End::OverLimit, OverLimit::Refuse) => {
             Err(Reason::MalformedRequest.into())
         }
         (End::Complete, _) => {
             let document = reading.document();
-            if document.is_empty() {
-                return Ok(false);
+            let identity = context
+                .identity()
+                .ok_or_else(|| context.misconfigured("company-scope", "identity"))?;
+            let mut choice = Choice::new(identity, placed.chosen);
+            if !document.is_empty() {
+                let claims = &settings.claims;
+                claims.check_document(&document, context, &mut choice)?;
             }
-            let claims = &settings.claims;
-            claims.check_document(&document, context, &placed.owner)
+            Ok(choice.chosen())
         }
     }
 }

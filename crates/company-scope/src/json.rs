@@ -6,6 +6,7 @@ use countersign_core::CompanyId;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::JsonPointer;
+use crate::chosen::{Choice, Foreign};
 
 /// How deeply a document may be nested: as deeply as `serde_json` reads by default.
 pub(crate) const MAX_DEPTH: usize = 127;
@@ -28,10 +29,8 @@ struct Step {
 /// What the claims of one document say.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// No claim was made.
-    Absent,
-    /// Every claim names the owner.
-    Owner,
+    /// No claim was made, or every claim names the company that was chosen.
+    Agreed,
     /// A claim is something else: another company, if it can be read as one.
     Other(Option<CompanyId>),
     /// The document is broken, too deep, or says a name on the way to a claim twice.
@@ -56,14 +55,14 @@ impl ClaimTree {
         !self.is_claim && self.steps.is_empty()
     }
 
-    /// Compares every claim in `document` with `owner`.
-    pub(crate) fn check(&self, document: &[u8], owner: &CompanyId) -> Finding {
+    /// Takes every claim in `document` into `choice`.
+    pub(crate) fn check(&self, document: &[u8], choice: &mut Choice<'_>) -> Finding {
         if depth(document) > MAX_DEPTH {
             return Finding::Malformed;
         }
         let mut seen = Seen {
-            owner,
-            finding: Finding::Absent,
+            choice,
+            finding: Finding::Agreed,
         };
         let mut deserializer = serde_json::Deserializer::from_slice(document);
         let walked = Walk(self, &mut seen).deserialize(&mut deserializer);
@@ -85,33 +84,32 @@ impl Step {
     }
 }
 
-struct Seen<'o> {
-    owner: &'o CompanyId,
+struct Seen<'c, 'i> {
+    choice: &'c mut Choice<'i>,
     finding: Finding,
 }
 
-impl Seen<'_> {
+impl Seen<'_, '_> {
+    /// The first claim that differs is the one that is reported.
     fn text(&mut self, text: &str) {
-        match self.finding {
-            Finding::Absent | Finding::Owner if text == self.owner.as_str() => {
-                self.finding = Finding::Owner;
-            }
-            Finding::Absent | Finding::Owner => self.finding = Finding::Other(text.parse().ok()),
-            // The first claim that differs is the one that is reported.
-            Finding::Other(_) | Finding::Malformed => {}
+        if self.finding != Finding::Agreed {
+            return;
+        }
+        if let Err(Foreign(claimed)) = self.choice.see(text.as_bytes()) {
+            self.finding = Finding::Other(claimed);
         }
     }
 
     fn no_text(&mut self) {
-        if matches!(self.finding, Finding::Absent | Finding::Owner) {
+        if self.finding == Finding::Agreed {
             self.finding = Finding::Other(None);
         }
     }
 }
 
-struct Walk<'t, 's, 'o>(&'t ClaimTree, &'s mut Seen<'o>);
+struct Walk<'t, 's, 'c, 'i>(&'t ClaimTree, &'s mut Seen<'c, 'i>);
 
-impl<'de> DeserializeSeed<'de> for Walk<'_, '_, '_> {
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_, '_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -129,7 +127,7 @@ macro_rules! no_text {
     )*};
 }
 
-impl<'de> Visitor<'de> for Walk<'_, '_, '_> {
+impl<'de> Visitor<'de> for Walk<'_, '_, '_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +188,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_> {
     }
 }
 
-impl Walk<'_, '_, '_> {
+impl Walk<'_, '_, '_, '_> {
     fn scalar(self) {
         if self.0.is_claim {
             self.1.no_text();

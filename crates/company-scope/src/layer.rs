@@ -10,10 +10,11 @@ use tower_layer::Layer;
 use crate::JsonPointer;
 use crate::claims::Claims;
 use crate::inspect::inspect;
-use crate::place::{BodyPlan, OverLimit, Settings, note_claim, place};
+use crate::place::{BodyPlan, OverLimit, Settings, place, settle};
 
-/// Makes the company that owns the verified credential the company scope of each request, and
-/// refuses requests that name another one. Behind the layer that verifies callers, and behind a
+/// Makes the company that owns the verified credential the company scope of each request, or the
+/// one that a claim chooses among the subsidiaries that operators granted to the credential, and
+/// refuses requests that name any other. Behind the layer that verifies callers, and behind a
 /// contract layer if paths hold claims.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -101,8 +102,7 @@ where
             Err(denial) => return Verdict::Refuse(denial),
         };
         if placed.body == BodyPlan::Skip {
-            note_claim(context, placed.owner, placed.claimed);
-            return Verdict::Pass;
+            return settle(context, placed.chosen).into();
         }
         let (settings, context) = (Arc::clone(&self.settings), context.clone());
         Verdict::Wait(Wait::with_request(move |request| {

@@ -102,6 +102,7 @@
 //! place in the inner service meanwhile, as everything that was polled ready does.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod chosen;
 mod claims;
 #[cfg(feature = "axum")]
 mod extract;

@@ -5,6 +5,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body::Body;
 
+use crate::chosen::Choice;
 use crate::claims::Claims;
 
 /// What is done with a body that is longer than the layer reads.
@@ -28,9 +29,8 @@ pub(crate) struct Settings {
 /// What is known when everything but the body was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Placed {
-    pub(crate) owner: CompanyId,
-    /// The caller named its own company somewhere.
-    pub(crate) claimed: bool,
+    /// The company that the claims outside the body chose, if there were any.
+    pub(crate) chosen: Option<CompanyId>,
     /// What has to be done with the body.
     pub(crate) body: BodyPlan,
 }
@@ -45,8 +45,8 @@ pub(crate) enum BodyPlan {
     Guess,
 }
 
-/// Makes the owner of the verified credential the effective company, and compares the claims
-/// outside the body with it.
+/// Compares the claims outside the body with the companies that the verified caller may act for.
+/// Where there is only its owner, which is nearly always, the request is bound to it at once.
 ///
 /// # Errors
 /// The refusal: `company_mismatch`, `malformed_request` where the body can't be inspected, or
@@ -60,27 +60,53 @@ pub(crate) fn place<B: Body>(
     let identity = context
         .identity()
         .ok_or_else(|| misplaced("identity: a layer outside this one that verifies the caller"))?;
-    let owner = *identity.company();
+    if context.company().is_some() {
+        return Err(misplaced(PLACED_BEFORE));
+    }
     // Bound before anything is compared, so that the audit knows the company of a refused caller.
-    let binding = CompanyBinding {
-        owner,
-        effective: owner,
-    };
-    context
-        .bind_company(binding)
-        .map_err(|_| misplaced("a request that no other layer placed before"))?;
-    Ok(Placed {
-        owner,
-        claimed: settings.claims.check_head(request, context, &owner)?,
-        body: plan(settings, request)?,
-    })
+    if identity.subsidiaries().is_empty() {
+        bind(context, *identity.company())?;
+    }
+    let mut choice = Choice::new(identity, None);
+    let checked = settings.claims.check_head(request, context, &mut choice);
+    let placed = checked.and_then(|()| {
+        Ok(Placed {
+            chosen: choice.chosen(),
+            body: plan(settings, request)?,
+        })
+    });
+    placed.inspect_err(|_| bind_refused(context))
 }
 
-/// Takes down that the caller named its own company, when all of its claims were compared.
-pub(crate) fn note_claim(context: &AccessContext, owner: CompanyId, claimed: bool) {
-    if claimed {
-        context.claim_company(owner);
+/// Makes the company that all claims chose, or the owner where there was none, the effective one.
+///
+/// # Errors
+/// `misconfigured_stack` when another layer placed the request meanwhile.
+pub(crate) fn settle(context: &AccessContext, chosen: Option<CompanyId>) -> Result<(), Denial> {
+    if let Some(company) = chosen {
+        context.claim_company(company);
     }
+    match (context.company(), context.identity()) {
+        // Bound at once: the choice was the owner or nothing.
+        (Some(_), _) => Ok(()),
+        (None, Some(identity)) => bind(context, chosen.unwrap_or(*identity.company())),
+        (None, None) => Err(context.misconfigured("company-scope", "identity")),
+    }
+}
+
+/// The audit knows whose key it was that was refused, too. No company was chosen then.
+pub(crate) fn bind_refused(context: &AccessContext) {
+    if let (None, Some(identity)) = (context.company(), context.identity()) {
+        // A refused request stays refused, whoever bound it.
+        let _ = bind(context, *identity.company());
+    }
+}
+
+fn bind(context: &AccessContext, effective: CompanyId) -> Result<(), Denial> {
+    let owner = context.owner().unwrap_or(effective);
+    context
+        .bind_company(CompanyBinding { owner, effective })
+        .map_err(|_| context.misconfigured("company-scope", PLACED_BEFORE))
 }
 
 /// The method plays no part: a handler may read the body of a `GET` or a `DELETE` too.
@@ -131,6 +157,8 @@ fn announced_length(headers: &HeaderMap) -> u64 {
     let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     length.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
+
+const PLACED_BEFORE: &str = "a request that no other layer placed before";
 
 #[cfg(test)]
 mod tests;

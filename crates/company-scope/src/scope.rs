@@ -21,13 +21,14 @@ pub struct CompanyScope {
 
 impl CompanyScope {
     /// The scope of the request that `context` records; `None` unless a
-    /// [`CompanyScopeLayer`](crate::CompanyScopeLayer) placed its verified caller, and for a
-    /// caller that is another one than the one that was placed.
+    /// [`CompanyScopeLayer`](crate::CompanyScopeLayer) placed its verified caller, for a caller that
+    /// is another one than the one that was placed, and for a place that is not the caller's.
     #[must_use]
     pub fn from_context(context: &AccessContext) -> Option<Self> {
         let binding = context.company()?;
         let identity = context.identity()?;
-        (binding.owner == *identity.company()).then(|| Self {
+        let is_its = binding.owner == *identity.company();
+        (is_its && identity.may_act_for(&binding.effective)).then(|| Self {
             company: binding.effective,
             owner: binding.owner,
             environment: identity.environment(),
@@ -51,8 +52,8 @@ impl CompanyScope {
         &self.company
     }
 
-    /// The company that owns the credential; the same as [`CompanyScope::company`] wherever
-    /// [`CompanyScopeLayer`](crate::CompanyScopeLayer) decided.
+    /// The company that owns the credential; the same as [`CompanyScope::company`] unless a
+    /// parent's key acts for a subsidiary that it was granted.
     #[must_use]
     pub const fn owner(&self) -> &CompanyId {
         &self.owner
@@ -105,5 +106,28 @@ mod tests {
         };
         context.bind_company(binding).unwrap();
         assert_eq!(CompanyScope::from_context(context), None);
+    }
+
+    #[test]
+    fn an_effective_company_that_was_not_granted_gives_no_scope() {
+        for (granted, expected) in [(&["company_56"][..], false), (&["company_34"], true)] {
+            let mut request = http::Request::new(());
+            let entered = Edge::default().enter(&mut request);
+            let context = entered.context(&request);
+            let company = |text: &str| text.parse::<CompanyId>().unwrap();
+            let owner = company("company_12");
+            let granted = granted.iter().map(|text| company(text)).collect();
+            let identity = Identity::new(owner, Environment::Live, ScopeSet::new());
+            context
+                .identify(identity.with_subsidiaries(granted))
+                .unwrap();
+            let effective = company("company_34");
+            context
+                .bind_company(CompanyBinding { owner, effective })
+                .unwrap();
+            let scope = CompanyScope::from_context(context);
+            assert_eq!(scope.is_some(), expected);
+            assert!(scope.is_none_or(|scope| *scope.company() == effective));
+        }
     }
 }

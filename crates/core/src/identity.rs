@@ -1,5 +1,7 @@
 //! Who is calling.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{CompanyId, Environment, KeyId, KeyPrefix, LimitOverrides, ScopeSet};
@@ -46,6 +48,7 @@ pub struct Identity {
     environment: Environment,
     scopes: ScopeSet,
     limits: LimitOverrides,
+    subsidiaries: Subsidiaries,
 }
 
 impl Identity {
@@ -59,6 +62,7 @@ impl Identity {
             environment,
             scopes,
             limits: LimitOverrides::EMPTY,
+            subsidiaries: Subsidiaries::NONE,
         }
     }
 
@@ -74,6 +78,13 @@ impl Identity {
     #[must_use]
     pub fn with_limits(mut self, limits: LimitOverrides) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Lets the caller work for these companies as well as for its own.
+    #[must_use]
+    pub fn with_subsidiaries(mut self, subsidiaries: Subsidiaries) -> Self {
+        self.subsidiaries = subsidiaries;
         self
     }
 
@@ -113,9 +124,75 @@ impl Identity {
         &self.scopes
     }
 
+    /// The companies that the caller may work for besides its own: the closed set that operators
+    /// granted it.
+    #[must_use]
+    pub const fn subsidiaries(&self) -> &Subsidiaries {
+        &self.subsidiaries
+    }
+
+    /// Whether the caller may work for `company`: its own, or one that it was granted.
+    #[must_use]
+    pub fn may_act_for(&self, company: &CompanyId) -> bool {
+        self.company == *company || self.subsidiaries.contains(company)
+    }
+
     /// The caller's own quotas.
     #[must_use]
     pub const fn limits(&self) -> &LimitOverrides {
         &self.limits
+    }
+}
+
+/// The subsidiaries that a parent's key was granted; most keys have none, and then this is empty
+/// and free to copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subsidiaries(Option<Arc<[CompanyId]>>);
+
+impl Subsidiaries {
+    /// No subsidiary.
+    pub const NONE: Self = Self(None);
+
+    /// Whether `company` is among them.
+    #[must_use]
+    pub fn contains(&self, company: &CompanyId) -> bool {
+        self.iter().any(|granted| granted == company)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &CompanyId> {
+        self.0.as_deref().unwrap_or_default().iter()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl FromIterator<CompanyId> for Subsidiaries {
+    fn from_iter<I: IntoIterator<Item = CompanyId>>(companies: I) -> Self {
+        let all: Arc<[CompanyId]> = companies.into_iter().collect();
+        Self((!all.is_empty()).then_some(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_acts_for_its_own_company_and_for_those_that_it_was_granted() {
+        let company = |text: &str| text.parse::<CompanyId>().unwrap();
+        let alone = Identity::new(company("parent"), Environment::Live, ScopeSet::new());
+        assert!(alone.may_act_for(&company("parent")));
+        assert!(!alone.may_act_for(&company("child")));
+        let none: Subsidiaries = [].into_iter().collect();
+        assert!(none.is_empty());
+        let group = alone.with_subsidiaries([company("child")].into_iter().collect());
+        assert!(group.may_act_for(&company("parent")));
+        assert!(group.may_act_for(&company("child")));
+        assert!(!group.may_act_for(&company("stranger")));
     }
 }

@@ -66,7 +66,7 @@ pub use edge::{Edge, EdgeBuilder, Entered, PeerAddr};
 pub use endpoint::{Endpoint, OperationType, Sensitivity};
 pub use error::{ConfigError, ParseError, StoreError, StoreErrorKind};
 pub use guard::{Guard, Guarded, GuardedFuture, Then, Verdict, Wait, Waiting};
-pub use identity::{ActorType, Identity};
+pub use identity::{ActorType, Identity, Subsidiaries};
 pub use ids::{CompanyId, Environment, KeyId, KeyPrefix};
 pub use lifecycle::{EventId, LifecycleEvent, LifecycleKind};
 pub use meter::{Attempt, FailureMeter, Throttled};

@@ -139,4 +139,7 @@ pub struct LifecycleEvent {
     /// The other key of a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_key: Option<KeyId>,
+    /// The companies that the key may act for besides its owner, as they stand after the change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subsidiaries: Vec<CompanyId>,
 }

@@ -46,8 +46,8 @@ pub use countersign_core::{
     EdgeBuilder, Endpoint, Environment, ErrorCode, FailureMeter, Identity, KeyId, KeyPrefix,
     LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides, ManualClock, MetadataValue,
     Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr, Quota, Reason, RequestId,
-    Resource, Scope, ScopeSet, Sensitivity, StoreError, StoreErrorKind, SystemClock, Throttled,
-    Timestamp, TraceId,
+    Resource, Scope, ScopeSet, Sensitivity, StoreError, StoreErrorKind, Subsidiaries, SystemClock,
+    Throttled, Timestamp, TraceId,
 };
 pub use countersign_core::{body, respond, source};
 pub use countersign_key_verify::{

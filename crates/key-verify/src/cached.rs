@@ -29,7 +29,8 @@ impl CachedKey {
         let record = found.record;
         let identity = Identity::new(record.company, record.environment(), record.scopes)
             .with_key(record.id, record.prefix)
-            .with_limits(record.limits.into_iter().collect());
+            .with_limits(record.limits.into_iter().collect())
+            .with_subsidiaries(record.subsidiaries.into_iter().collect());
         Self {
             digest: record.digest,
             identity,

@@ -328,11 +328,19 @@ pub async fn revocation_is_never_undone_by_a_rotation<S: KeyStore>(store: Arc<S>
         let id = issued.record.id;
         let (rotating, revoking) = (manager.clone(), manager.clone());
         let (by, also_by) = (ada.clone(), ada.clone());
-        let rotation =
-            tokio::spawn(async move { rotating.rotate(&by, id, Duration::ZERO).await.is_ok() });
+        let rotation = tokio::spawn(async move {
+            rotating
+                .rotate(&by, &company, id, Duration::ZERO)
+                .await
+                .is_ok()
+        });
         let reason = RevocationReason::SuspectedLeakage;
-        let revocation =
-            tokio::spawn(async move { revoking.revoke(&also_by, id, reason).await.is_ok() });
+        let revocation = tokio::spawn(async move {
+            revoking
+                .revoke(&also_by, &company, id, reason)
+                .await
+                .is_ok()
+        });
         // A rotation that came second found a revoked key, and was refused.
         rotation.await.expect("a rotation ends");
         assert!(
@@ -443,6 +451,7 @@ fn record(company: &str, n: u128) -> KeyRecord {
         expires_at: now.saturating_add(Duration::from_secs(3600)),
         networks: Vec::new(),
         limits: Vec::new(),
+        subsidiaries: vec!["company_56".parse().expect("a company id")],
         predecessor: None,
         version: 1,
     }
@@ -462,5 +471,6 @@ fn event(company: &str) -> LifecycleEvent {
         key_prefix: None,
         reason: None,
         linked_key: None,
+        subsidiaries: vec!["company_34".parse().expect("a company id")],
     }
 }

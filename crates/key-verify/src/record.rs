@@ -164,6 +164,9 @@ pub struct KeyRecord {
     pub networks: Vec<IpNet>,
     /// Its own quotas.
     pub limits: Vec<LimitOverride>,
+    /// The companies that the key may act for besides its owner: subsidiaries that an operator
+    /// granted to a parent's key. Mostly none.
+    pub subsidiaries: Vec<CompanyId>,
     /// The key that this one replaced.
     pub predecessor: Option<KeyId>,
     /// Counts the record's changes from 1; a store refuses an update of another version.
@@ -222,6 +225,7 @@ impl KeyRecord {
             expires_at: stored.expires_at,
             networks: stored.networks,
             limits: stored.limits,
+            subsidiaries: stored.subsidiaries,
             predecessor: stored.predecessor,
             version: stored.version,
         })
@@ -278,6 +282,8 @@ struct Stored {
     networks: Vec<IpNet>,
     #[serde(default)]
     limits: Vec<LimitOverride>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    subsidiaries: Vec<CompanyId>,
     #[serde(default)]
     predecessor: Option<KeyId>,
     version: u64,
@@ -297,6 +303,7 @@ impl From<&KeyRecord> for Stored {
             expires_at: record.expires_at,
             networks: record.networks.clone(),
             limits: record.limits.clone(),
+            subsidiaries: record.subsidiaries.clone(),
             predecessor: record.predecessor,
             version: record.version,
         }

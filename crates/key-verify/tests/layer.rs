@@ -211,7 +211,7 @@ async fn a_look_up_under_way_does_not_bring_a_revoked_key_back() {
     let (id, reason) = (world.issued.record.id, RevocationReason::SuspectedLeakage);
     world
         .manager
-        .revoke(&world.operator, id, reason)
+        .revoke(&world.operator, &world.issued.record.company, id, reason)
         .await
         .unwrap();
     world.store.gate.add_permits(10);

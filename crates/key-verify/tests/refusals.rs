@@ -258,12 +258,16 @@ async fn each_state_that_is_not_in_use_has_its_answer() {
     let pending = world.draft(Environment::Live).activate_now(false);
     let pending = world.issue(pending).await;
     let suspended = world.key().await;
-    m.suspend(by, suspended.record.id).await.unwrap();
+    m.suspend(by, &world.company, suspended.record.id)
+        .await
+        .unwrap();
     let revoked = world.key().await;
     let why = RevocationReason::SuspectedLeakage;
-    m.revoke(by, revoked.record.id, why).await.unwrap();
+    m.revoke(by, &world.company, revoked.record.id, why)
+        .await
+        .unwrap();
     let rotated = world.key().await;
-    m.rotate(by, rotated.record.id, Duration::ZERO)
+    m.rotate(by, &world.company, rotated.record.id, Duration::ZERO)
         .await
         .unwrap();
     let layer = world.layer(defaults);
@@ -292,7 +296,7 @@ async fn an_expired_key_and_then_a_revoked_one() {
     let id = issued.record.id;
     world
         .manager
-        .revoke(&world.operator, id, why)
+        .revoke(&world.operator, &world.company, id, why)
         .await
         .unwrap();
     let fresh = world.layer(defaults);
@@ -307,7 +311,7 @@ async fn the_overlap_of_a_rotated_key_ends_without_the_cache() {
     let id = issued.record.id;
     world
         .manager
-        .rotate(&world.operator, id, DAY / 2)
+        .rotate(&world.operator, &world.company, id, DAY / 2)
         .await
         .unwrap();
     let layer = world.layer(defaults);
@@ -329,7 +333,9 @@ async fn the_company_comes_after_the_key() {
     let layer = world.layer(defaults);
     cold_and_warm(&world, &layer, || with_key(&issued), inactive).await;
     names_owner(&world, &layer, &issued).await;
-    m.suspend(by, issued.record.id).await.unwrap();
+    m.suspend(by, &world.company, issued.record.id)
+        .await
+        .unwrap();
     let seen = world.send(&world.layer(defaults), with_key(&issued)).await;
     refused(&seen, "suspended_api_key", 401, "token_not_active");
 }

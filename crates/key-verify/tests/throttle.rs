@@ -164,7 +164,7 @@ async fn a_right_secret_that_is_refused_counts_as_a_failure() {
     let issued = world.key().await;
     world
         .manager
-        .suspend(&world.operator, issued.record.id)
+        .suspend(&world.operator, &issued.record.company, issued.record.id)
         .await
         .unwrap();
     let meter = Meter::new(2);

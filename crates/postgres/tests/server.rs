@@ -185,7 +185,12 @@ async fn each_role_may_do_what_it_is_for_and_no_more() {
     let issued = issue(&writer).await.unwrap();
     let id = issued.record.id;
     manager(&writer)
-        .revoke(&ada(), id, RevocationReason::CompanyRequest)
+        .revoke(
+            &ada(),
+            &issued.record.company,
+            id,
+            RevocationReason::CompanyRequest,
+        )
         .await
         .unwrap();
     let events = writer.pending_events(100).await.unwrap();

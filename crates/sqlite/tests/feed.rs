@@ -51,7 +51,7 @@ async fn a_revocation_elsewhere_is_felt_within_a_second() {
         assert_eq!(status().await, 200);
         let reason = RevocationReason::SuspectedLeakage;
         manager
-            .revoke(&ada, issued.record.id, reason)
+            .revoke(&ada, &company, issued.record.id, reason)
             .await
             .unwrap();
         let refused = async {

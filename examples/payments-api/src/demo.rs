@@ -100,13 +100,15 @@ impl Demo<'_> {
     async fn revoked(&self, company: CompanyId) -> Result<String, Box<dyn Error>> {
         let (id, key) = self.issue(company, FULL, true).await?;
         let reason = RevocationReason::CompanyRequest;
-        self.manager.revoke(&self.actor, id, reason).await?;
+        self.manager
+            .revoke(&self.actor, &company, id, reason)
+            .await?;
         Ok(key)
     }
 
     async fn suspended(&self, company: CompanyId) -> Result<String, Box<dyn Error>> {
         let (id, key) = self.issue(company, FULL, true).await?;
-        self.manager.suspend(&self.actor, id).await?;
+        self.manager.suspend(&self.actor, &company, id).await?;
         Ok(key)
     }
 

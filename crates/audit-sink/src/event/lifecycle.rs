@@ -1,13 +1,14 @@
 //! The event of a change to a key or a company.
 
-use countersign_core::{KeyPrefix, LifecycleEvent, MetadataValue};
+use countersign_core::{CompanyId, KeyPrefix, LifecycleEvent, MetadataValue};
 
 use super::{AuditEvent, Decision, EventType, Extra, Rare};
 
 impl From<LifecycleEvent> for AuditEvent {
     /// Keeps the event's id and time. The actor's name goes into `metadata.actor` (its first 256
     /// bytes; only the prefix of what looks like a raw key), the other key of a rotation into
-    /// `metadata.linked_key`, and the reason is cut to a label.
+    /// `metadata.linked_key`, the companies that a parent's key may act for into
+    /// `metadata.subsidiaries`, and the reason is cut to a label.
     fn from(change: LifecycleEvent) -> Self {
         let mut rare = Rare {
             reason: change.reason.as_deref().map(label),
@@ -17,6 +18,11 @@ impl From<LifecycleEvent> for AuditEvent {
         if let Some(linked) = change.linked_key {
             let linked = MetadataValue::label(&linked.to_string());
             rare.ours.push(("linked_key", Extra::Value(linked)));
+        }
+        if !change.subsidiaries.is_empty() {
+            let all: Vec<&str> = change.subsidiaries.iter().map(CompanyId::as_str).collect();
+            let all = all.join(",").into_boxed_str();
+            rare.ours.push(("subsidiaries", Extra::Name(all)));
         }
         Self {
             id: Some(change.id),

@@ -115,6 +115,7 @@ pub(crate) fn lifecycle_event(actor: &str) -> LifecycleEvent {
         key_prefix: None,
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
+        subsidiaries: Vec::new(),
     }
 }
 

@@ -1,3 +1,4 @@
+use countersign_core::{Environment, Identity, ScopeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -11,27 +12,76 @@ fn tree(pointers: &[&str]) -> ClaimTree {
     tree
 }
 
-fn owner() -> CompanyId {
-    "company_34".parse().unwrap()
+/// What the claims of a document of company_34 say.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Absent,
+    Owner,
+    Other(Option<CompanyId>),
+    Malformed,
 }
 
-fn find(pointers: &[&str], document: &str) -> Finding {
-    tree(pointers).check(document.as_bytes(), &owner())
+fn owner() -> Identity {
+    let company = "company_34".parse().unwrap();
+    Identity::new(company, Environment::Live, ScopeSet::new())
 }
 
-fn other(company: &str) -> Finding {
-    Finding::Other(Some(company.parse().unwrap()))
+fn check(tree: &ClaimTree, document: &[u8]) -> Found {
+    let owner = owner();
+    let mut choice = Choice::new(&owner, None);
+    let finding = tree.check(document, &mut choice);
+    match (finding, choice.chosen()) {
+        (Finding::Agreed, None) => Found::Absent,
+        (Finding::Agreed, Some(_)) => Found::Owner,
+        (Finding::Other(company), _) => Found::Other(company),
+        (Finding::Malformed, _) => Found::Malformed,
+    }
+}
+
+fn find(pointers: &[&str], document: &str) -> Found {
+    check(&tree(pointers), document.as_bytes())
+}
+
+fn other(company: &str) -> Found {
+    Found::Other(Some(company.parse().unwrap()))
 }
 
 #[test]
 fn a_claim_is_the_owner_or_it_is_not() {
     let ask = |document| find(&["/company_id"], document);
-    assert_eq!(ask(r#"{"company_id":"company_34"}"#), Finding::Owner);
+    assert_eq!(ask(r#"{"company_id":"company_34"}"#), Found::Owner);
     assert_eq!(ask(r#"{"company_id":"company_12"}"#), other("company_12"));
     assert_eq!(ask(r#"{"company_id":"company_3"}"#), other("company_3"));
     assert_eq!(ask(r#"{"company_id":"COMPANY_34"}"#), other("COMPANY_34"));
-    assert_eq!(ask(r#"{"company_id":" company_34"}"#), Finding::Other(None));
-    assert_eq!(ask(r#"{"company_id":""}"#), Finding::Other(None));
+    assert_eq!(ask(r#"{"company_id":" company_34"}"#), Found::Other(None));
+    assert_eq!(ask(r#"{"company_id":""}"#), Found::Other(None));
+}
+
+#[test]
+fn the_claims_of_a_parents_key_choose_one_company() {
+    let parent = owner().with_subsidiaries(["company_56".parse().unwrap()].into_iter().collect());
+    let tree = tree(&["/a", "/b"]);
+    let ask = |chosen: Option<&str>, document: &str| {
+        let chosen = chosen.map(|text| text.parse().unwrap());
+        let mut choice = Choice::new(&parent, chosen);
+        match tree.check(document.as_bytes(), &mut choice) {
+            Finding::Agreed => Ok(choice.chosen().map(|company| company.to_string())),
+            other => Err(other),
+        }
+    };
+    let child = || Ok(Some("company_56".to_owned()));
+    assert_eq!(ask(None, r#"{"a":"company_56"}"#), child());
+    assert_eq!(ask(None, r#"{"a":"company_56","b":"company_56"}"#), child());
+    assert_eq!(ask(Some("company_56"), "{}"), child());
+    for (chosen, document) in [
+        (None, r#"{"a":"company_56","b":"company_34"}"#),
+        (None, r#"{"a":"company_12"}"#),
+        (Some("company_34"), r#"{"a":"company_56"}"#),
+        (Some("company_56"), r#"{"a":"company_34"}"#),
+    ] {
+        let refused = ask(chosen, document).unwrap_err();
+        assert!(matches!(refused, Finding::Other(Some(_))), "{document}");
+    }
 }
 
 #[test]
@@ -49,7 +99,7 @@ fn a_claim_that_is_no_text_is_not_the_owner() {
         let document = format!(r#"{{"company_id":{value}}}"#);
         assert_eq!(
             find(&["/company_id"], &document),
-            Finding::Other(None),
+            Found::Other(None),
             "{value}"
         );
     }
@@ -69,11 +119,11 @@ fn no_claim_is_no_claim() {
     ] {
         assert_eq!(
             find(&["/company_id"], document),
-            Finding::Absent,
+            Found::Absent,
             "{document}"
         );
     }
-    assert_eq!(find(&["/a/b"], r#"{"a":"company_12"}"#), Finding::Absent);
+    assert_eq!(find(&["/a/b"], r#"{"a":"company_12"}"#), Found::Absent);
 }
 
 #[test]
@@ -92,9 +142,9 @@ fn names_are_compared_after_their_escapes_are_undone() {
 fn elements_of_arrays_are_claims_by_their_index() {
     let document = r#"{"a":[{"id":"x"},{"id":"company_12"}],"01":"company_12"}"#;
     assert_eq!(find(&["/a/1/id"], document), other("company_12"));
-    assert_eq!(find(&["/a/2/id"], document), Finding::Absent);
-    assert_eq!(find(&["/a/01/id"], document), Finding::Absent);
-    assert_eq!(find(&["/a/-"], document), Finding::Absent);
+    assert_eq!(find(&["/a/2/id"], document), Found::Absent);
+    assert_eq!(find(&["/a/01/id"], document), Found::Absent);
+    assert_eq!(find(&["/a/-"], document), Found::Absent);
     assert_eq!(find(&["/01"], document), other("company_12"));
 }
 
@@ -105,12 +155,12 @@ fn all_claims_must_match() {
     let both = |from: &str, to: &str| {
         format!(r#"{{"from":{{"company":"{from}"}},"x":1,"to":{{"company":"{to}"}}}}"#)
     };
-    assert_eq!(ask(&both("company_34", "company_34")), Finding::Owner);
+    assert_eq!(ask(&both("company_34", "company_34")), Found::Owner);
     assert_eq!(ask(&both("company_34", "company_12")), other("company_12"));
     assert_eq!(ask(&both("company_12", "company_34")), other("company_12"));
     assert_eq!(
         find(&pointers, &both("company_34", "company_34")),
-        Finding::Other(None)
+        Found::Other(None)
     );
 }
 
@@ -122,17 +172,13 @@ fn a_name_on_the_way_to_a_claim_stands_once() {
     ] {
         assert_eq!(
             find(&["/company_id"], document),
-            Finding::Malformed,
+            Found::Malformed,
             "{document}"
         );
     }
     let twice = r#"{"a":{"b":"company_34"},"a":{}}"#;
-    assert_eq!(find(&["/a/b"], twice), Finding::Malformed);
-    assert_eq!(
-        find(&["/c"], twice),
-        Finding::Absent,
-        "it is on nobody's way"
-    );
+    assert_eq!(find(&["/a/b"], twice), Found::Malformed);
+    assert_eq!(find(&["/c"], twice), Found::Absent, "it is on nobody's way");
 }
 
 #[test]
@@ -152,30 +198,27 @@ fn a_broken_document_is_malformed_wherever_it_breaks() {
     ] {
         assert_eq!(
             find(&["/company_id"], document),
-            Finding::Malformed,
+            Found::Malformed,
             "{document}"
         );
     }
     let not_utf8 = b"{\"company_id\":\"company_34\xff\"}";
-    assert_eq!(
-        tree(&["/company_id"]).check(not_utf8, &owner()),
-        Finding::Malformed
-    );
+    assert_eq!(check(&tree(&["/company_id"]), not_utf8), Found::Malformed);
 }
 
 #[test]
 fn nesting_is_bounded() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let ask = |document: &str| find(&["/company_id"], document);
-    assert_eq!(ask(&nested(MAX_DEPTH)), Finding::Absent);
-    assert_eq!(ask(&nested(MAX_DEPTH + 1)), Finding::Malformed);
-    assert_eq!(ask(&nested(30_000)), Finding::Malformed);
+    assert_eq!(ask(&nested(MAX_DEPTH)), Found::Absent);
+    assert_eq!(ask(&nested(MAX_DEPTH + 1)), Found::Malformed);
+    assert_eq!(ask(&nested(30_000)), Found::Malformed);
     let member = format!(r#"{{"a":{}}}"#, nested(MAX_DEPTH));
-    assert_eq!(ask(&member), Finding::Malformed);
+    assert_eq!(ask(&member), Found::Malformed);
     let text = format!(r#"{{"a":"\\\"{}"}}"#, "[".repeat(500));
     assert_eq!(
         ask(&text),
-        Finding::Absent,
+        Found::Absent,
         "brackets within text nest nothing"
     );
 }
@@ -210,17 +253,17 @@ proptest! {
         let values: Vec<&Value> = pointers.iter().filter_map(|p| document.pointer(p)).collect();
         let found = find(&pointers, &document.to_string());
         if values.is_empty() {
-            prop_assert_eq!(found, Finding::Absent);
+            prop_assert_eq!(found, Found::Absent);
         } else if values.iter().all(|v| v.as_str() == Some("company_34")) {
-            prop_assert_eq!(found, Finding::Owner);
+            prop_assert_eq!(found, Found::Owner);
         } else {
-            prop_assert!(matches!(found, Finding::Other(_)), "{:?}", found);
+            prop_assert!(matches!(found, Found::Other(_)), "{:?}", found);
         }
     }
 
     #[test]
     fn never_panics_on_any_bytes(document in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
-        let accepted = tree(&["/a", ""]).check(&document, &owner()) != Finding::Malformed;
+        let accepted = check(&tree(&["/a", ""]), &document) != Found::Malformed;
         prop_assert!(!accepted || serde_json::from_slice::<Value>(&document).is_ok());
     }
 }

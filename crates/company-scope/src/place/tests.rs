@@ -54,7 +54,7 @@ fn ask(settings: &Settings, target: &str, headers: &[(&str, &[u8])]) -> Result<b
     let binding = context.company().unwrap();
     assert_eq!(binding.effective.as_str(), "company_34");
     assert_eq!(binding.owner.as_str(), "company_34");
-    placed.map(|placed| placed.claimed)
+    placed.map(|placed| placed.chosen.is_some())
 }
 
 fn refused_at(answer: Result<bool, Denial>) -> ClaimPlaceName {
@@ -126,6 +126,68 @@ fn the_claim_that_differs_is_the_one_that_is_recorded() {
     let (request, context) = known("/c/not%20a%20company", &[], "");
     assert!(place(&every_claim(), &request, &context).is_err());
     assert_eq!(context.claimed_company(), None);
+}
+
+/// Company_34's key, which was granted company_56.
+fn parent(target: &str) -> (Request<Body>, AccessContext) {
+    let (request, _) = known(target, &[], "");
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.clear();
+    let mut request = Request::from_parts(parts, body);
+    let entered = Edge::default().enter(&mut request);
+    let context = entered.context(&request).clone();
+    let granted = ["company_56".parse().unwrap()].into_iter().collect();
+    let company = "company_34".parse().unwrap();
+    let identity = Identity::new(company, Environment::Live, ScopeSet::new());
+    context
+        .identify(identity.with_subsidiaries(granted))
+        .unwrap();
+    let matched = MatchedEndpoint {
+        endpoint: Endpoint::post("/c/{company}").kept(),
+        target: request.uri().path_and_query().unwrap().clone(),
+    };
+    context.match_endpoint(matched).unwrap();
+    (request, context)
+}
+
+#[test]
+fn a_parents_key_works_for_the_company_that_all_claims_choose() {
+    for (target, effective) in [
+        ("/c/company_56", "company_56"),
+        ("/c/company_56?company_id=company_56", "company_56"),
+        ("/c/company_34", "company_34"),
+    ] {
+        let (request, context) = parent(target);
+        let placed = place(&every_claim(), &request, &context).unwrap();
+        settle(&context, placed.chosen).unwrap();
+        let binding = context.company().unwrap();
+        assert_eq!(binding.owner.as_str(), "company_34", "{target}");
+        assert_eq!(binding.effective.as_str(), effective, "{target}");
+        assert_eq!(context.claimed_company(), Some(&binding.effective));
+    }
+    // Nobody said for which company it is: then it is for the owner.
+    let (request, context) = parent("/c/company_56");
+    let placed = place(&settings(|_| {}), &request, &context).unwrap();
+    settle(&context, placed.chosen).unwrap();
+    assert_eq!(context.company().unwrap().effective.as_str(), "company_34");
+    assert_eq!(context.claimed_company(), None);
+}
+
+#[test]
+fn a_parents_key_works_for_nobody_outside_its_group() {
+    for (target, place_name, claimed) in [
+        ("/c/company_12", "path", "company_12"),
+        ("/c/company_56?company_id=company_34", "query", "company_34"),
+        ("/c/company_34?company_id=company_56", "query", "company_56"),
+        ("/c/company_56?company_id=company_12", "query", "company_12"),
+    ] {
+        let (request, context) = parent(target);
+        let denial = place(&every_claim(), &request, &context).unwrap_err();
+        assert_eq!(denial.claim().unwrap().as_str(), place_name, "{target}");
+        assert_eq!(context.claimed_company().unwrap().as_str(), claimed);
+        let binding = context.company().expect("the audit knows whose key it was");
+        assert_eq!(binding.effective.as_str(), "company_34");
+    }
 }
 
 #[test]

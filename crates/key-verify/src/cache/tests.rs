@@ -165,6 +165,7 @@ fn key(number: usize, version: u64) -> FoundKey {
         expires_at: Timestamp::from_micros(i64::MAX),
         networks: Vec::new(),
         limits: Vec::new(),
+        subsidiaries: Vec::new(),
         predecessor: None,
         version,
     };

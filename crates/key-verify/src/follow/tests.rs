@@ -255,7 +255,9 @@ async fn a_broken_feed_shrinks_the_bound_and_catches_up_before_it_is_trusted_aga
     world.until_distrusted().await;
     assert!(world.is_held(), "a young entry goes on");
     let reason = RevocationReason::SuspectedLeakage;
-    let revoked = world.elsewhere.revoke(&world.ada, world.key.id, reason);
+    let revoked = world
+        .elsewhere
+        .revoke(&world.ada, &world.key.company, world.key.id, reason);
     revoked.await.unwrap();
     world
         .hand

@@ -17,6 +17,7 @@ pub struct IssueRequest {
     pub(super) label: String,
     pub(super) networks: Vec<IpNet>,
     pub(super) limits: Vec<LimitOverride>,
+    pub(super) subsidiaries: Vec<CompanyId>,
     pub(super) active: bool,
 }
 
@@ -36,6 +37,7 @@ impl IssueRequest {
             label: String::new(),
             networks: Vec::new(),
             limits: Vec::new(),
+            subsidiaries: Vec::new(),
             active: false,
         }
     }
@@ -55,6 +57,13 @@ impl IssueRequest {
     /// Gives the key its own quotas.
     pub fn limits(mut self, limits: impl IntoIterator<Item = LimitOverride>) -> Self {
         self.limits = limits.into_iter().collect();
+        self
+    }
+
+    /// Lets the key act for these companies as well as for its owner; at most 64, all of them known
+    /// to the store. The caller then says in a claim for which of them a request is.
+    pub fn subsidiaries(mut self, companies: impl IntoIterator<Item = CompanyId>) -> Self {
+        self.subsidiaries = companies.into_iter().collect();
         self
     }
 

@@ -34,8 +34,9 @@ use crate::store::{Change, KeyStore, Write};
 /// names its actor, and is stored together with the event that tells the audit log of it. A key
 /// past its expiry can only be revoked. Nothing is ever deleted, and a key never changes its owner.
 ///
-/// A company actor finds its own company's keys and no others: every verb loads a key in one place,
-/// which answers [`ManageError::NotFound`] for the rest. It may show, suspend, rotate and revoke its
+/// Every verb takes the company whose key it is about, so that none can forget it: a key of another
+/// company is [`ManageError::NotFound`], whoever asks, as if it did not exist. A company actor finds
+/// its own company's keys and no others. It may show, suspend, rotate and revoke its
 /// keys; everything that gives a key more, or back, is for operators. A clone is a handle to the
 /// same manager.
 #[derive(Debug, Clone)]
@@ -82,8 +83,8 @@ impl KeyManager {
     /// Issues a key. The raw key is returned here and never again.
     ///
     /// # Errors
-    /// `Invalid` when an expiry, a scope or a label is not acceptable, `NotFound` when the company
-    /// is not known or the actor is a company.
+    /// `Invalid` when an expiry, a scope, a label or a subsidiary is not acceptable, `NotFound` when
+    /// the company is not known or the actor is a company.
     pub async fn issue(
         &self,
         actor: &Actor,
@@ -94,6 +95,9 @@ impl KeyManager {
         self.check_request(&request, now)?;
         let company = self.0.store.company(&request.company).await?;
         company.ok_or(ManageError::NotFound)?;
+        let subsidiaries = self
+            .check_subsidiaries(&request.company, request.subsidiaries)
+            .await?;
         let key = RawKey::generate(&self.0.brand, request.environment)?;
         let record = KeyRecord {
             id: new_key_id(now)?,
@@ -111,6 +115,7 @@ impl KeyManager {
             expires_at: request.expires_at,
             networks: request.networks,
             limits: request.limits,
+            subsidiaries,
             predecessor: None,
             version: 1,
         };
@@ -124,30 +129,48 @@ impl KeyManager {
     ///
     /// # Errors
     /// `IllegalTransition` when it is not pending or is expired.
-    pub async fn activate(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+    pub async fn activate(
+        &self,
+        actor: &Actor,
+        company: &CompanyId,
+        id: KeyId,
+    ) -> Result<KeyRecord, ManageError> {
         operators_only(actor)?;
         let kind = LifecycleKind::TokenActivated;
-        self.change(actor, id, kind, transition::activate).await
+        self.change(actor, company, id, kind, transition::activate)
+            .await
     }
 
     /// Takes an active key out of use for a while.
     ///
     /// # Errors
     /// `IllegalTransition` when it is not active or is expired.
-    pub async fn suspend(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+    pub async fn suspend(
+        &self,
+        actor: &Actor,
+        company: &CompanyId,
+        id: KeyId,
+    ) -> Result<KeyRecord, ManageError> {
         let kind = LifecycleKind::TokenSuspended;
-        self.change(actor, id, kind, transition::suspend).await
+        self.change(actor, company, id, kind, transition::suspend)
+            .await
     }
 
     /// Brings a suspended key back into use.
     ///
     /// # Errors
     /// `IllegalTransition` when it is not suspended or is expired.
-    pub async fn reactivate(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+    pub async fn reactivate(
+        &self,
+        actor: &Actor,
+        company: &CompanyId,
+        id: KeyId,
+    ) -> Result<KeyRecord, ManageError> {
         // A company must not undo what an operator did about it.
         operators_only(actor)?;
         let kind = LifecycleKind::TokenReactivated;
-        self.change(actor, id, kind, transition::reactivate).await
+        self.change(actor, company, id, kind, transition::reactivate)
+            .await
     }
 
     /// Replaces what a key may do.
@@ -157,6 +180,7 @@ impl KeyManager {
     pub async fn set_scopes(
         &self,
         actor: &Actor,
+        company: &CompanyId,
         id: KeyId,
         scopes: ScopeSet,
     ) -> Result<KeyRecord, ManageError> {
@@ -164,7 +188,7 @@ impl KeyManager {
         operators_only(actor)?;
         self.check_scopes(&scopes)?;
         let kind = LifecycleKind::TokenScopesChanged;
-        self.change(actor, id, kind, |record, now| {
+        self.change(actor, company, id, kind, |record, now| {
             transition::in_life(record, now, "given other scopes")?;
             record.scopes = scopes.clone();
             Ok(None)
@@ -179,12 +203,13 @@ impl KeyManager {
     pub async fn set_limits(
         &self,
         actor: &Actor,
+        company: &CompanyId,
         id: KeyId,
         limits: Vec<LimitOverride>,
     ) -> Result<KeyRecord, ManageError> {
         operators_only(actor)?;
         let kind = LifecycleKind::TokenLimitsChanged;
-        self.change(actor, id, kind, |record, now| {
+        self.change(actor, company, id, kind, |record, now| {
             transition::in_life(record, now, "given other limits")?;
             record.limits = limits.clone();
             Ok(None)
@@ -199,12 +224,13 @@ impl KeyManager {
     pub async fn set_networks(
         &self,
         actor: &Actor,
+        company: &CompanyId,
         id: KeyId,
         networks: Vec<IpNet>,
     ) -> Result<KeyRecord, ManageError> {
         operators_only(actor)?;
         let kind = LifecycleKind::TokenLimitsChanged;
-        self.change(actor, id, kind, |record, now| {
+        self.change(actor, company, id, kind, |record, now| {
             transition::in_life(record, now, "given other networks")?;
             record.networks = networks.clone();
             Ok(Some("networks"))
@@ -212,7 +238,32 @@ impl KeyManager {
         .await
     }
 
-    /// Gives a key a successor of the same company, scopes, limits and networks, with as long a
+    /// Replaces the companies that a parent's key may act for besides its owner; none takes all
+    /// grants back. The audit log names them in `metadata.subsidiaries`.
+    ///
+    /// # Errors
+    /// `NotFound` when the actor is a company: nobody grants itself another company's data.
+    /// `Invalid` when a company is not known to the store, is the owner itself, or when there are
+    /// more than 64; `IllegalTransition` for a key at its end.
+    pub async fn set_subsidiaries(
+        &self,
+        actor: &Actor,
+        company: &CompanyId,
+        id: KeyId,
+        subsidiaries: Vec<CompanyId>,
+    ) -> Result<KeyRecord, ManageError> {
+        operators_only(actor)?;
+        let subsidiaries = self.check_subsidiaries(company, subsidiaries).await?;
+        let kind = LifecycleKind::TokenScopesChanged;
+        self.change(actor, company, id, kind, |record, now| {
+            transition::in_life(record, now, "given other subsidiaries")?;
+            record.subsidiaries.clone_from(&subsidiaries);
+            Ok(Some("subsidiaries"))
+        })
+        .await
+    }
+
+    /// Gives a key a successor of the same company, scopes, limits, networks and subsidiaries, with as long a
     /// life as the old key had from its issue. The old key goes on for `overlap`, 0 allowed.
     ///
     /// # Errors
@@ -221,6 +272,7 @@ impl KeyManager {
     pub async fn rotate(
         &self,
         actor: &Actor,
+        company: &CompanyId,
         id: KeyId,
         overlap: Duration,
     ) -> Result<IssuedKey, ManageError> {
@@ -230,7 +282,7 @@ impl KeyManager {
             return Err(ManageError::Invalid(problem));
         }
         for _ in 0..MAX_TRIES {
-            let mut old = self.load(actor, id).await?;
+            let mut old = self.load(actor, company, id).await?;
             let now = self.now();
             let expected = old.version;
             let key = RawKey::generate(old.prefix.brand(), old.environment())?;
@@ -264,11 +316,12 @@ impl KeyManager {
     pub async fn revoke(
         &self,
         actor: &Actor,
+        company: &CompanyId,
         id: KeyId,
         reason: RevocationReason,
     ) -> Result<KeyRecord, ManageError> {
         let kind = LifecycleKind::TokenRevoked;
-        self.change(actor, id, kind, |record, now| {
+        self.change(actor, company, id, kind, |record, now| {
             transition::revoke(record, reason, now)
         })
         .await
@@ -332,12 +385,17 @@ impl KeyManager {
         Ok(self.0.store.list(company, after, limit).await?)
     }
 
-    /// One key.
+    /// One key of `company`.
     ///
     /// # Errors
-    /// `NotFound` when there is none, or it is not the actor's.
-    pub async fn show(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
-        self.load(actor, id).await
+    /// `NotFound` when it has none of this id, or is not the actor's.
+    pub async fn show(
+        &self,
+        actor: &Actor,
+        company: &CompanyId,
+        id: KeyId,
+    ) -> Result<KeyRecord, ManageError> {
+        self.load(actor, company, id).await
     }
 
     /// The key with this prefix.
@@ -352,11 +410,31 @@ impl KeyManager {
             .ok_or(ManageError::NotFound)
     }
 
-    /// The one place where a key is loaded to be shown or changed.
-    async fn load(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+    /// The key with this id, for an operator who doesn't know whose it is. Every other verb asks
+    /// for the company; this one finds it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, or the actor is a company.
+    pub async fn locate(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+        operators_only(actor)?;
+        let found = self.0.store.get(id).await?;
+        found.ok_or(ManageError::NotFound)
+    }
+
+    /// The one place where a key is loaded to be shown or changed: it must be the company's, and
+    /// the company the actor's.
+    async fn load(
+        &self,
+        actor: &Actor,
+        company: &CompanyId,
+        id: KeyId,
+    ) -> Result<KeyRecord, ManageError> {
+        if !actor.may_touch_company(company) {
+            return Err(ManageError::NotFound);
+        }
         let found = self.0.store.get(id).await?;
         found
-            .filter(|record| actor.may_touch(record))
+            .filter(|record| record.company == *company)
             .ok_or(ManageError::NotFound)
     }
 
@@ -365,12 +443,13 @@ impl KeyManager {
     async fn change(
         &self,
         actor: &Actor,
+        company: &CompanyId,
         id: KeyId,
         kind: LifecycleKind,
         edit: impl Fn(&mut KeyRecord, Timestamp) -> Result<Option<&'static str>, ManageError>,
     ) -> Result<KeyRecord, ManageError> {
         for _ in 0..MAX_TRIES {
-            let mut record = self.load(actor, id).await?;
+            let mut record = self.load(actor, company, id).await?;
             let expected = record.version;
             let reason = edit(&mut record, self.now())?;
             record.version += 1;
@@ -478,6 +557,31 @@ impl KeyManager {
         Ok(())
     }
 
+    /// In order and each one once.
+    async fn check_subsidiaries(
+        &self,
+        owner: &CompanyId,
+        mut companies: Vec<CompanyId>,
+    ) -> Result<Vec<CompanyId>, ManageError> {
+        companies.sort_unstable();
+        companies.dedup();
+        let refuse = |problem: String| Err(ManageError::Invalid(problem));
+        if companies.len() > MAX_SUBSIDIARIES {
+            return refuse(format!("{MAX_SUBSIDIARIES} subsidiaries at most"));
+        }
+        for company in &companies {
+            if company == owner {
+                return refuse("a key acts for its owner anyway".to_owned());
+            }
+            if self.0.store.company(company).await?.is_none() {
+                return refuse(format!(
+                    "the company {company} is not known; create it first"
+                ));
+            }
+        }
+        Ok(companies)
+    }
+
     fn check_scopes(&self, scopes: &ScopeSet) -> Result<(), ManageError> {
         if scopes.is_empty() {
             let problem = "a key needs one scope at least".to_owned();
@@ -518,6 +622,7 @@ impl KeyManager {
             environment: Some(environment),
             key_id: Some(record.id),
             key_prefix: Some(record.prefix),
+            subsidiaries: record.subsidiaries.clone(),
             ..self.company_event(actor, kind, record.company)
         }
     }
@@ -541,6 +646,7 @@ impl KeyManager {
             key_prefix: None,
             reason: None,
             linked_key: None,
+            subsidiaries: Vec::new(),
         }
     }
 
@@ -578,6 +684,10 @@ fn new_key_id(now: Timestamp) -> Result<KeyId, ManageError> {
     let random = u128::from_be_bytes(random) >> 48;
     Ok(KeyId::from_u128(u128::from(now.as_millis()) << 80 | random))
 }
+
+/// How many companies one key may act for besides its owner: each request compares its claim with
+/// all of them.
+const MAX_SUBSIDIARIES: usize = 64;
 
 /// How often a change is tried again when others change the same record.
 const MAX_TRIES: usize = 8;

@@ -126,16 +126,25 @@ async fn no_verb_finds_a_key_of_another_company() {
     let scopes = issued.record.scopes.clone();
     let reason = RevocationReason::CompanyRequest;
     let answers = [
-        m.show(&foreign, id).await.map(drop),
+        m.show(&foreign, &world.company, id).await.map(drop),
         m.find(&foreign, &prefix).await.map(drop),
-        m.activate(&foreign, id).await.map(drop),
-        m.suspend(&foreign, id).await.map(drop),
-        m.reactivate(&foreign, id).await.map(drop),
-        m.set_scopes(&foreign, id, scopes).await.map(drop),
-        m.set_limits(&foreign, id, Vec::new()).await.map(drop),
-        m.set_networks(&foreign, id, Vec::new()).await.map(drop),
-        m.rotate(&foreign, id, DAY).await.map(drop),
-        m.revoke(&foreign, id, reason).await.map(drop),
+        m.locate(&foreign, id).await.map(drop),
+        m.activate(&foreign, &world.company, id).await.map(drop),
+        m.suspend(&foreign, &world.company, id).await.map(drop),
+        m.reactivate(&foreign, &world.company, id).await.map(drop),
+        m.set_scopes(&foreign, &world.company, id, scopes)
+            .await
+            .map(drop),
+        m.set_limits(&foreign, &world.company, id, Vec::new())
+            .await
+            .map(drop),
+        m.set_networks(&foreign, &world.company, id, Vec::new())
+            .await
+            .map(drop),
+        m.rotate(&foreign, &world.company, id, DAY).await.map(drop),
+        m.revoke(&foreign, &world.company, id, reason)
+            .await
+            .map(drop),
         m.list(&foreign, &world.company, None, 10).await.map(drop),
         m.company(&foreign, &world.company).await.map(drop),
         m.suspend_company(&foreign, world.company).await.map(drop),
@@ -146,7 +155,42 @@ async fn no_verb_finds_a_key_of_another_company() {
     for answer in answers {
         assert!(matches!(answer, Err(ManageError::NotFound)), "{answer:?}");
     }
-    assert_eq!(m.show(&world.operator, id).await.unwrap(), issued.record);
+    let shown = m.show(&world.operator, &world.company, id).await;
+    assert_eq!(shown.unwrap(), issued.record);
+    assert_eq!(m.locate(&world.operator, id).await.unwrap(), issued.record);
+}
+
+#[tokio::test]
+async fn a_verb_that_names_the_wrong_company_finds_nothing() {
+    let world = World::new().await;
+    let issued = world.issue().await;
+    let (id, m) = (issued.record.id, &world.manager);
+    let wrong: CompanyId = "company_34".parse().unwrap();
+    let own = Actor::company(wrong, issued.record.prefix);
+    let scopes = issued.record.scopes.clone();
+    let reason = RevocationReason::CompanyRequest;
+    for actor in [&world.operator, &own] {
+        let answers = [
+            m.show(actor, &wrong, id).await.map(drop),
+            m.activate(actor, &wrong, id).await.map(drop),
+            m.suspend(actor, &wrong, id).await.map(drop),
+            m.reactivate(actor, &wrong, id).await.map(drop),
+            m.set_scopes(actor, &wrong, id, scopes.clone())
+                .await
+                .map(drop),
+            m.set_limits(actor, &wrong, id, Vec::new()).await.map(drop),
+            m.set_networks(actor, &wrong, id, Vec::new())
+                .await
+                .map(drop),
+            m.rotate(actor, &wrong, id, DAY).await.map(drop),
+            m.revoke(actor, &wrong, id, reason).await.map(drop),
+        ];
+        for answer in answers {
+            assert!(matches!(answer, Err(ManageError::NotFound)), "{answer:?}");
+        }
+    }
+    let shown = m.show(&world.operator, &world.company, id).await;
+    assert_eq!(shown.unwrap(), issued.record);
 }
 
 #[tokio::test]
@@ -156,20 +200,32 @@ async fn a_company_does_not_undo_what_an_operator_did() {
     let own = Actor::company(world.company, record.prefix);
     world
         .manager
-        .suspend(&world.operator, record.id)
+        .suspend(&world.operator, &world.company, record.id)
         .await
         .unwrap();
-    let back = world.manager.reactivate(&own, record.id).await;
+    let back = world
+        .manager
+        .reactivate(&own, &world.company, record.id)
+        .await;
     assert!(matches!(back, Err(ManageError::NotFound)), "{back:?}");
     let pending = world
         .manager
         .issue(&world.operator, world.request())
         .await
         .unwrap();
-    let active = world.manager.activate(&own, pending.record.id).await;
+    let active = world
+        .manager
+        .activate(&own, &world.company, pending.record.id)
+        .await;
     assert!(matches!(active, Err(ManageError::NotFound)), "{active:?}");
     let reason = RevocationReason::CompanyRequest;
-    assert!(world.manager.revoke(&own, record.id, reason).await.is_ok());
+    assert!(
+        world
+            .manager
+            .revoke(&own, &world.company, record.id, reason)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -178,10 +234,14 @@ async fn a_rotation_links_both_and_keeps_the_owner() {
     let old = world.issue().await.record;
     let new = world
         .manager
-        .rotate(&world.operator, old.id, DAY)
+        .rotate(&world.operator, &old.company, old.id, DAY)
         .await
         .unwrap();
-    let replaced = world.manager.show(&world.operator, old.id).await.unwrap();
+    let replaced = world
+        .manager
+        .show(&world.operator, &old.company, old.id)
+        .await
+        .unwrap();
     let now = world.clock.now().wall;
     assert_eq!(new.record.predecessor, Some(old.id));
     assert_eq!(new.record.company, old.company);
@@ -193,7 +253,7 @@ async fn a_rotation_links_both_and_keeps_the_owner() {
     assert!(replaced.standing(now.saturating_add(DAY)).is_err());
     let long = world
         .manager
-        .rotate(&world.operator, new.record.id, 31 * DAY)
+        .rotate(&world.operator, &old.company, new.record.id, 31 * DAY)
         .await;
     assert!(matches!(long, Err(ManageError::Invalid(_))));
 }
@@ -245,12 +305,12 @@ proptest! {
             let (mut state, mut days, mut changes) = ("pending", 0, 2);
             for verb in verbs {
                 let done = match verb {
-                    Verb::Activate => m.activate(ada, id).await.map(drop),
-                    Verb::Suspend => m.suspend(ada, id).await.map(drop),
-                    Verb::Reactivate => m.reactivate(ada, id).await.map(drop),
-                    Verb::Rotate => m.rotate(ada, id, DAY).await.map(drop),
+                    Verb::Activate => m.activate(ada, &world.company, id).await.map(drop),
+                    Verb::Suspend => m.suspend(ada, &world.company, id).await.map(drop),
+                    Verb::Reactivate => m.reactivate(ada, &world.company, id).await.map(drop),
+                    Verb::Rotate => m.rotate(ada, &world.company, id, DAY).await.map(drop),
                     Verb::Revoke => {
-                        m.revoke(ada, id, RevocationReason::CompanyRequest).await.map(drop)
+                        m.revoke(ada, &world.company, id, RevocationReason::CompanyRequest).await.map(drop)
                     }
                     Verb::Pass(more) => {
                         world.clock.advance(u32::try_from(more).unwrap() * DAY);
@@ -265,7 +325,7 @@ proptest! {
                     // A rotation tells of the successor's creation, display and activation too.
                     changes += if matches!(verb, Verb::Rotate) { 4 } else { 1 };
                 }
-                let record = m.show(ada, id).await.unwrap();
+                let record = m.show(ada, &world.company, id).await.unwrap();
                 prop_assert_eq!(record.status.as_str(), state);
                 prop_assert_eq!(record.company, world.company);
             }
@@ -273,4 +333,40 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn operators_grant_subsidiaries_and_nobody_else_does() {
+    let world = World::new().await;
+    let issued = world.issue().await;
+    let (id, m) = (issued.record.id, &world.manager);
+    let child: CompanyId = "company_34".parse().unwrap();
+    let own = Actor::company(world.company, issued.record.prefix);
+    let refused = m
+        .set_subsidiaries(&own, &world.company, id, vec![child])
+        .await;
+    assert!(matches!(refused, Err(ManageError::NotFound)), "{refused:?}");
+    let grant = |companies| m.set_subsidiaries(&world.operator, &world.company, id, companies);
+    for bad in ["company_99", "company_12"] {
+        let refused = grant(vec![bad.parse().unwrap()]).await;
+        assert!(matches!(refused, Err(ManageError::Invalid(_))), "{bad}");
+    }
+    let many = (0..65).map(|n| format!("c{n}").parse().unwrap()).collect();
+    assert!(matches!(grant(many).await, Err(ManageError::Invalid(_))));
+
+    let granted = grant(vec![child, child]).await.unwrap();
+    assert_eq!(granted.subsidiaries, [child]);
+    let events = world.store.pending_events(1000).await.unwrap();
+    let told = events.last().unwrap();
+    assert_eq!(told.kind, LifecycleKind::TokenScopesChanged);
+    assert_eq!(told.reason.as_deref(), Some("subsidiaries"));
+    assert_eq!(told.subsidiaries, [child]);
+
+    let rotated = m.rotate(&world.operator, &world.company, id, DAY).await;
+    let successor = rotated.unwrap().record;
+    assert_eq!(successor.subsidiaries, [child]);
+    let back = m
+        .set_subsidiaries(&world.operator, &world.company, successor.id, Vec::new())
+        .await;
+    assert!(back.unwrap().subsidiaries.is_empty());
 }

@@ -29,9 +29,13 @@ pub(super) async fn revoke(
     // An id that is none is answered like an id that never existed.
     let id: KeyId = id.parse().map_err(|_| Denial::not_found())?;
     context.note(|notes| notes.resource = Some(Resource::new("token", &id.to_string())));
-    // The actor is the company: the key manager finds no key of anybody else.
+    // The actor is the company, and the key must be its own: anybody else's is not found.
     let actor = Actor::company(*scope.company(), key.prefix);
-    match app.keys.revoke(&actor, id, revocation.reason).await {
+    let revoked = app
+        .keys
+        .revoke(&actor, scope.company(), id, revocation.reason)
+        .await;
+    match revoked {
         Ok(_) => {}
         // Revoking a revoked key is no error: the company has what it asked for.
         Err(ManageError::IllegalTransition { .. }) => {}

@@ -121,6 +121,7 @@ pub(super) fn record(seq: u64) -> Record {
         key_prefix: None,
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
+        subsidiaries: Vec::new(),
     };
     // One stamp for all, so that a record is the same whenever it is made.
     static STAMP: std::sync::LazyLock<Stamp> =
