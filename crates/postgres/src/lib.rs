@@ -24,6 +24,9 @@
 //! password. `LISTEN` and advisory locks need a session: connect to the server itself, or through
 //! a pooler in session mode.
 //!
+//! With the feature `rls`, the company scope of a request reaches down to the rows of the application's
+//! own tables: see `rls`.
+//!
 //! ```no_run
 //! use countersign_postgres::{PostgresKeyStore, PostgresOptions};
 //!
@@ -43,6 +46,8 @@ mod migrate;
 mod options;
 mod pool;
 mod read;
+#[cfg(feature = "rls")]
+pub mod rls;
 mod store;
 mod tls;
 mod write;
