@@ -153,6 +153,18 @@ fn a_key_s_life_from_pending_to_revoked() {
             .len(),
         0
     );
+    refused(
+        &store,
+        &format!("keys set-subsidiaries {prefix} --company company_34"),
+        1,
+        "company_34",
+    );
+    done(&store, "companies create company_34");
+    assert_eq!(
+        key("set-subsidiaries --company company_34")["subsidiaries"][0],
+        "company_34"
+    );
+    assert!(key("set-subsidiaries --none").get("subsidiaries").is_none());
     let revoke = format!("keys revoke {prefix} --reason company_request");
     refused(&store, &revoke, 1, "--yes");
     assert_eq!(key("show")["status"], "active", "it was not revoked");
