@@ -107,6 +107,8 @@ mod claims;
 #[cfg(feature = "axum")]
 mod extract;
 mod inspect;
+#[cfg(feature = "job")]
+mod job;
 mod json;
 mod layer;
 mod owned;
@@ -118,6 +120,8 @@ mod scope;
 
 #[cfg(feature = "axum")]
 pub use extract::VerifiedKey;
+#[cfg(feature = "job")]
+pub use job::{Job, JobError, JobKeys, JobSealer, ScopedJob};
 pub use layer::{CompanyScopeLayer, CompanyScopeService};
 pub use owned::Owned;
 pub use place::OverLimit;

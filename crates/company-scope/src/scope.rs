@@ -35,6 +35,20 @@ impl CompanyScope {
         })
     }
 
+    /// The scope that a request had when it asked for a job.
+    #[cfg(feature = "job")]
+    pub(crate) const fn of_job(
+        company: CompanyId,
+        owner: CompanyId,
+        environment: Environment,
+    ) -> Self {
+        Self {
+            company,
+            owner,
+            environment,
+        }
+    }
+
     /// A scope without a request, in the sandbox: for tests only.
     #[cfg(any(test, feature = "test-util"))]
     #[must_use]

@@ -39,6 +39,8 @@ pub use countersign_company_scope::VerifiedKey;
 pub use countersign_company_scope::{
     CompanyScope, CompanyScopeLayer, JsonPointer, OverLimit, Owned,
 };
+#[cfg(feature = "job")]
+pub use countersign_company_scope::{Job, JobError, JobKeys, JobSealer, ScopedJob};
 #[cfg(feature = "test-util")]
 pub use countersign_core::testing;
 pub use countersign_core::{
