@@ -6,6 +6,7 @@
 //! | `bench [--quick]` | the performance budget with today's figures |
 //! | `vectors DIR` | replays test vectors against this code |
 //! | `drill NAME [--short]` | revocation, kills and outages with real processes |
+//! | `fuzz TARGET SECONDS` | looks for input that breaks a parser or a log |
 //! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL and Redis |
 #![allow(
     clippy::print_stdout,
@@ -19,6 +20,7 @@
 
 mod bench;
 mod drill;
+mod fuzz;
 mod servers;
 mod step;
 mod test;
@@ -50,6 +52,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["bench", "--quick"] => bench::run(true),
         ["drill", name] => drill::run(name, Scale::Full),
         ["drill", name, "--short"] => drill::run(name, Scale::Short),
+        ["fuzz", target, seconds] => fuzz::run(target, seconds),
         ["vectors", directory] => vectors::run(directory.as_ref()),
         ["servers", ref command @ ..] if !command.is_empty() => servers::run(command),
         [] | ["help" | "--help" | "-h"] => {
@@ -69,5 +72,7 @@ usage: cargo xtask <chore>
   drill NAME [--short]
                      holds the promises about revocation, kill and outage (or all of them)
                      against real processes
+  fuzz TARGET SECONDS
+                     looks for input that breaks a parser or a log, with libFuzzer
   servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL and Redis, whose addresses it
                      finds in COUNTERSIGN_TEST_POSTGRES and COUNTERSIGN_TEST_REDIS";

@@ -1,6 +1,7 @@
 //! `cargo xtask vectors DIR`: replays test vectors, by the name of their file.
 
 mod api_keys;
+mod audit;
 mod client_address;
 mod gcra;
 mod report;
@@ -28,8 +29,9 @@ pub(crate) fn run(directory: &Path) -> Result<ExitCode> {
     );
     let mut total = Report::default();
     for (path, replay) in files {
-        let text = fs::read(&path).with_context(|| path.display().to_string())?;
-        let report = replay(&text).with_context(|| path.display().to_string())?;
+        let report = replay
+            .of(&path)
+            .with_context(|| path.display().to_string())?;
         println!("{}: {report}", path.display());
         total.add(&report);
     }
@@ -68,12 +70,33 @@ fn replay_of(path: &Path) -> Option<Replay> {
         .map(|(_, replay)| *replay)
 }
 
-/// Replays the content of one file.
-type Replay = fn(&[u8]) -> Result<Report>;
+/// Replays one file.
+#[derive(Clone, Copy)]
+enum Replay {
+    Content(fn(&[u8]) -> Result<Report>),
+    /// One that names what lies beside it.
+    Place(fn(&Path) -> Result<Report>),
+}
+
+impl Replay {
+    fn of(self, path: &Path) -> Result<Report> {
+        match self {
+            Self::Content(replay) => replay(&fs::read(path)?),
+            Self::Place(replay) => replay(path),
+        }
+    }
+}
 
 const KINDS: &[(&str, Replay)] = &[
-    ("api_keys.json", api_keys::replay),
-    ("client_address.json", client_address::replay),
-    ("gcra.json", gcra::replay),
-    ("request_targets.json", request_targets::replay),
+    ("api_keys.json", Replay::Content(api_keys::replay)),
+    (
+        "client_address.json",
+        Replay::Content(client_address::replay),
+    ),
+    ("expected.json", Replay::Place(audit::replay)),
+    ("gcra.json", Replay::Content(gcra::replay)),
+    (
+        "request_targets.json",
+        Replay::Content(request_targets::replay),
+    ),
 ];
