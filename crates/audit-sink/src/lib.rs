@@ -115,6 +115,7 @@ mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod event;
+mod fan_out;
 mod future;
 mod gate;
 mod intent;
@@ -127,12 +128,14 @@ mod record;
 mod recording;
 mod service;
 mod sink;
+mod trace;
 mod writer;
 
 pub use backend::{AuditBackend, Recovery};
 pub use event::{
     AgentHash, AuditEvent, AuditSource, Decision, EventType, Notice, SourceForm, SourceKey,
 };
+pub use fan_out::{FanOut, FanOutBuilder};
 pub use future::ResponseFuture;
 pub use intent::{Intent, IntentLayer};
 pub use layer::AuditLayer;
@@ -148,3 +151,4 @@ pub use memory::{ChannelBackend, EventReceiver, MemoryBackend, MemoryLog};
 pub use record::{Record, Stamp};
 pub use service::Audit;
 pub use sink::{AuditHealth, AuditSink, AuditSinkBuilder, AuditWriter, Durable, ShutdownReport};
+pub use trace::TracingBackend;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +47,7 @@ impl AuditSink {
                 tick: Duration::from_millis(3),
                 deadline: Duration::from_secs(2),
                 heartbeat: Some(Duration::from_secs(60)),
+                flood: NonZeroU32::new(100),
                 clock: Arc::new(SystemClock),
             },
         }
@@ -172,6 +173,16 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
     /// [`AuditBackend::origin`].
     pub const fn heartbeat(mut self, pause: Option<Duration>) -> Self {
         self.settings.heartbeat = pause;
+        self
+    }
+
+    /// How many refusals of unauthenticated requests are told one by one, for each source and
+    /// second; 100 unless set otherwise, `None` for all. Those beyond are told together at the end
+    /// of the second: one event for each source and reason, the first of them, with
+    /// `metadata.coalesced`, how many it stands for. Nothing else is ever told together. A source
+    /// is an address, or a /64 of IPv6.
+    pub const fn flood_limit(mut self, refusals: Option<NonZeroU32>) -> Self {
+        self.settings.flood = refusals;
         self
     }
 

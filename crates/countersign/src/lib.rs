@@ -30,9 +30,10 @@ pub use stack::{Countersign, CountersignService, ResponseFuture};
 pub use countersign_audit_sink::{
     AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter, CannotVerify,
     ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventProof, EventReceiver,
-    EventType, FileAnchor, FileLog, FileLogOptions, FileSigner, Finding, IntentLayer, LogDamage,
-    LogEvents, LogReport, LogVerifier, LoggedEvent, MemoryBackend, MemoryLog, ProofFault,
-    ProvenEvent, Record, ShutdownReport, SourceForm, SourceKey, check_proof, prove_event,
+    EventType, FanOut, FanOutBuilder, FileAnchor, FileLog, FileLogOptions, FileSigner, Finding,
+    IntentLayer, LogDamage, LogEvents, LogReport, LogVerifier, LoggedEvent, MemoryBackend,
+    MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport, SourceForm, SourceKey,
+    TracingBackend, check_proof, prove_event,
 };
 #[cfg(feature = "axum")]
 pub use countersign_company_scope::VerifiedKey;

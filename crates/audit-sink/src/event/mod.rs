@@ -20,6 +20,7 @@ pub(crate) use build::{Arrival, Outcome};
 pub(crate) use json::MAX_LINE;
 pub use kind::{Decision, EventType};
 pub use notice::Notice;
+pub(crate) use source::SourceGroup;
 pub use source::{AgentHash, AuditSource, SourceForm, SourceKey};
 
 /// One event of the audit log. It is made from the record of a request, from a
@@ -264,6 +265,17 @@ impl AuditEvent {
     #[cfg(feature = "metrics")]
     pub(crate) fn denial_reason(&self) -> &'static str {
         self.reason.map_or("", Reason::as_str)
+    }
+
+    /// Why a request was refused.
+    pub(crate) const fn refusal(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// The event, told once for `count` of its kind.
+    pub(crate) fn standing_for(mut self, count: u64) -> Self {
+        self.rare().ours.push(("coalesced", notice::number(count)));
+        self
     }
 
     /// Gives the event an id if it has none.

@@ -77,6 +77,24 @@ impl AuditSource {
     }
 }
 
+/// Sources that count as one: an IPv6 network of /64 is one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SourceGroup(u128, bool);
+
+impl AuditSource {
+    pub(crate) fn group(self) -> SourceGroup {
+        match self.0 {
+            Form::Address(IpAddr::V4(v4)) | Form::Network(IpAddr::V4(v4)) => {
+                SourceGroup(v4.to_bits().into(), false)
+            }
+            Form::Address(IpAddr::V6(v6)) | Form::Network(IpAddr::V6(v6)) => {
+                SourceGroup(v6.to_bits() >> 64 << 64, true)
+            }
+            Form::Hash(hash) => SourceGroup(u128::from_be_bytes(hash), true),
+        }
+    }
+}
+
 impl fmt::Display for AuditSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

@@ -11,6 +11,7 @@ use countersign_core::{Monotonic, StoreError};
 use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
+use super::flood::Flood;
 use crate::gate::Common;
 use crate::queue::{Queued, Shard, Waiter};
 use crate::sink::{ShutdownRequest, unavailable};
@@ -24,6 +25,7 @@ pub(super) struct Desk {
     seq: u64,
     /// What all records have in common, in a log that has a name.
     stamp: Option<Stamp>,
+    pub(super) flood: Flood,
     /// When something was last written.
     wrote_at: Monotonic,
     /// Who waits for the batch in hand.
@@ -54,6 +56,7 @@ impl Desk {
         Self {
             wrote_at: settings.clock.monotonic(),
             stamp: origin.map(Stamp::new),
+            flood: Flood::new(settings.flood),
             common,
             shards,
             settings,
@@ -135,6 +138,7 @@ impl Desk {
             shard.release(taken);
         }
         let drained = records.len() < BATCH;
+        self.release_held(records);
         let lost = self.common.counters.unreported.swap(0, Ordering::Relaxed);
         if lost > 0 {
             self.tell(Notice::gap(lost), records);
@@ -238,14 +242,15 @@ impl Desk {
     /// Whether the log was asked to end, and everything is done or the time is over.
     pub(super) fn is_done(&self) -> bool {
         let idle = self.shards.iter().all(|shard| shard.reserved() == 0);
-        let done = idle && self.backlog.is_empty() && !self.has_unreported();
+        let told = self.flood.is_empty() && !self.has_unreported();
+        let done = idle && self.backlog.is_empty() && told;
         self.is_expired() || (self.common.is_stopping() && done)
     }
 
     /// Sleeps for a tick; after some idle ones, until somebody sends something.
     pub(super) async fn rest(&mut self, wrote: bool) {
         self.idle_ticks = if wrote { 0 } else { self.idle_ticks + 1 };
-        if self.idle_ticks <= IDLE_TICKS || self.common.is_stopping() {
+        if self.idle_ticks <= IDLE_TICKS || self.common.is_stopping() || !self.flood.is_empty() {
             if !self.common.is_called() {
                 self.watch_stop(self.settings.tick).await;
             }
@@ -266,8 +271,26 @@ impl Desk {
     }
 
     fn take(&mut self, queued: Queued, records: &mut Vec<Record>) {
-        self.waiters.extend(queued.waiter);
-        self.add(queued.event, records);
+        if let Some(waiter) = queued.waiter {
+            self.waiters.push(waiter);
+            return self.add(queued.event, records);
+        }
+        let now = self.settings.clock.monotonic();
+        if let Some(event) = self.flood.admit(queued.event, now) {
+            self.add(event, records);
+        }
+    }
+
+    /// Tells of the refusals that were held, when it is time or somebody wants all to be told.
+    fn release_held(&mut self, records: &mut Vec<Record>) {
+        if self.flood.is_empty() {
+            return;
+        }
+        let all = self.common.is_stopping() || !self.flushes.is_empty();
+        let now = self.settings.clock.monotonic();
+        for event in self.flood.release(now, all) {
+            self.add(event, records);
+        }
     }
 
     fn stalled(&mut self) {

@@ -1,8 +1,10 @@
 //! The thread that writes: drain, batch, append, answer.
 
 mod desk;
+mod flood;
 
 use std::io;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) tick: Duration,
     pub(crate) deadline: Duration,
     pub(crate) heartbeat: Option<Duration>,
+    pub(crate) flood: Option<NonZeroU32>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -230,7 +233,7 @@ impl Desk {
         let common = Arc::clone(&self.common);
         common.set_ended();
         self.fail_waiters();
-        common.count_lost((unwritten + self.backlog.len()) as u64);
+        common.count_lost((unwritten + self.backlog.len()) as u64 + self.flood.count());
         let mut inside = 0;
         for shard in &self.shards {
             shard.drop_all();

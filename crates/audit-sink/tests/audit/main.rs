@@ -5,6 +5,8 @@ mod common;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod engine;
+mod fan_out;
+mod flood;
 mod intent;
 mod layer;
 mod secrets;

@@ -1,0 +1,132 @@
+//! Several backends as one: who must acknowledge, and what becomes of one that does not.
+
+use std::time::Duration;
+
+use countersign_audit_sink::*;
+
+use crate::common::*;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn quick(builder: FanOutBuilder) -> (AuditSink, AuditWriter) {
+    let builder = builder.deadline(Duration::from_millis(40)).queue(2);
+    let log = AuditSink::builder(builder.build().unwrap());
+    let log = log.tick(Duration::from_millis(1));
+    log.deadline(Duration::from_millis(500)).spawn().unwrap()
+}
+
+fn actors(log: &MemoryLog) -> Vec<String> {
+    let actor = |line: &serde_json::Value| match line["metadata"]["actor"].as_str() {
+        Some(actor) => actor.to_owned(),
+        None => format!("gap of {}", line["metadata"]["count"]),
+    };
+    parse(&log.lines()).iter().map(actor).collect()
+}
+
+#[tokio::test]
+async fn all_must_and_one_that_hangs_stops_what_enters() {
+    let [(a, first), (b, second)] = [MemoryBackend::new(), MemoryBackend::new()];
+    let (sink, writer) = quick(FanOut::all_of().required("a", a).required("b", b));
+    sink.append_durable(lifecycle("one")).await.unwrap();
+    assert_eq!(actors(&first), ["one"]);
+    assert_eq!(actors(&second), ["one"]);
+    second.hang(true);
+    assert!(sink.append_durable(lifecycle("two")).await.is_err());
+    assert!(!sink.health().accepting);
+    second.hang(false);
+    until("the gate to open", || sink.health().accepting).await;
+    sink.append_durable(lifecycle("three")).await.unwrap();
+    let report = writer.shutdown(LONG).await;
+    assert_eq!((report.written, report.lost), (3, 0));
+    for log in [first, second] {
+        assert_eq!(actors(&log), ["one", "two", "three"], "each once");
+        assert_contiguous(&parse(&log.lines()));
+    }
+}
+
+#[tokio::test]
+async fn one_of_two_is_enough_and_the_other_tells_what_it_missed() {
+    let [(a, first), (b, second)] = [MemoryBackend::new(), MemoryBackend::new()];
+    let (sink, writer) = quick(FanOut::any_of(1).required("a", a).required("b", b));
+    second.fail(true);
+    for n in 0..10 {
+        sink.append_durable(lifecycle(&n.to_string()))
+            .await
+            .unwrap();
+    }
+    assert!(sink.health().accepting);
+    assert_eq!(actors(&first).len(), 10);
+    second.fail(false);
+    until("the other to catch up", || {
+        actors(&second).len() >= 3 && !actors(&second).is_empty()
+    })
+    .await;
+    sink.append_durable(lifecycle("last")).await.unwrap();
+    until("the last", || {
+        actors(&second).last().is_some_and(|a| a == "last")
+    })
+    .await;
+    let told = actors(&second);
+    assert_eq!(told[..3], ["0", "1", "2"], "what its queue held");
+    assert_eq!(told[3..], ["gap of 7", "last"]);
+    assert_contiguous(&parse(&second.lines()));
+    let _ = writer.shutdown(LONG).await;
+    assert_eq!(actors(&first).len(), 11);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_best_effort() {
+    let [(a, first), (b, second)] = [MemoryBackend::new(), MemoryBackend::new()];
+    let (sink, writer) = quick(FanOut::all_of().required("a", a).best_effort("b", b));
+    second.hang(true);
+    for n in 0..5 {
+        sink.append_durable(lifecycle(&n.to_string()))
+            .await
+            .unwrap();
+    }
+    first.fail(true);
+    assert!(sink.append_durable(lifecycle("x")).await.is_err());
+    first.fail(false);
+    until("the gate to open", || sink.health().accepting).await;
+    let report = writer.shutdown(LONG).await;
+    assert_eq!((report.written, report.lost), (6, 0));
+}
+
+#[tokio::test]
+async fn each_log_in_files_has_its_own_name_and_number() {
+    let temporary = tempfile::tempdir().unwrap();
+    let logs = ["a", "b"].map(|name| temporary.path().join(name));
+    let open = |index: usize| FileLog::open(&logs[index]).unwrap();
+    // The second log is ahead by what it told alone.
+    let (_, writer) = AuditSink::builder(open(1)).spawn().unwrap();
+    let _ = writer.shutdown(LONG).await;
+    let both = FanOut::all_of()
+        .required("a", open(0))
+        .required("b", open(1));
+    let (sink, writer) = AuditSink::builder(both.build().unwrap()).spawn().unwrap();
+    sink.append_durable(lifecycle("one")).await.unwrap();
+    let report = writer.shutdown(LONG).await;
+    assert_eq!(report.lost, 0);
+    let [first, second] = logs.map(|log| file_lines(&log));
+    assert_eq!((first.len(), second.len()), (3, 5));
+    for lines in [&first, &second] {
+        assert_contiguous(lines);
+        assert!(lines.iter().all(|line| line["log"] == lines[0]["log"]));
+    }
+    assert_ne!(first[0]["log"], second[0]["log"]);
+}
+
+#[test]
+fn a_fan_out_that_could_never_acknowledge_is_refused() {
+    let backend = || MemoryBackend::new().0;
+    assert!(FanOut::all_of().build().is_err());
+    assert!(
+        FanOut::all_of()
+            .best_effort("a", backend())
+            .build()
+            .is_err()
+    );
+    assert!(FanOut::any_of(2).required("a", backend()).build().is_err());
+    assert!(FanOut::any_of(0).required("a", backend()).build().is_err());
+    assert!(FanOut::any_of(1).required("a", backend()).build().is_ok());
+}
