@@ -18,5 +18,6 @@ pub(crate) fn event() -> AuditEvent {
         key_prefix: "acme_live_pBakQVyk6bW4".parse().ok(),
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
+        subsidiaries: Vec::new(),
     })
 }

@@ -1,8 +1,8 @@
-//! How long a process waits for its log when it starts again.
+//! How long a process waits for its log when it starts again, and an auditor for the answer.
 
 use std::time::{Duration, Instant};
 
-use countersign::{AuditSink, FileLog};
+use countersign::{AuditSink, FileLog, LogVerifier};
 
 use crate::events::event;
 use crate::figures::{Effort, median, tell};
@@ -27,6 +27,15 @@ pub(crate) fn measure(effort: Effort) {
     };
     let seconds = median((0..effort.rounds).map(|_| open()));
     tell("audit restart with 1 M events", seconds, "s");
+    let verify = || {
+        let started = Instant::now();
+        let report = LogVerifier::new(&log).verify().expect("a log");
+        let seconds = started.elapsed().as_secs_f64();
+        assert!(report.finding.is_ok(), "{}", report.finding);
+        seconds * 1_000_000.0 / report.events as f64
+    };
+    let seconds = median((0..effort.rounds.min(3)).map(|_| verify()));
+    tell("verifying 1 M audit records", seconds, "s");
 }
 
 fn fill(log: &std::path::Path, events: usize) -> (f64, f64) {

@@ -123,6 +123,7 @@ const BUDGET: &[Budget] = &[
     Budget::at_least("audit durable, 16 in flight ÷ the disk", 0.6, 0.9),
     Budget::at_least("audit durable, 16 in flight", 15_000.0, 24_600.0),
     Budget::at_least("audit durable, 256 in flight", 60_000.0, 78_700.0),
+    Budget::at_most("verifying 1 M audit records", 10.0, 3.0),
     Budget::at_most("audit restart with 1 M events", 1.0, 0.5),
     Budget::at_least("loopback: requests/s with ÷ without", 0.85, 0.93),
     Budget::at_least("loopback: requests/s refused ÷ allowed", 0.9, 1.1),
