@@ -1,4 +1,4 @@
-#![cfg_attr(feature = "sqlite", doc = include_str!("../../../README.md"))]
+#![cfg_attr(feature = "sqlite", doc = include_str!("../README.md"))]
 //!
 //! # One layer, in the one order
 //!

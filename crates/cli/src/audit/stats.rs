@@ -61,7 +61,10 @@ impl Stats {
             .get("latency_us")
             .and_then(serde_json::Value::as_u64);
         self.latencies.extend(latency);
-        if !event.text("type").is_some_and(|kind| kind.contains(".request.")) {
+        if !event
+            .text("type")
+            .is_some_and(|kind| kind.contains(".request."))
+        {
             return;
         }
         let time = event.text("time").and_then(|time| time.parse().ok());
