@@ -7,6 +7,7 @@
 //! | `vectors DIR` | replays test vectors against this code |
 //! | `drill NAME [--short]` | revocation, kills and outages with real processes |
 //! | `fuzz TARGET SECONDS` | looks for input that breaks a parser or a log |
+//! | `crash [ROUNDS]` | kills a process under load and fills its disk: the audit log loses nothing |
 //! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL and Redis |
 #![allow(
     clippy::print_stdout,
@@ -19,6 +20,7 @@
 )]
 
 mod bench;
+mod crash;
 mod drill;
 mod fuzz;
 mod servers;
@@ -29,7 +31,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::drill::Scale;
 
@@ -54,6 +56,10 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["drill", name, "--short"] => drill::run(name, Scale::Short),
         ["fuzz", target, seconds] => fuzz::run(target, seconds),
         ["vectors", directory] => vectors::run(directory.as_ref()),
+        ["crash"] => crash::run(300),
+        ["crash", rounds] => crash::run(rounds.parse().context("how many rounds")?),
+        ["crash-child", directory] => crash::child(directory.as_ref(), false),
+        ["crash-child", directory, "slowly"] => crash::child(directory.as_ref(), true),
         ["servers", ref command @ ..] if !command.is_empty() => servers::run(command),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -74,5 +80,6 @@ usage: cargo xtask <chore>
                      against real processes
   fuzz TARGET SECONDS
                      looks for input that breaks a parser or a log, with libFuzzer
+  crash [ROUNDS]     kills a process under load and fills its disk: the audit log loses nothing
   servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL and Redis, whose addresses it
                      finds in COUNTERSIGN_TEST_POSTGRES and COUNTERSIGN_TEST_REDIS";
