@@ -84,14 +84,25 @@ impl LogVerifier {
     }
 
     fn identity(&self) -> Result<Identity, CannotVerify> {
-        let path = self.directory.join("vkey");
-        let text = match &self.vkey {
-            Some(text) => text.clone(),
-            None => read_small(&path)?,
+        let own = read_small(&self.directory.join("vkey"));
+        let Some(given) = &self.vkey else {
+            return parse(&own?);
         };
-        let identity = Identity::parse(text.trim_end_matches('\n'));
-        identity.ok_or_else(|| CannotVerify::new("the verifier key is not an Ed25519 key"))
+        let given = parse(given)?;
+        match own.and_then(|own| parse(&own)) {
+            Ok(own) if own.origin != given.origin => Err(CannotVerify::new(format!(
+                "the given key is for the log {}, and this is {}",
+                given.origin, own.origin
+            ))),
+            // Whatever else stands in the log's own file, it is the given one that is believed.
+            Ok(_) | Err(_) => Ok(given),
+        }
     }
+}
+
+fn parse(vkey: &str) -> Result<Identity, CannotVerify> {
+    let identity = Identity::parse(vkey.trim_end_matches('\n'));
+    identity.ok_or_else(|| CannotVerify::new("the verifier key is not an Ed25519 key"))
 }
 
 /// A file that is a few lines long, if it is what it should be.

@@ -110,12 +110,11 @@ fn what_can_t_be_checked_is_said_and_never_ok() {
     let log = Log::new(7, &[3, 7], &[0, 4]);
     let refused = |verifier: LogVerifier| verifier.verify().unwrap_err().to_string();
     let vkey = fs::read_to_string(vectors().join("good/vkey")).unwrap();
-    // The key of another log: its notes are of another origin.
-    let other = LogVerifier::new(log.path())
-        .with_vkey(vkey)
-        .verify()
-        .unwrap();
-    assert!(!other.finding.is_ok());
+    let other = LogVerifier::new(log.path()).with_vkey(vkey);
+    assert!(refused(other).contains("example.com/countersign/shared"));
+    let stranger = Log::new(1, &[1], &[0]);
+    let other = LogVerifier::new(log.path()).with_vkey(stranger.signer.verifier_key());
+    assert_eq!(other.verify().unwrap().finding.exit_code(), 5);
     let nonsense = LogVerifier::new(log.path()).with_vkey("nonsense");
     assert!(refused(nonsense).contains("verifier key"));
     let given = fs::read_to_string(vectors().join("good/checkpoint")).unwrap();
@@ -135,6 +134,11 @@ fn what_no_checkpoint_covers_is_counted() {
         Finding::UnsignedTail(3)
     );
     assert_eq!(verify(Log::new(0, &[], &[0]).path()), Finding::Ok);
+    // What no checkpoint covers must be whole lines all the same.
+    let log = Log::new(7, &[3], &[0]);
+    let lines = fs::read_to_string(log.segment(0)).unwrap();
+    fs::write(log.segment(0), lines.replace("00Z\",\"text\":\"\"}", "00Z")).unwrap();
+    assert!(!verify(log.path()).is_ok());
 }
 
 #[test]
