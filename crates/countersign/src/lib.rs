@@ -60,6 +60,9 @@ pub use countersign_key_verify::{
     KeyVerifier, KeyVerifyLayer, ManageError, MemoryKeyStore, PepperId, RawKey, RevocationReason,
     SecretDigest, Write,
 };
+/// A test that looks for leaks between companies.
+#[cfg(feature = "leak-test")]
+pub use countersign_leak_test as leak_test;
 /// The key store that several machines share.
 #[cfg(feature = "postgres")]
 pub use countersign_postgres as postgres;

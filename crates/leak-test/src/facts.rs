@@ -1,0 +1,169 @@
+//! What a company's own answers say of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// The texts that a company was shown, and which of them name something.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    texts: BTreeSet<String>,
+    owned: BTreeSet<String>,
+    ids: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Facts {
+    /// Takes in every text of a document; those under `id`, `…_id` and `…Id`, numbers too, as ids.
+    pub(crate) fn learn(&mut self, document: &Value) {
+        self.walk("", document);
+    }
+
+    pub(crate) fn add_text(&mut self, text: &str) {
+        if text.len() >= SHORTEST {
+            self.texts.insert(text.to_owned());
+        }
+    }
+
+    /// Takes in what a company sends or makes itself: its ids are the company's own.
+    pub(crate) fn own(&mut self, document: &Value) {
+        let mut made = Self::default();
+        made.learn(document);
+        for (name, ids) in made.ids {
+            for id in ids {
+                self.add_owned(&id);
+                self.add_id(&name, &id);
+            }
+        }
+    }
+
+    pub(crate) fn add_owned(&mut self, text: &str) {
+        self.texts.insert(text.to_owned());
+        self.owned.insert(text.to_owned());
+    }
+
+    /// Whether the text names a thing, as an id does, and is no mere word.
+    pub(crate) fn names(&self, text: &str) -> bool {
+        let mut ids = self.ids.values();
+        self.owned.contains(text) || ids.any(|ids| ids.contains(text))
+    }
+
+    pub(crate) fn add_id(&mut self, name: &str, id: &str) {
+        let ids = self.ids.entry(name.to_owned()).or_default();
+        ids.insert(id.to_owned());
+        self.add_text(id);
+    }
+
+    /// What only `self` was shown, and what is its own whoever was shown it.
+    pub(crate) fn without(&self, other: &Self, public: &BTreeSet<String>) -> BTreeSet<String> {
+        let shown = self.texts.difference(&other.texts);
+        let owned = self.owned.difference(&other.owned);
+        let all = shown.chain(owned);
+        all.filter(|text| !public.contains(*text))
+            .cloned()
+            .collect()
+    }
+
+    /// Ids for the path parameter `name`: those of this very name first, then all others.
+    pub(crate) fn ids_for(&self, name: &str) -> Vec<String> {
+        let own = self.ids.get(name).into_iter().flatten();
+        let rest = self.ids.iter().filter(|(known, _)| *known != name);
+        let rest = rest.flat_map(|(_, ids)| ids);
+        let mut seen = BTreeSet::new();
+        own.chain(rest)
+            .filter(|id| seen.insert(id.as_str()))
+            .take(MOST_IDS)
+            .cloned()
+            .collect()
+    }
+
+    fn walk(&mut self, name: &str, value: &Value) {
+        match value {
+            Value::String(text) if is_id(name) => self.add_id(name, text),
+            Value::String(text) => self.add_text(text),
+            Value::Number(number) if is_id(name) => {
+                let ids = self.ids.entry(name.to_owned()).or_default();
+                ids.insert(number.to_string());
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.walk(name, item)),
+            Value::Object(members) => {
+                members
+                    .iter()
+                    .for_each(|(name, value)| self.walk(name, value));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+/// Every text and number in a document, as text.
+pub(crate) fn scalars(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
+        Value::Array(items) => items.iter().flat_map(scalars).collect(),
+        Value::Object(members) => members.values().flat_map(scalars).collect(),
+        Value::Null | Value::Bool(_) => Vec::new(),
+    }
+}
+
+/// The first of `facts` in an answer: as a whole value, or within a text if it is long enough not
+/// to stand there by chance. What the caller sent itself tells it nothing.
+pub(crate) fn found<'f>(
+    facts: &'f BTreeSet<String>,
+    answer: &crate::answer::Answer,
+    sent: &[String],
+) -> Option<&'f str> {
+    let whole: BTreeSet<String> = answer
+        .json()
+        .map(|json| scalars(&json))
+        .into_iter()
+        .flatten()
+        .collect();
+    let texts = answer.texts();
+    let told = |fact: &str| {
+        let within = |text: &String| fact.len() >= LONG && text.contains(fact);
+        whole.contains(fact) || texts.iter().any(within)
+    };
+    let mut facts = facts.iter().map(String::as_str);
+    facts.find(|fact| !sent.iter().any(|sent| sent.contains(fact)) && told(fact))
+}
+
+fn is_id(name: &str) -> bool {
+    name == "id" || name.ends_with("_id") || name.ends_with("Id")
+}
+
+/// Shorter texts stand everywhere.
+const SHORTEST: usize = 3;
+const LONG: usize = 6;
+/// So many ids are tried for one parameter.
+const MOST_IDS: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_told_from_texts_and_those_of_the_name_come_first() {
+        let mut facts = Facts::default();
+        facts.learn(&json!({"data": [
+            {"id": "pay_1", "account_id": "acct_1", "amount": {"currency": "EUR"}},
+            {"id": 1201, "accountId": "acct_2", "ok": true, "none": null},
+        ]}));
+        assert_eq!(facts.ids_for("account_id")[0], "acct_1");
+        assert_eq!(facts.ids_for("payment_id").len(), 4);
+        let mut other = Facts::default();
+        other.learn(&json!({"amount": {"currency": "EUR"}, "note": "ab"}));
+        let own = facts.without(&other, &BTreeSet::from(["acct_2".to_owned()]));
+        assert_eq!(
+            own,
+            BTreeSet::from(["acct_1".to_owned(), "pay_1".to_owned()])
+        );
+        assert!(
+            other
+                .without(&Facts::default(), &BTreeSet::new())
+                .contains("EUR")
+        );
+    }
+}

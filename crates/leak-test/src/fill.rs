@@ -1,0 +1,124 @@
+//! Templates made into targets, and ids that nobody has.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// The names of a template's parameters.
+pub(crate) fn parameters(template: &str) -> Vec<&str> {
+    let segments = template.split('/');
+    segments
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| name.strip_prefix('*').unwrap_or(name))
+        .collect()
+}
+
+/// The target with these values for the parameters, in their order.
+pub(crate) fn fill(template: &str, values: &[String]) -> String {
+    let mut values = values.iter();
+    let segments = template.split('/').map(|segment| {
+        if segment.starts_with('{') {
+            let value = values.next().map_or("", String::as_str);
+            utf8_percent_encode(value, KEPT).to_string()
+        } else {
+            segment.to_owned()
+        }
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Every way to choose one of each list, up to a bound.
+pub(crate) fn choices(lists: &[Vec<String>]) -> Vec<Vec<String>> {
+    let mut all = vec![Vec::new()];
+    for list in lists {
+        all = all
+            .into_iter()
+            .flat_map(|begun: Vec<String>| {
+                list.iter().map(move |one| {
+                    let mut next = begun.clone();
+                    next.push(one.clone());
+                    next
+                })
+            })
+            .take(MOST_CHOICES)
+            .collect();
+    }
+    all
+}
+
+/// An id of the same shape that was never given out: its last digits, or letters where it has too
+/// few digits, are others.
+pub(crate) fn nobodys(id: &str) -> String {
+    let digits = id.bytes().filter(u8::is_ascii_digit).count();
+    let hex = id
+        .bytes()
+        .all(|b| !b.is_ascii_alphabetic() || b.is_ascii_hexdigit());
+    let mut left = 6;
+    let mut bytes: Vec<u8> = id.bytes().collect();
+    for byte in bytes.iter_mut().rev() {
+        let changed = match *byte {
+            b if b.is_ascii_digit() => b'0' + (b - b'0' + 7) % 10,
+            b if digits >= 3 || !b.is_ascii_alphabetic() => b,
+            b if hex => other_of(b, b"abcdef"),
+            b => other_of(b, b"abcdefghjkmnpqrstvwxyz"),
+        };
+        if changed != *byte && left > 0 {
+            *byte = changed;
+            left -= 1;
+        }
+    }
+    // Bytes of ASCII were replaced by bytes of ASCII.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn other_of(letter: u8, alphabet: &[u8]) -> u8 {
+    let lower = letter.to_ascii_lowercase();
+    let at = alphabet.iter().position(|b| *b == lower).unwrap_or(0);
+    let other = alphabet[(at + 3) % alphabet.len()];
+    if letter.is_ascii_uppercase() {
+        other.to_ascii_uppercase()
+    } else {
+        other
+    }
+}
+
+/// What need not be encoded in a path must not be: RFC 3986's unreserved characters.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+const MOST_CHOICES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled_in_their_order() {
+        let template = "/a/{x}/b/{*rest}";
+        assert_eq!(parameters(template), ["x", "rest"]);
+        let values = ["1 2".to_owned(), "é-._~".to_owned()];
+        assert_eq!(fill(template, &values), "/a/1%202/b/%C3%A9-._~");
+        assert_eq!(fill("/plain", &[]), "/plain");
+    }
+
+    #[test]
+    fn an_id_of_nobody_has_the_same_shape() {
+        assert_eq!(nobodys("pay_1201"), "pay_8978");
+        let uuid = "6f1c0e2a-9b1d-4c55-8e21-0123456789ab";
+        let other = nobodys(uuid);
+        assert_eq!(other.len(), uuid.len());
+        assert_ne!(other, uuid);
+        assert_eq!(nobodys("deadbeef").len(), 8);
+        assert_ne!(nobodys("deadbeef"), "deadbeef");
+        assert_ne!(nobodys("XYZ"), "XYZ");
+    }
+
+    #[test]
+    fn choices_are_bounded() {
+        let list: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+        assert_eq!(choices(&[list.clone(), list]).len(), 64);
+        assert_eq!(choices(&[]), [Vec::<String>::new()]);
+        assert!(choices(&[Vec::new()]).is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! A test that looks for leaks between companies, from outside and as a company would.
+//!
+//! Give it a service, its contract and a key of each of two companies. It learns from each company's
+//! own answers what is that company's, and then calls every endpoint of the contract with the other
+//! company's key: with foreign ids in paths and bodies, with claims to be the other company in
+//! queries, headers and bodies, in places where claims are looked for and in places where a careless
+//! handler may trust them, with `GET`, `HEAD` and everything that writes, and with broken bodies.
+//!
+//! It reports
+//!
+//! | [`Kind`] | |
+//! |---|---|
+//! | `ForeignData` | an answer held something that only the other company was ever shown |
+//! | `ForeignAccess` | a foreign id, or a claim to be the other company, was answered with success |
+//! | `Distinguishable` | a foreign id was answered in another way than one that never existed |
+//! | `Touched` | afterwards the other company's own data were not what they were |
+//! | `Failed` | the service failed (5xx, or too many requests in the end), so nothing was shown |
+//! | `Unreached` | no call of the endpoint's own company succeeded, so nothing was tested |
+//!
+//! It is a test for a throw-away instance with made-up data: it creates, changes and deletes what
+//! both companies have.
+//!
+//! Where two companies are shown the same, nothing tells whose it is, unless somebody says so. What is
+//! a company's own, whoever else is shown it: what [`TestCompany::owns`] names, the ids that it was
+//! given for the test, those in its bodies, and those of everything that it makes.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use countersign_core::Endpoint;
+//! use countersign_leak_test::{Kind, LeakTest, TestCompany};
+//! use countersign_scope_guard::Contract;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A handler that forgets the company.
+//! let service = tower::service_fn(async |_: Request<Full<Bytes>>| {
+//!     let all = r#"[{"id":"acct_12","name":"Rent"},{"id":"acct_34","name":"Wages"}]"#;
+//!     Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from(all)))
+//! });
+//! let endpoint = Endpoint::get("/accounts").scope("accounts:read".parse()?);
+//! let report = LeakTest::new(Contract::builder().endpoint(endpoint).build()?, service)
+//!     .company(TestCompany::new("company_12".parse()?, "key of company_12").owns("acct_12"))
+//!     .company(TestCompany::new("company_34".parse()?, "key of company_34").owns("acct_34"))
+//!     .run()
+//!     .await?;
+//! assert!(report.findings().iter().any(|finding| finding.kind() == Kind::ForeignData));
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod answer;
+mod company;
+mod facts;
+mod fill;
+mod report;
+mod run;
+mod test;
+
+pub use company::TestCompany;
+pub use report::{Finding, Kind, LeakReport};
+pub use test::LeakTest;
