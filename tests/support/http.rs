@@ -44,7 +44,8 @@ impl Answer {
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
-    let reading = read_answer(&mut stream);
+    // The answer to a HEAD announces a body and has none.
+    let reading = read_answer(&mut stream, !bytes.starts_with(b"HEAD "));
     tokio::time::timeout(Duration::from_secs(20), reading)
         .await
         .expect("the server answers")
@@ -65,7 +66,7 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)], body: &str) 
     text.into_bytes()
 }
 
-async fn read_answer(stream: &mut TcpStream) -> Answer {
+async fn read_answer(stream: &mut TcpStream, has_body: bool) -> Answer {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -84,9 +85,8 @@ async fn read_answer(stream: &mut TcpStream) -> Answer {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let mut body = bytes[head + 4..].to_vec();
-    let length: usize = headers
-        .get("content-length")
-        .map_or(0, |length| length.parse().unwrap());
+    let announced = headers.get("content-length").filter(|_| has_body);
+    let length: usize = announced.map_or(0, |length| length.parse().unwrap());
     while body.len() < length {
         let mut chunk = [0; 4096];
         let read = stream.read(&mut chunk).await.unwrap();

@@ -104,8 +104,7 @@ impl Data {
         scope: &CompanyScope,
         id: String,
     ) -> Result<Option<Payment>, Denial> {
-        let company = *scope.company();
-        self.run(move |connection| {
+        self.run(scope, move |connection, company| {
             let sql = "SELECT id, source_account_id, currency, value, reference, status
                        FROM payments WHERE company = ?1 AND id = ?2";
             let payment = |row: &Row<'_>| {
@@ -133,8 +132,7 @@ impl Data {
         scope: &CompanyScope,
         payment: Payment,
     ) -> Result<Option<Payment>, Denial> {
-        let company = *scope.company();
-        self.run(move |connection| {
+        self.run(scope, move |connection, company| {
             let transaction = connection.transaction()?;
             let stored = transaction.execute(
                 "INSERT INTO payments
@@ -169,8 +167,7 @@ impl Data {
         id: String,
         url: String,
     ) -> Result<(), Denial> {
-        let company = *scope.company();
-        self.run(move |connection| {
+        self.run(scope, move |connection, company| {
             connection.execute(
                 "INSERT INTO webhooks VALUES (?1, ?2, ?3)",
                 params![id, company.as_str(), url],
@@ -186,8 +183,7 @@ impl Data {
         scope: &CompanyScope,
         id: String,
     ) -> Result<bool, Denial> {
-        let company = *scope.company();
-        self.run(move |connection| {
+        self.run(scope, move |connection, company| {
             let sql = "DELETE FROM webhooks WHERE company = ?1 AND id = ?2";
             connection.execute(sql, params![company.as_str(), id])
         })
@@ -233,21 +229,25 @@ impl Data {
         sql: &'static str,
         row: fn(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Denial> {
-        let company = *scope.company();
-        self.run(move |connection| {
+        self.run(scope, move |connection, company| {
             let mut statement = connection.prepare_cached(sql)?;
             statement.query_map([company.as_str()], row)?.collect()
         })
         .await
     }
 
-    async fn run<T, F>(&self, work: F) -> Result<T, Denial>
+    /// The one way to the database. It takes the scope and hands the company to the query: a method
+    /// that forgets either doesn't compile, or leaves a parameter that nobody uses.
+    async fn run<T, F>(&self, scope: &CompanyScope, work: F) -> Result<T, Denial>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut Connection, &CompanyId) -> rusqlite::Result<T> + Send + 'static,
     {
-        let connection = Arc::clone(&self.0);
-        let work = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        let (connection, company) = (Arc::clone(&self.0), *scope.company());
+        let work = move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut connection, &company)
+        };
         match tokio::task::spawn_blocking(work).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {

@@ -1,123 +1,13 @@
 //! The example as its user runs it: the built program, its own files, real HTTP.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../../tests/support/http.rs"]
-#[allow(dead_code, missing_docs, reason = "shared with the whole-stack tests")]
-mod http;
+mod support;
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use http::{Answer, exchange, request};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-struct Service {
-    child: Child,
-    address: SocketAddr,
-    keys: Value,
-    directory: TempDir,
-}
-
-impl Service {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let keys = directory.path().join("keys.json");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_payments-api"))
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--internal-listen",
-                "127.0.0.1:0",
-            ])
-            .arg("--data")
-            .arg(directory.path().join("data"))
-            .arg("--demo-keys")
-            .arg(&keys)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("listening on ").expect(&line);
-        Self {
-            address: address.trim().parse().unwrap(),
-            keys: serde_json::from_str(&std::fs::read_to_string(keys).unwrap()).unwrap(),
-            child,
-            directory,
-        }
-    }
-
-    fn key(&self, company: &str, kind: &str) -> &str {
-        self.keys[company][kind].as_str().unwrap()
-    }
-
-    async fn call(&self, key: &str, method: &str, target: &str, body: &Value) -> Answer {
-        self.call_with(key, method, target, &[], body).await
-    }
-
-    async fn call_with(
-        &self,
-        key: &str,
-        method: &str,
-        target: &str,
-        more: &[(&str, &str)],
-        body: &Value,
-    ) -> Answer {
-        let mut fields = vec![("x-api-key", key)];
-        fields.extend_from_slice(more);
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            fields.push(("content-type", "application/json"));
-            body.to_string()
-        };
-        exchange(self.address, &request(method, target, &fields, &body)).await
-    }
-
-    /// Stops the service as an operator would, and returns what it logged.
-    fn stop(&mut self) -> String {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(self.child.wait().unwrap().success(), "an orderly end");
-        let mut log = String::new();
-        let mut err = self.child.stderr.take().unwrap();
-        err.read_to_string(&mut log).unwrap();
-        log
-    }
-
-    fn audit(&self) -> Vec<Value> {
-        let directory = self.directory.path().join("data/audit/segments");
-        let mut events = Vec::new();
-        for file in std::fs::read_dir(directory).unwrap() {
-            let path = file.unwrap().path();
-            if path.extension().is_some_and(|e| e == "jsonl") {
-                let text = std::fs::read_to_string(path).unwrap();
-                events.extend(text.lines().map(|line| serde_json::from_str(line).unwrap()));
-            }
-        }
-        events.sort_by_key(|event: &Value| event["seq"].as_u64());
-        events
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It has ended already where the test stopped it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::{Answer, Service, key_id};
 
 fn payment(account: &str) -> Value {
     let amount = json!({"currency": "GBP", "value": "25.00"});
@@ -307,22 +197,6 @@ async fn one_company_never_meets_anothers_data() {
         .call(&own, "DELETE", "/external/v1/webhooks/wh_1201", &none)
         .await;
     assert_eq!(answer.status, 204);
-}
-
-/// The id of a key, as its company learns it from the audit of its own call.
-async fn key_id(service: &mut Service, key: &str) -> String {
-    let answer = service
-        .call(key, "GET", "/external/v1/banks", &Value::Null)
-        .await;
-    let id = answer.header("x-request-id").unwrap().to_owned();
-    for _ in 0..500 {
-        let events = service.audit();
-        if let Some(event) = events.iter().find(|event| event["request_id"] == *id) {
-            return event["key_id"].as_str().unwrap().to_owned();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("the call is not in the audit log");
 }
 
 fn assert_same_refusal(foreign: &Answer, nobody: &Answer) {
