@@ -174,7 +174,8 @@ async fn create(
     let number = scope.company().as_str().strip_prefix("company_").unwrap();
     let is_own = account == format!("acct_{number}01");
     let is_there = account == "acct_1201" || account == "acct_3401";
-    if !is_own && !(bank.leak == Leak::Create && is_there) {
+    let is_forgotten = bank.leak == Leak::Create && is_there;
+    if !(is_own || is_forgotten) {
         return Err(Denial::not_found());
     }
     let mut payments = bank.payments.lock().unwrap();

@@ -7,11 +7,10 @@ pub(crate) mod http;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 pub(crate) use self::http::{Answer, exchange, request};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) struct Service {
