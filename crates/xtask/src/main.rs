@@ -7,7 +7,7 @@
 //! | `vectors DIR` | replays test vectors against this code |
 //! | `drill NAME [--short]` | revocation, kills and outages with real processes |
 //! | `fuzz TARGET SECONDS` | looks for input that breaks a parser or a log |
-//! | `crash [ROUNDS]` | kills a process under load and fills its disk: the audit log loses nothing |
+//! | `crash [ROUNDS]` | kills a process under load, fills its disk, makes its system calls fail: the audit log loses nothing |
 //! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL and Redis |
 #![allow(
     clippy::print_stdout,
@@ -80,6 +80,7 @@ usage: cargo xtask <chore>
                      against real processes
   fuzz TARGET SECONDS
                      looks for input that breaks a parser or a log, with libFuzzer
-  crash [ROUNDS]     kills a process under load and fills its disk: the audit log loses nothing
+  crash [ROUNDS]     kills a process under load, fills its disk and makes its system calls
+                     fail: the audit log loses nothing
   servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL and Redis, whose addresses it
                      finds in COUNTERSIGN_TEST_POSTGRES and COUNTERSIGN_TEST_REDIS";

@@ -1,7 +1,7 @@
 //! Who signs the checkpoints of a log.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use countersign_core::{StoreError, StoreErrorKind};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use tempfile::NamedTempFile;
 
-use super::disk::private;
+use super::disk::Disk;
 use super::{corrupt, unavailable};
 
 /// Signs the checkpoints of a log with an Ed25519 key (RFC 8032). [`FileSigner`] does it with a key
@@ -121,14 +122,22 @@ impl FileSigner {
         (u32::from_str_radix(id, 16) == Ok(known)).then_some(signer)
     }
 
+    /// Whole or not at all: half a key at `path` would keep the log from ever being opened.
     fn write(&self, path: &Path) -> io::Result<()> {
-        let mut file = private(OpenOptions::new().write(true).create_new(true)).open(path)?;
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        // Its owner alone may read a temporary file.
+        let mut file = NamedTempFile::new_in(directory)?;
         let mut key = vec![ED25519];
         key.extend(self.key.to_bytes());
         let id = key_id(&self.name, &self.key.verifying_key());
         let key = BASE64_STANDARD.encode(key);
         writeln!(file, "PRIVATE+KEY+{}+{id:08x}+{key}", self.name)?;
-        file.sync_all()
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path)?;
+        Disk::default().sync_directory(directory)
     }
 }
 

@@ -1,9 +1,12 @@
 //! The process that is killed: it appends events, calls sensitive handlers, and says so.
 
 use std::convert::Infallible;
-use std::io::Write;
+use std::fs::File;
+use std::io::{IoSlice, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -26,7 +29,8 @@ use super::log::Said;
 pub(crate) fn run(directory: &Path, slowly: bool) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .enable_all()
+        // Without the driver of sockets nothing but the log writes to a file.
+        .enable_time()
         .build()?;
     // Small segments, so that rotation is killed as well.
     let log = FileLog::options(directory).segment_bytes(256 * 1024).open();
@@ -117,10 +121,19 @@ fn lifecycle() -> LifecycleEvent {
     }
 }
 
-/// One write to the pipe, which is whole or not there. A parent that is gone ends this process.
+/// One write to the pipe, which is whole or not there. A parent that is gone ends this process. It
+/// is another system call than those of the log, so that those can be made to fail alone.
 fn say(said: Said, id: impl std::fmt::Display) {
+    static OUTPUT: LazyLock<Option<File>> = LazyLock::new(|| {
+        let output = std::io::stdout().as_fd().try_clone_to_owned();
+        output.ok().map(File::from)
+    });
     let line = format!("{} {id}\n", said.word());
-    if std::io::stdout().write_all(line.as_bytes()).is_err() {
+    let line = [IoSlice::new(line.as_bytes())];
+    let said = OUTPUT
+        .as_ref()
+        .map(|mut output| output.write_vectored(&line));
+    if !matches!(said, Some(Ok(_))) {
         std::process::exit(0);
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use countersign_audit_sink::{FileLog, Finding, LogEvents, LogVerifier};
@@ -54,6 +54,17 @@ impl Log {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("crash-child").arg(&self.0);
         command.args(slowly.then_some("slowly"));
+        Self::load(command)
+    }
+
+    /// The same, as the last argument of another program.
+    pub(super) fn start_under(&self, mut command: Command) -> Result<Loaded> {
+        command.arg("crash-child").arg(&self.0);
+        command.stderr(Stdio::null());
+        Self::load(command)
+    }
+
+    fn load(mut command: Command) -> Result<Loaded> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().context("the process's output")?;
         let (sender, said) = channel();
@@ -163,6 +174,20 @@ impl Loaded {
                 return Ok(());
             }
         }
+    }
+
+    /// Listens until it has said so much or the time is over; whether it has ended by itself.
+    pub(super) fn hear(&mut self, enough: usize, patience: Duration) -> Result<bool> {
+        let end = Instant::now() + patience;
+        while self.heard.len() < enough {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.said.recv_timeout(left) {
+                Ok(said) => self.heard.push(said),
+                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                Err(RecvTimeoutError::Disconnected) => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 
     /// Kills it; all that it ever said.
