@@ -11,8 +11,8 @@ use crate::denial::ClaimPlace;
 use crate::respond::{self, Format, X_REQUEST_ID};
 use crate::source::Source;
 use crate::{
-    CompanyId, Denial, Edge, Endpoint, Identity, KeyId, KeyPrefix, Moment, Notes, Reason,
-    RequestId, TraceId,
+    CompanyId, Denial, Deprecation, Edge, Endpoint, Identity, KeyId, KeyPrefix, Moment, Notes,
+    Reason, RequestId, TraceId,
 };
 
 /// What is known of one request so far. The first layer of the stack makes it and puts it into
@@ -44,6 +44,7 @@ pub(crate) struct Record {
 struct ForAnswer {
     fields: Option<RateLimitFields>,
     notes: Option<Box<Notes>>,
+    deprecation: Option<&'static Deprecation>,
 }
 
 /// A part of the record was filled in before: two layers of one kind, or one layer twice.
@@ -244,6 +245,11 @@ impl AccessContext {
         self.lock_answer().fields = Some(fields);
     }
 
+    /// Gives the answer the fields that say until when the endpoint answers.
+    pub fn show_deprecation(&self, deprecation: &'static Deprecation) {
+        self.lock_answer().deprecation = Some(deprecation);
+    }
+
     /// Why the request is refused, if it is.
     #[must_use]
     pub fn denial(&self) -> Option<&Denial> {
@@ -320,8 +326,12 @@ impl AccessContext {
 
     /// Gives the answer the fields that wait for it.
     pub(crate) fn write_fields<B>(&self, response: &mut Response<B>) {
-        if let Some(fields) = self.lock_answer().fields.take() {
+        let mut answer = self.lock_answer();
+        if let Some(fields) = answer.fields.take() {
             fields.write(response.headers_mut());
+        }
+        if let Some(deprecation) = answer.deprecation.take() {
+            deprecation.write(response.headers_mut());
         }
     }
 

@@ -92,6 +92,18 @@ impl Denial {
         self
     }
 
+    /// Names the scopes that are needed together: the first one as
+    /// [`Denial::with_required_scope`] does, and where there are more, all of them.
+    #[must_use]
+    pub fn with_required_scopes(mut self, scopes: &[Scope]) -> Self {
+        self.required_scope = scopes.first().copied();
+        if scopes.len() > 1 {
+            let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+            return self.with_detail(REQUIRED_SCOPES, names);
+        }
+        self
+    }
+
     /// Names the place of the claim that was refused.
     #[must_use]
     pub const fn with_claim(mut self, place: ClaimPlace) -> Self {
@@ -140,6 +152,17 @@ impl Denial {
         self.required_scope
     }
 
+    /// The scopes that are needed, by one blank from each other (RFC 6750, section 3), if that is
+    /// why.
+    pub(crate) fn scope_list(&self) -> Option<String> {
+        let more = self.details.as_ref().and_then(|d| d.get(REQUIRED_SCOPES));
+        if let Some(Value::Array(names)) = more {
+            let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+            return Some(names.join(" "));
+        }
+        self.required_scope.map(|scope| scope.to_string())
+    }
+
     /// Where the refused claim stood, if that is why.
     #[must_use]
     pub const fn claim(&self) -> Option<ClaimPlace> {
@@ -178,6 +201,8 @@ impl From<Reason> for Denial {
         Self::new(reason)
     }
 }
+
+const REQUIRED_SCOPES: &str = "requiredScopes";
 
 #[cfg(test)]
 mod tests {

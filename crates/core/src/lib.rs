@@ -8,7 +8,7 @@
 //! | what | where |
 //! |---|---|
 //! | who a caller is | [`Identity`], [`KeyPrefix`], [`KeyId`], [`CompanyId`], [`ScopeSet`], [`Environment`] |
-//! | what is called | [`Endpoint`], [`OperationType`], [`Sensitivity`] |
+//! | what is called | [`Endpoint`], [`OperationType`], [`Sensitivity`], [`RequiredScopes`], [`Stage`] |
 //! | what was decided | [`AccessContext`], [`Denial`], [`Reason`], [`ErrorCode`] |
 //! | how a request enters | [`Edge`]: clock, trusted proxies, request ids, answer format |
 //! | how a denial leaves | [`respond`]: JSON, RFC 9457 problem details, gRPC trailers-only |
@@ -63,7 +63,7 @@ pub use context::{
 };
 pub use denial::{ClaimPlace, Denial};
 pub use edge::{Edge, EdgeBuilder, Entered, PeerAddr};
-pub use endpoint::{Endpoint, OperationType, Sensitivity};
+pub use endpoint::{Deprecation, Endpoint, OperationType, RequiredScopes, Sensitivity, Stage};
 pub use error::{ConfigError, ParseError, StoreError, StoreErrorKind};
 pub use guard::{Guard, Guarded, GuardedFuture, Then, Verdict, Wait, Waiting};
 pub use identity::{ActorType, Identity, Subsidiaries};

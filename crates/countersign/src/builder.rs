@@ -238,8 +238,12 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
     /// The stack, as one layer.
     ///
     /// # Errors
-    /// When a setting is out of its bounds or contradicts another.
+    /// When a setting is out of its bounds or contradicts another, or the limits can't count an
+    /// endpoint as the contract says ([`Policies::check`]).
     pub fn build(self) -> Result<Countersign, ConfigError> {
+        for endpoint in self.contract.endpoints() {
+            self.limits.check(endpoint)?;
+        }
         let rest = self.rest;
         let edge = rest.edge;
         let throttle = match rest.throttle {

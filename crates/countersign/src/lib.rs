@@ -45,12 +45,12 @@ pub use countersign_company_scope::{Job, JobError, JobKeys, JobSealer, ScopedJob
 #[cfg(feature = "test-util")]
 pub use countersign_core::testing;
 pub use countersign_core::{
-    AccessContext, ActorType, Attempt, ClaimPlace, Clock, CompanyId, ConfigError, Denial, Edge,
-    EdgeBuilder, Endpoint, Environment, ErrorCode, FailureMeter, Identity, KeyId, KeyPrefix,
-    LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides, ManualClock, MetadataValue,
-    Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr, Quota, Reason, RequestId,
-    Resource, Scope, ScopeSet, Sensitivity, StoreError, StoreErrorKind, Subsidiaries, SystemClock,
-    Throttled, Timestamp, TraceId,
+    AccessContext, ActorType, Attempt, ClaimPlace, Clock, CompanyId, ConfigError, Denial,
+    Deprecation, Edge, EdgeBuilder, Endpoint, Environment, ErrorCode, FailureMeter, Identity,
+    KeyId, KeyPrefix, LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides, ManualClock,
+    MetadataValue, Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr, Quota, Reason,
+    RequestId, RequiredScopes, Resource, Scope, ScopeSet, Sensitivity, Stage, StoreError,
+    StoreErrorKind, Subsidiaries, SystemClock, Throttled, Timestamp, TraceId,
 };
 pub use countersign_core::{body, respond, source};
 pub use countersign_key_verify::{
@@ -70,7 +70,9 @@ pub use countersign_rate_limit::{
     Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest, LimitStore,
     LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
 };
-pub use countersign_scope_guard::{Contract, ContractBuilder, ContractLayer, ScopeGuardLayer};
+pub use countersign_scope_guard::{
+    Contract, ContractBuilder, ContractLayer, ScopeGuardLayer, ScopeRegistry, UnknownScope,
+};
 /// The embedded key store.
 #[cfg(feature = "sqlite")]
 pub use countersign_sqlite as sqlite;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_core::{
-    AccessContext, ConfigError, Denial, Identity, LimitOverrides, OperationType, Quota,
+    AccessContext, ConfigError, Denial, Endpoint, Identity, LimitOverrides, OperationType, Quota,
 };
 use http::HeaderValue;
 
@@ -87,6 +87,35 @@ impl Policies {
             .map_err(|missing| context.misconfigured("rate-limit", missing))
     }
 
+    /// Whether calls of `endpoint` can be counted as its contract says.
+    ///
+    /// # Errors
+    /// When a call costs more than a quota holds, so that none would ever pass, or when the
+    /// endpoint has a quota of its own and no policy counts by endpoint, so that nobody would
+    /// apply it. The error's subject names the endpoint.
+    pub fn check(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
+        let problem = |problem: String| {
+            let subject = format!("{} {}", endpoint.method(), endpoint.template());
+            Err(ConfigError::new(subject, problem))
+        };
+        let planned = &self.0.by_operation[endpoint.operation() as usize].planned;
+        for policy in planned {
+            let cost = policy.cost.saturating_mul(endpoint.call_cost().get());
+            if cost > policy.quota_at(endpoint.quota()).burst() {
+                return problem(format!(
+                    "a call costs {cost} and policy {} holds fewer, so none would ever pass",
+                    policy.name
+                ));
+            }
+        }
+        let by_endpoint = |policy: &Planned| policy.dimension == Dimension::Endpoint;
+        if endpoint.quota().is_some() && !planned.iter().any(by_endpoint) {
+            let advice = "it has a quota of its own, and no policy counts by endpoint: add one";
+            return problem(advice.to_owned());
+        }
+        Ok(())
+    }
+
     fn plan(&self, context: &AccessContext) -> Result<&Plan, &'static str> {
         match context.endpoint() {
             Some(endpoint) => Ok(&self.0.by_operation[endpoint.operation() as usize]),
@@ -162,11 +191,19 @@ impl Planned {
         Ok(())
     }
 
-    /// The quota of a key that has its `own` quotas for some policies.
-    pub(crate) fn quota_of(&self, own: &LimitOverrides) -> Quota {
+    /// The quota of a key that has its `own` quotas for some policies, this one perhaps.
+    pub(crate) fn quota_of(&self, own: &LimitOverrides) -> Option<Quota> {
         let counted = self.dimension.is_per_key();
-        let own = counted.then(|| own.get(&self.override_name)).flatten();
-        own.unwrap_or(self.quota)
+        counted.then(|| own.get(&self.override_name)).flatten()
+    }
+
+    /// The quota at an endpoint that may have `declared` one of its own.
+    #[inline]
+    pub(crate) fn quota_at(&self, declared: Option<Quota>) -> Quota {
+        match declared {
+            Some(quota) if self.dimension == Dimension::Endpoint => quota,
+            _ => self.quota,
+        }
     }
 }
 

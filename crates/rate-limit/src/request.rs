@@ -86,9 +86,13 @@ impl<'a> LimitRequest<'a> {
         let Self {
             own, cost, share, ..
         } = *self;
+        let endpoint = self.subject.endpoint;
+        let times = endpoint.map_or(1, |endpoint| endpoint.call_cost().get());
+        let declared = endpoint.and_then(Endpoint::quota);
         self.plan.planned.iter().map(move |policy| {
-            let cost = cost.unwrap_or(policy.cost);
-            let whole = own.map_or(policy.quota, |own| policy.quota_of(own));
+            let cost = cost.unwrap_or(policy.cost.saturating_mul(times));
+            let whole = own.and_then(|own| policy.quota_of(own));
+            let whole = whole.unwrap_or(policy.quota_at(declared));
             Limit {
                 policy,
                 quota: share.map_or(whole, |share| share.of(whole, cost)),
@@ -146,8 +150,9 @@ impl<'a> LimitRequest<'a> {
     }
 
     /// Whether the quotas are surely those that the policies name.
-    pub(crate) const fn has_default_quotas(&self) -> bool {
-        self.own.is_none() && self.share.is_none()
+    pub(crate) fn has_default_quotas(&self) -> bool {
+        let declared = self.subject.endpoint.and_then(Endpoint::quota);
+        self.own.is_none() && self.share.is_none() && declared.is_none()
     }
 }
 
@@ -170,7 +175,8 @@ impl<'a> Limit<'a> {
         self.policy.class
     }
 
-    /// The quota: the policy's, or the key's own.
+    /// The quota: the key's own, or where a policy counts by endpoint the endpoint's, or the
+    /// policy's.
     #[must_use]
     pub const fn quota(&self) -> Quota {
         self.quota

@@ -461,3 +461,67 @@ async fn it_works_over_streaming_bodies_and_axums() {
         assert!(answer.headers().contains_key("ratelimit"));
     }
 }
+
+fn request_at(endpoint: Endpoint, key: u128) -> Request<Body> {
+    let request = entered(&Edge::builder().clock(ManualClock::default()).build());
+    let context = AccessContext::of(&request).unwrap();
+    context.identify(identity(key)).unwrap();
+    let matched = MatchedEndpoint {
+        endpoint: endpoint.kept(),
+        target: http::uri::PathAndQuery::from_static("/exports"),
+    };
+    context.match_endpoint(matched).unwrap();
+    request
+}
+
+#[tokio::test]
+async fn an_endpoint_costs_what_it_says_and_has_the_quota_that_it_says() {
+    let policies = Policies::new([
+        Policy::new("key", Dimension::Key, hourly(10)),
+        Policy::new("endpoint", Dimension::Endpoint, hourly(10)),
+    ])
+    .unwrap();
+    let export = Endpoint::get("/exports")
+        .cost(4.try_into().unwrap())
+        .limit(hourly(6));
+    policies.check(&export).unwrap();
+    let layer = RateLimitLayer::new(policies, Arc::new(LocalLimits::default()));
+    let mut service = layer.layer(ReadinessProbe::default());
+    let (first, _) = call(&mut service, request_at(export.clone(), 1)).await;
+    assert_eq!(first.status(), 200);
+    assert_eq!(
+        first.headers()["ratelimit-policy"],
+        "\"key\";q=10;w=36000, \"endpoint\";q=6;w=21600"
+    );
+    let left = first.headers()["ratelimit"].to_str().unwrap().to_owned();
+    assert!(left.starts_with("\"key\";r=6;"), "{left}");
+    assert!(left.contains("\"endpoint\";r=2;"), "{left}");
+    // Its own quota has 2 left, the policy's would have had 6.
+    let (second, context) = call(&mut service, request_at(export, 1)).await;
+    assert_eq!(second.status(), 429);
+    let reason = context.denial().unwrap().reason();
+    assert_eq!(reason, Reason::LimitEndpoint);
+}
+
+#[test]
+fn an_endpoint_that_limits_can_not_count_is_a_mistake() {
+    let key = || Policy::new("key", Dimension::Key, hourly(10));
+    let by_key = Policies::new([key()]).unwrap();
+    let endpoint = Endpoint::get("/exports");
+    assert!(by_key.check(&endpoint).is_ok());
+    let dear = endpoint.clone().cost(11.try_into().unwrap());
+    assert!(
+        by_key
+            .check(&dear)
+            .unwrap_err()
+            .to_string()
+            .contains("policy key")
+    );
+    let own = endpoint.limit(hourly(5));
+    assert!(by_key.check(&own).is_err(), "nobody would apply it");
+    let both = Policies::new([
+        key(),
+        Policy::new("endpoint", Dimension::Endpoint, hourly(10)),
+    ]);
+    assert!(both.unwrap().check(&own).is_ok());
+}

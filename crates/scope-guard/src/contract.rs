@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_core::{ConfigError, Endpoint, ScopeSet};
+use countersign_core::{ConfigError, Endpoint, RequiredScopes, ScopeSet};
 use http::Method;
 
-use crate::template;
+use crate::{ScopeRegistry, template};
 
 /// The endpoints that outside callers may use. Everything else is the internal API. Cloning is
 /// cheap.
@@ -36,6 +36,7 @@ struct Compiled {
     exact: hashbrown::HashMap<&'static str, Methods>,
     /// All templates.
     router: matchit::Router<Methods>,
+    registry: Option<ScopeRegistry>,
 }
 
 /// The few endpoints of one template.
@@ -82,8 +83,15 @@ impl Contract {
     #[must_use]
     pub fn scopes(&self) -> ScopeSet {
         self.endpoints()
-            .filter_map(|endpoint| endpoint.required_scope())
+            .filter_map(|endpoint| endpoint.required_scopes())
+            .flat_map(RequiredScopes::scopes)
             .collect()
+    }
+
+    /// The platform's scopes and what each allows, where the contract was given a registry.
+    #[must_use]
+    pub fn registry(&self) -> Option<&ScopeRegistry> {
+        self.0.registry.as_ref()
     }
 }
 
@@ -99,6 +107,7 @@ impl fmt::Debug for Contract {
 pub struct ContractBuilder {
     endpoints: Vec<Endpoint>,
     denies_unscoped: bool,
+    registry: Option<ScopeRegistry>,
 }
 
 impl ContractBuilder {
@@ -121,34 +130,60 @@ impl ContractBuilder {
         self
     }
 
+    /// The platform's scopes: an endpoint that asks for another one is a mistake.
+    pub fn registry(mut self, registry: ScopeRegistry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
     /// The finished contract.
     ///
     /// # Errors
     /// Names the method and template of the first endpoint that has no scope (unless
-    /// [`ContractBuilder::deny_unscoped`] was chosen), has a template that no permitted target can
+    /// [`ContractBuilder::deny_unscoped`] was chosen) or one that is not in the registry, has a template that no permitted target can
     /// match, has a method that is always refused (`CONNECT`, `TRACE`), is declared twice, or
     /// overlaps another template so that one path would match both.
     pub fn build(self) -> Result<Contract, ConfigError> {
         for endpoint in &self.endpoints {
             self.check(endpoint)
                 .map_err(|problem| ConfigError::new(name(endpoint), problem))?;
+            self.check_registry(endpoint)?;
         }
         let endpoints: Box<[_]> = self.endpoints.into_iter().map(Endpoint::kept).collect();
-        Ok(Contract(Arc::new(compile(endpoints)?)))
+        Ok(Contract(Arc::new(compile(endpoints, self.registry)?)))
+    }
+
+    fn check_registry(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
+        let asked = endpoint.required_scopes().into_iter();
+        let unknown = self.registry.as_ref().and_then(|registry| {
+            asked
+                .flat_map(RequiredScopes::scopes)
+                .find(|scope| !registry.contains(*scope))
+        });
+        match unknown {
+            None => Ok(()),
+            Some(scope) => Err(ConfigError::new(
+                name(endpoint),
+                format!("the scope {scope} is not in the registry: describe it there"),
+            )),
+        }
     }
 
     fn check(&self, endpoint: &Endpoint) -> Result<(), &'static str> {
         if matches!(*endpoint.method(), Method::CONNECT | Method::TRACE) {
             return Err("this method is refused for every target");
         }
-        if endpoint.required_scope().is_none() && !self.denies_unscoped {
+        if endpoint.required_scopes().is_none() && !self.denies_unscoped {
             return Err("it declares no scope: give it one, or choose `deny_unscoped`");
         }
         template::check(endpoint.template())
     }
 }
 
-fn compile(endpoints: Box<[&'static Endpoint]>) -> Result<Compiled, ConfigError> {
+fn compile(
+    endpoints: Box<[&'static Endpoint]>,
+    registry: Option<ScopeRegistry>,
+) -> Result<Compiled, ConfigError> {
     let mut by_template: HashMap<&str, Methods> = HashMap::new();
     let mut templates = Vec::new();
     for &endpoint in &endpoints {
@@ -178,6 +213,7 @@ fn compile(endpoints: Box<[&'static Endpoint]>) -> Result<Compiled, ConfigError>
         endpoints,
         exact,
         router,
+        registry,
     })
 }
 
@@ -282,5 +318,20 @@ mod tests {
         let trace = Endpoint::new(Method::TRACE, "/a").scope("accounts:read".parse().unwrap());
         assert_eq!(build([trace]).unwrap_err().subject(), "TRACE /a");
         assert_eq!(build([get("/a//b")]).unwrap_err().subject(), "GET /a//b");
+    }
+
+    #[test]
+    fn a_scope_that_nobody_described_is_a_mistake() {
+        let registry = |names: &[&str]| {
+            ScopeRegistry::new(names.iter().map(|name| (name.parse().unwrap(), "")))
+        };
+        let contract = |names| {
+            Contract::builder()
+                .endpoint(get("/a"))
+                .registry(registry(names))
+        };
+        assert!(contract(&["accounts:read"]).build().is_ok());
+        let error = contract(&["accounts:raed"]).build().unwrap_err();
+        assert_eq!(error.subject(), "GET /a");
     }
 }

@@ -9,15 +9,20 @@
 //! [`ScopeGuardLayer`] lets a request on if
 //! 1. a contract layer found its endpoint and some layer verified its caller, and
 //! 2. the endpoint declares a scope, and
-//! 3. the caller has that scope.
+//! 3. the caller has that scope, or of several what [`RequiredScopes`] asks for.
 //!
 //! | refusal | answer | audit reason |
 //! |---|---|---|
 //! | the target is ambiguous, or too long | 400 `invalid_request` | `ambiguous_target`, `malformed_request` |
-//! | the contract has no such endpoint | 403 `endpoint_not_allowed` | `endpoint_unknown` |
+//! | the contract has no such endpoint, or one that is a draft or retired | 403 `endpoint_not_allowed` | `endpoint_unknown` |
 //! | the endpoint declares no scope | 403 `endpoint_not_allowed` | `endpoint_without_scope` |
 //! | the caller lacks the scope | 403 `insufficient_scope` | `scope_missing` |
 //! | a layer is missing or stands twice, or router and contract disagree | 500 `internal_error` | `misconfigured_stack` |
+//!
+//! An endpoint that is deprecated says so in each of its answers ([`Deprecation`]).
+//!
+//! [`RequiredScopes`]: countersign_core::RequiredScopes
+//! [`Deprecation`]: countersign_core::Deprecation
 //!
 //! A contract is checked when it is built, and layers are put around a service:
 //!
@@ -113,8 +118,10 @@ mod contract;
 mod layer;
 mod lookup;
 mod permit;
+mod registry;
 pub mod target;
 mod template;
 
 pub use contract::{Contract, ContractBuilder};
 pub use layer::{ContractLayer, ContractService, ScopeGuard, ScopeGuardLayer};
+pub use registry::{ScopeRegistry, UnknownScope};

@@ -1,6 +1,6 @@
 //! Which entry of the contract a request is for.
 
-use countersign_core::{AccessContext, Denial, Endpoint, MatchedEndpoint, Reason};
+use countersign_core::{AccessContext, Denial, Endpoint, MatchedEndpoint, Reason, Stage};
 use http::{Request, Uri};
 
 use crate::{Contract, target};
@@ -28,13 +28,36 @@ pub(crate) fn look_up<B>(
     )?;
     let found = contract.find(request.method(), target.path());
     let endpoint = agreed(contract, request, found).map_err(misplaced)?;
+    let endpoint = endpoint.ok_or(Reason::EndpointUnknown)?;
     let matched = MatchedEndpoint {
-        endpoint: endpoint.ok_or(Reason::EndpointUnknown)?,
+        endpoint,
         target: target.clone(),
     };
     context
         .match_endpoint(matched)
-        .map_err(|_| misplaced("a request that no other contract matched before"))
+        .map_err(|_| misplaced("a request that no other contract matched before"))?;
+    match endpoint.stage() {
+        Stage::Ga => Ok(()),
+        stage => at_stage(stage, endpoint, context),
+    }
+}
+
+/// What an endpoint's stage has to say, where it is not the usual one. The audit reads the stage
+/// from the entry, which is filled in for a closed endpoint too.
+#[cold]
+fn at_stage(
+    stage: Stage,
+    endpoint: &'static Endpoint,
+    context: &AccessContext,
+) -> Result<(), Denial> {
+    if !stage.is_open() {
+        // No different from an endpoint that never was: a draft is nobody's business yet.
+        return Err(Reason::EndpointUnknown.into());
+    }
+    if let Some(deprecation) = endpoint.deprecation() {
+        context.show_deprecation(deprecation);
+    }
+    Ok(())
 }
 
 /// The target that the caller sent: inside `nest`, axum shows a layer only the end of it.

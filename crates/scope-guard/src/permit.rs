@@ -2,7 +2,7 @@
 
 use countersign_core::{AccessContext, Denial, Reason};
 
-/// Compares the endpoint's scope with those of the verified caller.
+/// Compares the endpoint's scopes with those of the verified caller.
 ///
 /// # Errors
 /// The refusal: `scope_missing`, `endpoint_without_scope`, or `misconfigured_stack` when no layer
@@ -15,12 +15,12 @@ pub(crate) fn permit(context: &AccessContext) -> Result<(), Denial> {
     let identity = context
         .identity()
         .ok_or_else(|| missing("identity: a layer outside this one that verifies the caller"))?;
-    let scope = endpoint
-        .required_scope()
+    let required = endpoint
+        .required_scopes()
         .ok_or(Reason::EndpointWithoutScope)?;
-    if identity.scopes().contains(scope) {
-        Ok(())
-    } else {
-        Err(Denial::new(Reason::ScopeMissing).with_required_scope(scope))
+    if required.is_met_by(identity.scopes()) {
+        return Ok(());
     }
+    let nearest = required.nearest(identity.scopes());
+    Err(Denial::new(Reason::ScopeMissing).with_required_scopes(nearest))
 }

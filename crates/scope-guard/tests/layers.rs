@@ -211,3 +211,102 @@ async fn streaming_bodies_of_both_directions_pass() {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(bytes, "hello");
 }
+
+#[tokio::test]
+async fn an_endpoint_with_several_scopes_asks_for_all_of_one_alternative() {
+    use countersign_core::RequiredScopes;
+    let scope = |name: &str| name.parse().unwrap();
+    let rule = RequiredScopes::any([
+        vec![scope("accounts:admin")],
+        vec![scope("accounts:read"), scope("balances:read")],
+    ]);
+    let endpoint = Endpoint::get("/a").scopes(rule.unwrap());
+    let contract = Contract::builder().endpoint(endpoint).build().unwrap();
+    assert_eq!(contract.scopes().iter().count(), 3);
+    for (held, status) in [
+        (&["accounts:admin"][..], 200),
+        (&["accounts:read", "balances:read"], 200),
+        (&["accounts:read"], 403),
+        (&["balances:read", "payments:read"], 403),
+    ] {
+        let (request, context) = known("GET", "/a", Some(identity(held)));
+        let layers = ServiceBuilder::new()
+            .layer(ContractLayer::new(contract.clone()))
+            .layer(ScopeGuardLayer::new());
+        let service = layers.service(ReadinessProbe::default());
+        let answer: Response<Body> = service.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{held:?}");
+        assert_eq!(context.denial().is_some(), status == 403);
+    }
+    let (request, _) = known("GET", "/a", Some(identity(&["accounts:read", "x:y"])));
+    let layers = ServiceBuilder::new()
+        .layer(ContractLayer::new(contract))
+        .layer(ScopeGuardLayer::new());
+    let answer: Response<Body> = layers
+        .service(ReadinessProbe::default())
+        .oneshot(request)
+        .await
+        .unwrap();
+    // Of two alternatives that lack one scope each, the one that was declared first.
+    assert_eq!(
+        answer.headers()["www-authenticate"],
+        "Bearer error=\"insufficient_scope\", scope=\"accounts:admin\""
+    );
+}
+
+#[tokio::test]
+async fn the_stage_of_an_endpoint_opens_it_closes_it_or_shows_on_its_answers() {
+    use countersign_core::Deprecation;
+    let scope = || "accounts:read".parse().unwrap();
+    let since = Deprecation::since("2026-10-01T00:00:00Z".parse().unwrap())
+        .with_sunset("2027-04-01T00:00:00Z".parse().unwrap())
+        .unwrap();
+    let contract = Contract::builder()
+        .endpoint(Endpoint::get("/draft").scope(scope()).draft())
+        .endpoint(Endpoint::get("/beta").scope(scope()).beta())
+        .endpoint(Endpoint::get("/ga").scope(scope()))
+        .endpoint(
+            Endpoint::get("/old")
+                .scope(scope())
+                .deprecated(since.clone()),
+        )
+        .endpoint(
+            Endpoint::get("/gone")
+                .scope(scope())
+                .deprecated(since)
+                .retired(),
+        )
+        .build()
+        .unwrap();
+    for (path, status, is_deprecated) in [
+        ("/draft", 403, false),
+        ("/beta", 200, false),
+        ("/ga", 200, false),
+        ("/old", 200, true),
+        ("/gone", 403, false),
+    ] {
+        let (request, context) = known("GET", path, None);
+        let service = ContractLayer::new(contract.clone()).layer(ReadinessProbe::default());
+        let answer: Response<Body> = service.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let shown = answer.headers().get("deprecation");
+        assert_eq!(shown.is_some(), is_deprecated, "{path}");
+        assert_eq!(answer.headers().contains_key("sunset"), is_deprecated);
+        // The audit names the entry, closed or not.
+        assert_eq!(context.endpoint().unwrap().template(), path);
+        let expected = (status == 403).then_some(Reason::EndpointUnknown);
+        assert_eq!(reason(&context), expected, "{path}");
+    }
+    // A caller that is refused further in is told as well, and once.
+    let (request, _) = known("GET", "/old", Some(identity(&["x:y"])));
+    let layers = ServiceBuilder::new()
+        .layer(ContractLayer::new(contract))
+        .layer(ScopeGuardLayer::new());
+    let answer: Response<Body> = layers
+        .service(ReadinessProbe::default())
+        .oneshot(request)
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.headers().get_all("deprecation").iter().count(), 1);
+}

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use countersign_core::{
-    AccessContext, ActorType, CompanyId, Denial, Identity, MetadataValue, Monotonic, Notes, Reason,
-    Timestamp,
+    AccessContext, ActorType, CompanyId, Denial, Endpoint, Identity, MetadataValue, Monotonic,
+    Notes, Reason, Stage, Timestamp,
 };
 use http::header::USER_AGENT;
 use http::{Method, Request, StatusCode};
@@ -59,6 +59,7 @@ impl AuditEvent {
         let latency = now.duration_since(context.received().monotonic);
         event.latency_us = Some(micros(latency));
         event.add_limit(context);
+        event.add_stage();
         if let Some(notes) = context.take_notes() {
             event.add_notes(*notes);
         }
@@ -218,6 +219,15 @@ impl AuditEvent {
         }
         if note.fallback {
             self.add("limit_fallback", MetadataValue::Bool(true));
+        }
+    }
+
+    /// Where in its life the endpoint stands, unless it is generally available: who still calls
+    /// what is on its way out is asked of the log.
+    fn add_stage(&mut self) {
+        let stage = self.endpoint.map_or(Stage::Ga, Endpoint::stage);
+        if stage != Stage::Ga {
+            self.add("stage", MetadataValue::label(stage.as_str()));
         }
     }
 

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use countersign_audit_sink::*;
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
 use countersign_core::{
-    AccessContext, ClaimPlace, CompanyBinding, Denial, Edge, LimitNote, ManualClock, MetadataValue,
-    Reason, Resource,
+    AccessContext, ClaimPlace, CompanyBinding, Denial, Deprecation, Edge, Endpoint, LimitNote,
+    ManualClock, MatchedEndpoint, MetadataValue, Reason, Resource,
 };
+use http::uri::PathAndQuery;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -97,6 +98,29 @@ async fn an_allowed_request_is_recorded_with_all_that_is_known() {
         "metadata": { "retries": 2, "forged": "abc" },
     });
     assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn a_call_of_what_is_on_its_way_out_says_so() {
+    let (sink, _writer, log) = memory_log().await;
+    let since = Deprecation::since("2026-01-01T00:00:00Z".parse().unwrap());
+    for endpoint in [
+        Endpoint::get("/old").deprecated(since),
+        Endpoint::get("/new"),
+    ] {
+        let endpoint = endpoint.kept();
+        let service = audited(&sink, move |context| {
+            let target = PathAndQuery::from_static("/x");
+            let matched = MatchedEndpoint { endpoint, target };
+            context.match_endpoint(matched).unwrap();
+            Answer::default()
+        });
+        service.oneshot(request()).await.unwrap();
+    }
+    let lines = lines(&sink, &log).await;
+    assert_eq!(lines[0]["metadata"]["stage"], "deprecated");
+    assert_eq!(lines[0]["route"], "/old");
+    assert!(lines[1].get("metadata").is_none());
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ fn challenge(denial: &Denial) -> Option<HeaderValue> {
             },
         )),
         ErrorCode::InsufficientScope => {
-            let scope = denial.required_scope()?;
+            let scope = denial.scope_list()?;
             HeaderValue::try_from(format!(
                 "Bearer error=\"insufficient_scope\", scope=\"{scope}\""
             ))

@@ -2,12 +2,19 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::Scope;
+use crate::{Quota, Scope};
+
+mod required;
+mod stage;
+
+pub use required::RequiredScopes;
+pub use stage::{Deprecation, Stage};
 
 /// What calling an endpoint does; limits and audits tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,9 +89,13 @@ impl Sensitivity {
 pub struct Endpoint {
     method: Method,
     template: Box<str>,
-    scope: Option<Scope>,
+    scopes: Option<RequiredScopes>,
     operation: OperationType,
     sensitivity: Sensitivity,
+    stage: Stage,
+    deprecation: Option<Deprecation>,
+    cost: NonZeroU32,
+    quota: Option<Quota>,
 }
 
 impl Endpoint {
@@ -100,8 +111,12 @@ impl Endpoint {
             },
             method,
             template: template.into(),
-            scope: None,
+            scopes: None,
             sensitivity: Sensitivity::Normal,
+            stage: Stage::Ga,
+            deprecation: None,
+            cost: NonZeroU32::MIN,
+            quota: None,
         }
     }
 
@@ -132,8 +147,14 @@ impl Endpoint {
 
     /// The scope that a key needs.
     #[must_use]
-    pub fn scope(mut self, scope: Scope) -> Self {
-        self.scope = Some(scope);
+    pub fn scope(self, scope: Scope) -> Self {
+        self.scopes(scope)
+    }
+
+    /// The scopes that a key needs, where one is not enough or there are alternatives.
+    #[must_use]
+    pub fn scopes(mut self, scopes: impl Into<RequiredScopes>) -> Self {
+        self.scopes = Some(scopes.into());
         self
     }
 
@@ -148,6 +169,50 @@ impl Endpoint {
     #[must_use]
     pub fn sensitive(mut self) -> Self {
         self.sensitivity = Sensitivity::Sensitive;
+        self
+    }
+
+    /// Callers may not use it yet.
+    #[must_use]
+    pub fn draft(mut self) -> Self {
+        self.stage = Stage::Draft;
+        self
+    }
+
+    /// It may still change.
+    #[must_use]
+    pub fn beta(mut self) -> Self {
+        self.stage = Stage::Beta;
+        self
+    }
+
+    /// It is on its way out, and each answer says so.
+    #[must_use]
+    pub fn deprecated(mut self, deprecation: Deprecation) -> Self {
+        self.stage = Stage::Deprecated;
+        self.deprecation = Some(deprecation);
+        self
+    }
+
+    /// Callers may not use it any more. It stays in the contract so that the audit can name it.
+    #[must_use]
+    pub fn retired(mut self) -> Self {
+        self.stage = Stage::Retired;
+        self
+    }
+
+    /// A call takes this many times the units of every limit; 1 unless said otherwise.
+    #[must_use]
+    pub fn cost(mut self, times: NonZeroU32) -> Self {
+        self.cost = times;
+        self
+    }
+
+    /// A quota of its own, in place of that of every policy that counts by endpoint. A key's own
+    /// quota goes before it.
+    #[must_use]
+    pub fn limit(mut self, quota: Quota) -> Self {
+        self.quota = Some(quota);
         self
     }
 
@@ -179,10 +244,17 @@ impl Endpoint {
         &self.template
     }
 
-    /// The scope that a key needs, if one was declared.
+    /// The scopes that a key needs, if any were declared.
     #[must_use]
-    pub const fn required_scope(&self) -> Option<Scope> {
-        self.scope
+    #[inline]
+    pub const fn required_scopes(&self) -> Option<&RequiredScopes> {
+        self.scopes.as_ref()
+    }
+
+    /// The scope that was declared first, if one was: the endpoint's scope in audits and limits.
+    #[must_use]
+    pub fn required_scope(&self) -> Option<Scope> {
+        self.scopes.as_ref().map(RequiredScopes::first)
     }
 
     /// What calling it does.
@@ -195,5 +267,34 @@ impl Endpoint {
     #[must_use]
     pub const fn sensitivity(&self) -> Sensitivity {
         self.sensitivity
+    }
+
+    /// Where in its life it stands.
+    #[must_use]
+    #[inline]
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Since when it is deprecated and until when it answers; set where its stage is
+    /// [`Stage::Deprecated`], and where a retired one was deprecated before.
+    #[must_use]
+    #[inline]
+    pub const fn deprecation(&self) -> Option<&Deprecation> {
+        self.deprecation.as_ref()
+    }
+
+    /// How many times the units of every limit a call takes.
+    #[must_use]
+    #[inline]
+    pub const fn call_cost(&self) -> NonZeroU32 {
+        self.cost
+    }
+
+    /// Its own quota for policies that count by endpoint.
+    #[must_use]
+    #[inline]
+    pub const fn quota(&self) -> Option<Quota> {
+        self.quota
     }
 }
