@@ -15,6 +15,10 @@
 //! A layer that misses what an earlier one should have found out refuses every request with 500
 //! `internal_error`, and one log line says which layer misses what.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/contract.md")]
+struct ContractGuide;
+
 mod builder;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod locator;

@@ -140,9 +140,10 @@ impl ContractBuilder {
     ///
     /// # Errors
     /// Names the method and template of the first endpoint that has no scope (unless
-    /// [`ContractBuilder::deny_unscoped`] was chosen) or one that is not in the registry, has a template that no permitted target can
-    /// match, has a method that is always refused (`CONNECT`, `TRACE`), is declared twice, or
-    /// overlaps another template so that one path would match both.
+    /// [`ContractBuilder::deny_unscoped`] was chosen) or one that is not in the registry, has a
+    /// template that no permitted target can match, has a method that is always refused
+    /// (`CONNECT`, `TRACE`), is declared twice, or overlaps another template so that one path would
+    /// match both.
     pub fn build(self) -> Result<Contract, ConfigError> {
         for endpoint in &self.endpoints {
             self.check(endpoint)

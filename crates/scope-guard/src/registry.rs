@@ -92,6 +92,21 @@ impl ScopeRegistry {
         self.iter().map(|(scope, _)| scope).collect()
     }
 
+    /// The wildcards that `scopes` amount to: `resource:*` for every resource of which it has all
+    /// scopes, where there are several. A review shows by it who may do everything.
+    #[must_use]
+    pub fn wildcards_in(&self, scopes: &ScopeSet) -> Vec<String> {
+        let mut resources: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+        for (name, (scope, _)) in &self.descriptions {
+            let resource = name.split_once(':').map_or(*name, |(resource, _)| resource);
+            let (count, has_all) = resources.entry(resource).or_insert((0, true));
+            *count += 1;
+            *has_all &= scopes.contains(*scope);
+        }
+        let whole = resources.into_iter().filter(|(_, (n, all))| *all && *n > 1);
+        whole.map(|(resource, _)| format!("{resource}:*")).collect()
+    }
+
     /// Whether `scope` is in the registry.
     #[must_use]
     pub fn contains(&self, scope: Scope) -> bool {
@@ -164,6 +179,19 @@ mod tests {
         ] {
             assert!(names(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_amounts_to_a_wildcard_is_named() {
+        let held = |names: &[&str]| ScopeSet::from_names(names.iter().copied()).unwrap();
+        let all = held(&["accounts:read", "accounts:write", "accounts-x:read"]);
+        // One scope of one is no more than that scope.
+        assert_eq!(registry().wildcards_in(&all), ["accounts:*"]);
+        assert!(
+            registry()
+                .wildcards_in(&held(&["accounts:read"]))
+                .is_empty()
+        );
     }
 
     #[test]
