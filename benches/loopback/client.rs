@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -103,16 +104,13 @@ impl Load {
 
 /// The length of the answer that `bytes` begins with, once it is there as a whole.
 fn answer_length(bytes: &[u8]) -> Option<usize> {
-    let head = find(bytes, b"\r\n\r\n")? + 4;
-    let value = find(&bytes[..head], b"content-length: ")? + 16;
+    let head = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let value = memmem::find(&bytes[..head], b"content-length: ")? + 16;
     let digits = bytes[value..].iter().take_while(|it| it.is_ascii_digit());
     let body = digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
     (bytes.len() >= head + body).then_some(head + body)
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|part| part == wanted)
-}
 
 const CONNECTIONS: usize = 64;
 const THREADS: usize = 2;
