@@ -111,6 +111,5 @@ fn answer_length(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= head + body).then_some(head + body)
 }
 
-
 const CONNECTIONS: usize = 64;
 const THREADS: usize = 2;

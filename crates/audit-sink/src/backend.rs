@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use countersign_core::StoreError;
 
-use crate::{Notice, Record};
+use crate::{EventHistory, Notice, Record};
 
 /// Where an audit log is kept. One writer owns a backend and calls it from one task, so that a
 /// backend needs no lock of its own; it must only make sure that no second writer appends to the
@@ -38,6 +38,12 @@ pub trait AuditBackend: Debug + Send + 'static {
     /// anything else.
     fn take_notices(&mut self) -> Vec<Notice> {
         Vec::new()
+    }
+
+    /// Reads the log back beside the writer. `None`, which is the default, for a backend that can't
+    /// be read: an event that a killed process was delivering is then written again, with its id.
+    fn history(&self) -> Option<Arc<dyn EventHistory>> {
+        None
     }
 
     /// Appends `batch`, in order. `Ok` means that every record of it is durable.

@@ -29,6 +29,8 @@
 //! # });
 //! ```
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use countersign_core::{
     ActorType, EventId, LifecycleEvent, LifecycleKind, StoreErrorKind, Timestamp,
@@ -64,6 +66,7 @@ pub async fn run<H: Harness>(mut make: impl FnMut() -> H) {
     a_hole_is_refused(make()).await;
     the_longest_line_fits(make()).await;
     a_failed_batch_comes_again_and_stands_once(make()).await;
+    what_it_holds_can_be_read_back(make()).await;
 }
 
 async fn an_empty_log_begins_at_zero<H: Harness>(mut harness: H) {
@@ -173,6 +176,27 @@ async fn a_failed_batch_comes_again_and_stands_once<H: Harness>(mut harness: H) 
     backend.append(&all[30..]).await.expect("a batch is taken");
     drop(backend);
     expect_lines(&mut harness, &all).await;
+}
+
+async fn what_it_holds_can_be_read_back<H: Harness>(mut harness: H) {
+    let mut backend = harness.open().await;
+    let Some(history) = backend.history() else {
+        return;
+    };
+    let all = records(&backend, 0, 40);
+    let ids = |records: &[Record]| records.iter().map(Record::id).collect::<HashSet<_>>();
+    let found = |ids| history.find(&ids).expect("the log can be read");
+    assert_eq!(found(ids(&all)), HashSet::new(), "an empty log holds none");
+    for batch in all[..20].chunks(5) {
+        backend.append(batch).await.expect("a batch is taken");
+    }
+    assert_eq!(found(ids(&all)), ids(&all[..20]), "what was written");
+    assert_eq!(found(ids(&all[..3])), ids(&all[..3]), "and asked for");
+    drop(backend);
+    let backend = harness.open().await;
+    let history = backend.history().expect("it has one still");
+    let again = history.find(&ids(&all)).expect("the log can be read");
+    assert_eq!(again, ids(&all[..20]), "what an earlier process wrote");
 }
 
 async fn expect_lines<H: Harness>(harness: &mut H, records: &[Record]) {

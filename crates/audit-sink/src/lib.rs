@@ -118,6 +118,7 @@ mod event;
 mod fan_out;
 mod future;
 mod gate;
+mod history;
 mod intent;
 mod layer;
 mod log;
@@ -137,6 +138,7 @@ pub use event::{
 };
 pub use fan_out::{FanOut, FanOutBuilder};
 pub use future::ResponseFuture;
+pub use history::EventHistory;
 pub use intent::{Intent, IntentLayer};
 pub use layer::AuditLayer;
 pub use log::verify::{

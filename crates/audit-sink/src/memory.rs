@@ -1,14 +1,15 @@
 //! Backends for tests: one that hands events over, one that keeps lines and fails at will.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use countersign_core::{StoreError, StoreErrorKind};
+use countersign_core::{EventId, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, watch};
 
-use crate::{AuditBackend, AuditEvent, Record, Recovery};
+use crate::{AuditBackend, AuditEvent, EventHistory, Record, Recovery};
 
 /// Hands every event to a receiver, for tests and for pipelines that keep events elsewhere. It
 /// acknowledges an event when it is in the channel, so nothing here is durable; the channel has no
@@ -165,6 +166,14 @@ impl MemoryLog {
     }
 }
 
+impl EventHistory for MemoryLog {
+    fn find(&self, ids: &HashSet<EventId>) -> Result<HashSet<EventId>, StoreError> {
+        let written = self.lock();
+        let known = written.iter().map(Record::id);
+        Ok(known.filter(|id| ids.contains(id)).collect())
+    }
+}
+
 impl fmt::Debug for MemoryLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryLog")
@@ -183,6 +192,10 @@ impl AuditBackend for MemoryBackend {
 
     fn take_recovery(&mut self) -> Option<Recovery> {
         None
+    }
+
+    fn history(&self) -> Option<Arc<dyn EventHistory>> {
+        Some(Arc::new(self.0.clone()))
     }
 
     async fn append(&mut self, batch: &[Record]) -> Result<(), StoreError> {

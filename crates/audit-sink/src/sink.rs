@@ -1,5 +1,6 @@
 //! The handle that layers and services hold, and how a log is started and ended.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -9,13 +10,13 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use countersign_core::{Clock, ConfigError, StoreError, StoreErrorKind, SystemClock};
+use countersign_core::{Clock, ConfigError, EventId, StoreError, StoreErrorKind, SystemClock};
 use tokio::sync::oneshot;
 
 use crate::gate::Common;
 use crate::queue::{Permit, Shard};
 use crate::writer::{self, Settings};
-use crate::{AuditBackend, AuditEvent};
+use crate::{AuditBackend, AuditEvent, EventHistory};
 
 /// A handle to a running audit log; a clone is another handle to the same log.
 ///
@@ -34,6 +35,7 @@ pub struct AuditSink(Arc<Inner>);
 struct Inner {
     common: Arc<Common>,
     shards: Box<[Arc<Shard>]>,
+    history: Option<Arc<dyn EventHistory>>,
 }
 
 impl AuditSink {
@@ -86,6 +88,26 @@ impl AuditSink {
         drop(requests);
         common.call();
         Durable(Some(answer))
+    }
+
+    /// Those of `ids` that are in the log, whichever process wrote them; `None` where its backend
+    /// can't be read back. What is queued is not looked at: [`flush`](Self::flush) first.
+    ///
+    /// Reads the newest segments on tokio's threads for blocking work, so it must be awaited within
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn find_written(
+        &self,
+        ids: HashSet<EventId>,
+    ) -> Result<Option<HashSet<EventId>>, StoreError> {
+        let Some(history) = self.0.history.clone() else {
+            return Ok(None);
+        };
+        let finding = tokio::task::spawn_blocking(move || history.find(&ids));
+        let found = finding.await.map_err(|_| unavailable())?;
+        found.map(Some)
     }
 
     /// How the log is doing.
@@ -214,9 +236,15 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
         let common = Arc::new(Common::default());
         let shards = Shard::split(self.capacity, count, &common);
         let writer = AuditWriter(Arc::clone(&common));
+        let history = self.backend.history();
         writer::spawn(self.backend, &common, shards.clone(), self.settings)
             .map_err(|error| ConfigError::new("audit log", error.to_string()))?;
-        Ok((AuditSink(Arc::new(Inner { common, shards })), writer))
+        let inner = Inner {
+            common,
+            shards,
+            history,
+        };
+        Ok((AuditSink(Arc::new(inner)), writer))
     }
 }
 
@@ -289,6 +317,16 @@ pub struct AuditHealth {
 #[derive(Debug)]
 #[must_use = "an event is durable only once this resolved to `Ok`"]
 pub struct Durable(Option<oneshot::Receiver<Result<(), StoreError>>>);
+
+impl Durable {
+    /// Whether the log took the event; ask before this is awaited. It is then written sooner or
+    /// later, also where this resolves to an error, unless the process ends before. One that was
+    /// not taken never is.
+    #[must_use]
+    pub const fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
 
 impl Future for Durable {
     type Output = Result<(), StoreError>;

@@ -86,6 +86,13 @@ impl EventId {
     pub fn generate(time: Timestamp) -> Self {
         Self(Ulid::from_parts(time.as_millis(), fastrand::u128(..)))
     }
+
+    /// When the event happened, to the millisecond, as the id tells it.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        let micros = self.0.timestamp_ms().saturating_mul(1000);
+        Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
 }
 
 impl fmt::Display for EventId {

@@ -33,11 +33,11 @@ pub use stack::{Countersign, CountersignService, ResponseFuture};
 
 pub use countersign_audit_sink::{
     AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter, CannotVerify,
-    ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventProof, EventReceiver,
-    EventType, FanOut, FanOutBuilder, FileAnchor, FileLog, FileLogOptions, FileSigner, Finding,
-    IntentLayer, LogDamage, LogEvents, LogReport, LogVerifier, LoggedEvent, MemoryBackend,
-    MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport, SourceForm, SourceKey,
-    TracingBackend, check_proof, prove_event,
+    ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventHistory, EventProof,
+    EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog, FileLogOptions,
+    FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogVerifier, LoggedEvent,
+    MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport, SourceForm,
+    SourceKey, TracingBackend, check_proof, prove_event,
 };
 #[cfg(feature = "axum")]
 pub use countersign_company_scope::VerifiedKey;
@@ -50,11 +50,11 @@ pub use countersign_company_scope::{Job, JobError, JobKeys, JobSealer, ScopedJob
 pub use countersign_core::testing;
 pub use countersign_core::{
     AccessContext, ActorType, Attempt, ClaimPlace, Clock, CompanyId, ConfigError, Denial,
-    Deprecation, Edge, EdgeBuilder, Endpoint, Environment, ErrorCode, FailureMeter, Identity,
-    KeyId, KeyPrefix, LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides, ManualClock,
-    MetadataValue, Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr, Quota, Reason,
-    RequestId, RequiredScopes, Resource, Scope, ScopeSet, Sensitivity, Stage, StoreError,
-    StoreErrorKind, Subsidiaries, SystemClock, Throttled, Timestamp, TraceId,
+    Deprecation, Edge, EdgeBuilder, Endpoint, Environment, ErrorCode, EventId, FailureMeter,
+    Identity, KeyId, KeyPrefix, LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides,
+    ManualClock, MetadataValue, Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr,
+    Quota, Reason, RequestId, RequiredScopes, Resource, Scope, ScopeSet, Sensitivity, Stage,
+    StoreError, StoreErrorKind, Subsidiaries, SystemClock, Throttled, Timestamp, TraceId,
 };
 pub use countersign_core::{body, respond, source};
 pub use countersign_key_verify::{

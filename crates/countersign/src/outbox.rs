@@ -15,9 +15,14 @@ use tokio::task::JoinHandle;
 /// at shutdown.
 ///
 /// Of several processes that share a store one brings all events over, until it ends; then another
-/// takes its place. An event is acknowledged only when it is on disk, so that none is lost. None is
-/// written twice, but for those between the two when the process is killed or its connection to the
-/// store is lost: they are written again, by whoever has the claim then, with the same id.
+/// takes its place. An event is acknowledged only when it is on disk, so that none is lost.
+///
+/// None is written twice into one log. A process that was killed may have written events of which
+/// the store was not told: whoever goes on with its log reads it back first, as far as its backend
+/// can be read ([`AuditBackend::history`](countersign_audit_sink::AuditBackend::history);
+/// [`FileLog`](countersign_audit_sink::FileLog) can). Where processes have a log each and the one
+/// that brings events over is killed, or cut off from the store, those that it was just writing
+/// are written by its successor too, into the other log and with the same id.
 #[derive(Debug)]
 pub struct OutboxDrain {
     stop: watch::Sender<bool>,
@@ -35,6 +40,8 @@ impl OutboxDrain {
             sink,
             claim: None,
             written: HashSet::new(),
+            taken: HashSet::new(),
+            in_doubt: true,
         };
         let task = tokio::spawn(run(drain, stopped));
         Self { stop, task }
@@ -83,6 +90,10 @@ struct Drain {
     claim: Option<EventClaim>,
     /// Events that are on disk and that the store still holds: it could not be told.
     written: HashSet<EventId>,
+    /// Events that the log took and of which it did not say that they are on disk.
+    taken: HashSet<EventId>,
+    /// The log may hold events that an earlier process wrote and that the store still holds.
+    in_doubt: bool,
 }
 
 impl Drain {
@@ -98,23 +109,49 @@ impl Drain {
             }
             self.write(&events).await?;
             self.store.acknowledge_events(&events).await?;
-            self.written.clear();
+            for event in &events {
+                self.written.remove(&event.id);
+            }
         }
         Ok(())
     }
 
     /// Brings a batch to disk in one write.
     async fn write(&mut self, events: &[LifecycleEvent]) -> Result<(), StoreError> {
-        let new = events
-            .iter()
-            .filter(|event| !self.written.contains(&event.id));
-        let writing = new.map(|event| {
+        self.recall(events).await?;
+        let mut writing = Vec::new();
+        for event in events.iter().filter(|it| !self.written.contains(&it.id)) {
             let durable = self.sink.append_durable(AuditEvent::from(event.clone()));
-            (event.id, durable)
-        });
-        for (id, durable) in writing.collect::<Vec<_>>() {
+            if durable.is_taken() {
+                self.taken.insert(event.id);
+            }
+            writing.push((event.id, durable));
+        }
+        for (id, durable) in writing {
             durable.await?;
+            self.taken.remove(&id);
             self.written.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Finds out which events of a batch are on disk, where that is not known: after a write that
+    /// did not end well, and at the start.
+    async fn recall(&mut self, events: &[LifecycleEvent]) -> Result<(), StoreError> {
+        if !self.in_doubt && self.taken.is_empty() {
+            return Ok(());
+        }
+        // With it everything that was taken is on disk, and so is what an earlier process left:
+        // the log makes it durable before it adds to it.
+        self.sink.flush().await?;
+        self.written.extend(self.taken.drain());
+        if self.in_doubt {
+            let ids = events.iter().map(|event| event.id).collect();
+            let found = self.sink.find_written(ids).await?;
+            // The store gives events in the order in which they were given before, so that those
+            // an earlier process wrote are the first of all.
+            self.in_doubt = found.as_ref().is_some_and(|found| !found.is_empty());
+            self.written.extend(found.into_iter().flatten());
         }
         Ok(())
     }

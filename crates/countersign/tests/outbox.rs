@@ -1,15 +1,21 @@
-//! Several processes on one store, and one audit log: each event of a change is in it once.
+//! Several processes on one store, and one audit log: each event of a change is in it once,
+//! whoever is killed or fails in between.
 #![cfg(all(feature = "postgres", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use countersign::{
-    Actor, AuditSink, Clock, Contract, Countersign, Dimension, Endpoint, Environment, IssueRequest,
-    KeyManager, KeyStore, MemoryBackend, OutboxDrain, Policies, Policy, Quota, ScopeSet,
-    StoreLocator, SystemClock,
+    Actor, AuditBackend, AuditSink, Change, Clock, CompanyId, CompanyRecord, Contract, Countersign,
+    Dimension, Endpoint, Environment, FileLog, FoundKey, IssueRequest, KeyId, KeyManager,
+    KeyPrefix, KeyRecord, KeyStore, LifecycleEvent, LogEvents, MemoryBackend, MemoryKeyStore,
+    OutboxDrain, Policies, Policy, Quota, ScopeSet, StoreError, StoreErrorKind, StoreLocator,
+    SystemClock,
 };
 use serde_json::Value;
 
@@ -19,6 +25,11 @@ const KEYS: usize = 60;
 /// What one process has: connections of its own, and a drain into the shared log.
 async fn process(locator: &StoreLocator, sink: &AuditSink) -> (Arc<dyn KeyStore>, OutboxDrain) {
     let store = locator.open().await.unwrap();
+    let drain = drain(Arc::clone(&store), sink);
+    (store, drain)
+}
+
+fn drain(store: Arc<dyn KeyStore>, sink: &AuditSink) -> OutboxDrain {
     let endpoint = Endpoint::get("/accounts").scope("accounts:read".parse().unwrap());
     let quota = Quota::per_second(100, 100).unwrap();
     let stack = Countersign::builder()
@@ -28,8 +39,7 @@ async fn process(locator: &StoreLocator, sink: &AuditSink) -> (Arc<dyn KeyStore>
         .audit(sink.clone())
         .build()
         .unwrap();
-    let drain = stack.drain_outbox(Arc::clone(&store));
-    (store, drain)
+    stack.drain_outbox(store)
 }
 
 async fn issue_many(store: Arc<dyn KeyStore>) {
@@ -68,7 +78,13 @@ async fn each_event_is_told_once(locator: &str) {
         drain.shutdown().await;
         changes.await.unwrap();
     }
-    let store = Arc::clone(&last.0);
+    wait_until_empty(&*last.0).await;
+    last.1.shutdown().await;
+    writer.shutdown(Duration::from_secs(5)).await;
+    assert_told_once(log.lines(), PROCESSES * KEYS);
+}
+
+async fn wait_until_empty(store: &dyn KeyStore) {
     let waiting = async {
         while !store.pending_events(1).await.unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -77,11 +93,11 @@ async fn each_event_is_told_once(locator: &str) {
     tokio::time::timeout(Duration::from_secs(20), waiting)
         .await
         .expect("all are brought over");
-    last.1.shutdown().await;
-    writer.shutdown(Duration::from_secs(5)).await;
+}
 
+fn assert_told_once(lines: impl IntoIterator<Item = String>, keys: usize) {
     let mut told: HashMap<String, HashMap<String, u32>> = HashMap::new();
-    for line in log.lines() {
+    for line in lines {
         let event: Value = serde_json::from_str(&line).unwrap();
         let Some(key) = event["key_id"].as_str() else {
             continue;
@@ -93,7 +109,7 @@ async fn each_event_is_told_once(locator: &str) {
             .entry(kind)
             .or_default() += 1;
     }
-    assert_eq!(told.len(), PROCESSES * KEYS, "nothing is lost");
+    assert_eq!(told.len(), keys, "nothing is lost");
     for (key, kinds) in told {
         let once = [
             "external_api.token.created",
@@ -117,4 +133,121 @@ async fn on_one_postgresql() {
     let server = std::env::var("COUNTERSIGN_TEST_POSTGRES").expect("cargo xtask test names it");
     let schema = format!("outbox_{}", std::process::id());
     each_event_is_told_once(&format!("{server}?schema={schema}")).await;
+}
+
+/// A store that can't be told that events are written, as when its client is killed before that.
+#[derive(Debug)]
+struct Forgetful {
+    store: MemoryKeyStore,
+    forgets: AtomicBool,
+}
+
+impl Forgetful {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            store: MemoryKeyStore::default(),
+            forgets: AtomicBool::new(true),
+        })
+    }
+}
+
+#[async_trait]
+impl KeyStore for Forgetful {
+    async fn find(&self, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError> {
+        self.store.find(prefix).await
+    }
+
+    async fn get(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.store.get(id).await
+    }
+
+    async fn list(
+        &self,
+        company: &CompanyId,
+        after: Option<KeyId>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.store.list(company, after, limit).await
+    }
+
+    async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
+        self.store.company(id).await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), StoreError> {
+        self.store.commit(change).await
+    }
+
+    async fn pending_events(&self, limit: u32) -> Result<Vec<LifecycleEvent>, StoreError> {
+        self.store.pending_events(limit).await
+    }
+
+    async fn acknowledge_events(&self, events: &[LifecycleEvent]) -> Result<(), StoreError> {
+        if self.forgets.load(Ordering::SeqCst) {
+            return Err(StoreErrorKind::Unavailable.into());
+        }
+        self.store.acknowledge_events(events).await
+    }
+}
+
+/// One process's life on `log`: `during` it, the drain is at work.
+async fn live(store: &Arc<Forgetful>, log: impl AuditBackend, during: impl AsyncFnOnce()) {
+    let (sink, writer) = AuditSink::builder(log).spawn().unwrap();
+    let drain = drain(store.clone(), &sink);
+    during().await;
+    drain.shutdown().await;
+    writer.shutdown(Duration::from_secs(5)).await;
+}
+
+fn lines(log: &Path) -> Vec<String> {
+    let events = LogEvents::open(log).unwrap().map(Result::unwrap);
+    events
+        .map(|event| String::from_utf8(event.line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_process_that_was_killed_before_it_could_say_so_has_told_already() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    // Of small segments, so that what was told is not in the newest.
+    let open = || FileLog::options(&log).segment_bytes(2000).open().unwrap();
+    let store = Forgetful::new();
+    live(&store, open(), async || issue_many(store.clone()).await).await;
+    live(&store, open(), async || ()).await;
+    let told = lines(&log).len();
+    assert!(told > 100, "{told}: a batch was told and not acknowledged");
+    store.forgets.store(false, Ordering::SeqCst);
+    live(&store, open(), async || wait_until_empty(&*store).await).await;
+    assert_told_once(lines(&log), KEYS);
+}
+
+#[tokio::test]
+async fn a_log_that_hangs_in_the_middle_tells_once() {
+    let (backend, log) = MemoryBackend::new();
+    let deadline = Duration::from_millis(20);
+    let (sink, writer) = AuditSink::builder(backend)
+        .deadline(deadline)
+        .spawn()
+        .unwrap();
+    let store = Forgetful::new();
+    store.forgets.store(false, Ordering::SeqCst);
+    // Once it writes, a write that hangs is one that was taken.
+    sink.flush().await.unwrap();
+    log.hang(true);
+    let drain = drain(store.clone(), &sink);
+    issue_many(store.clone()).await;
+    let hanging = async {
+        while sink.health().failures == 0 {
+            tokio::time::sleep(deadline).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), hanging)
+        .await
+        .expect("the write is noticed to hang");
+    log.hang(false);
+    wait_until_empty(&*store).await;
+    drain.shutdown().await;
+    writer.shutdown(Duration::from_secs(5)).await;
+    assert_told_once(log.lines(), KEYS);
 }

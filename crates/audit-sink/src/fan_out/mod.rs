@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use self::child::{Ask, Child};
-use crate::{AuditBackend, Record, Recovery};
+use crate::history::InAll;
+use crate::{AuditBackend, EventHistory, Record, Recovery};
 
 /// Several backends as one: each event goes to all of them, and is acknowledged once enough of the
 /// required ones have it.
@@ -50,6 +51,7 @@ pub struct FanOut {
     need: usize,
     deadline: Duration,
     origin: Option<Arc<str>>,
+    history: Option<Arc<dyn EventHistory>>,
     tasks: JoinSet<()>,
     /// The number of the next record. It is that of no log: each has its own.
     next: u64,
@@ -175,6 +177,9 @@ impl FanOutBuilder {
         }
         let origin = |(_, _, backend): &(_, _, Box<dyn AuditBackend>)| backend.origin();
         let origin = self.backends.iter().find_map(origin);
+        let required = self.backends.iter().filter(|backend| backend.1);
+        let histories: Option<Vec<_>> = required.map(|backend| backend.2.history()).collect();
+        let history = histories.map(|all| Arc::new(InAll(all)) as Arc<dyn EventHistory>);
         let child = |(name, required, backend)| {
             Child::new(name, required, backend, self.queue, Arc::clone(&self.clock))
         };
@@ -183,6 +188,7 @@ impl FanOutBuilder {
             need,
             deadline: self.deadline,
             origin,
+            history,
             tasks: JoinSet::new(),
             next: 0,
         })
@@ -203,6 +209,11 @@ impl AuditBackend for FanOut {
     /// That of the first backend that has one; lines bear that of their own log.
     fn origin(&self) -> Option<Arc<str>> {
         self.origin.clone()
+    }
+
+    /// What all required logs hold; none where one of them can't be read.
+    fn history(&self) -> Option<Arc<dyn EventHistory>> {
+        self.history.clone()
     }
 
     async fn append(&mut self, batch: &[Record]) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ mod checkpoints;
 mod disk;
 #[cfg(test)]
 mod faults;
+mod history;
 mod lines;
 mod open;
 mod options;
@@ -26,9 +27,10 @@ use async_trait::async_trait;
 use countersign_core::{Clock, Moment, StoreError, StoreErrorKind};
 use tokio::task::spawn_blocking;
 
+use self::history::FileHistory;
 use self::store::Store;
 use self::tree::leaf_hash;
-use crate::{AuditBackend, Notice, Record, Recovery};
+use crate::{AuditBackend, EventHistory, Notice, Record, Recovery};
 
 pub use self::anchor::{CheckpointAnchor, FileAnchor};
 pub use self::options::FileLogOptions;
@@ -77,6 +79,7 @@ pub struct FileLog {
     /// Absent while a write is under way, and for good after one that was abandoned or panicked.
     store: Option<Box<Store>>,
     origin: Arc<str>,
+    history: Arc<FileHistory>,
     clock: Arc<dyn Clock>,
     buffer: Vec<u8>,
     /// The index after the last line that was acknowledged.
@@ -120,6 +123,7 @@ impl FileLog {
     fn new(mut store: Store, clock: Arc<dyn Clock>, torn: u64) -> Self {
         Self {
             origin: store.origin(),
+            history: Arc::new(FileHistory::of(store.directory.clone())),
             next: store.end(),
             notices: std::mem::take(&mut store.notices),
             store: Some(Box::new(store)),
@@ -177,6 +181,10 @@ impl AuditBackend for FileLog {
 
     fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    fn history(&self) -> Option<Arc<dyn EventHistory>> {
+        Some(self.history.clone())
     }
 
     async fn append(&mut self, batch: &[Record]) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! What a service's audit log tells of keys.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use serde_json::Value;
 /// How often each kind of event was told of each key.
 pub(super) type Told = HashMap<String, BTreeMap<String, u32>>;
 
-/// The events of keys by key and kind, each id counted once, and how many ids came again.
-pub(super) fn told(directory: &Path) -> Result<(Told, usize)> {
-    let (mut told, mut ids, mut again) = (Told::new(), BTreeSet::new(), 0);
+/// The events of keys by key and kind.
+pub(super) fn told(directory: &Path) -> Result<Told> {
+    let mut told = Told::new();
     for file in fs::read_dir(directory)? {
         let path = file?.path();
         if path
@@ -32,13 +32,9 @@ pub(super) fn told(directory: &Path) -> Result<(Told, usize)> {
             let (Some(kind), Some(key)) = (kind, key) else {
                 continue;
             };
-            if ids.insert(line["id"].to_string()) {
-                let kinds = told.entry(key.to_owned()).or_default();
-                *kinds.entry(kind.to_owned()).or_default() += 1;
-            } else {
-                again += 1;
-            }
+            let kinds = told.entry(key.to_owned()).or_default();
+            *kinds.entry(kind.to_owned()).or_default() += 1;
         }
     }
-    Ok((told, again))
+    Ok(told)
 }

@@ -3,6 +3,7 @@
 
 mod damage;
 mod failing;
+mod history;
 mod keeping;
 mod oracle;
 
