@@ -1,0 +1,239 @@
+//! One call of the script: what a request draws from the counters of one hash tag.
+
+use std::fmt::Write;
+
+use countersign_core::{Quota, StoreError};
+use countersign_rate_limit::gcra::{Verdict, decide};
+use countersign_rate_limit::{Dimension, Limit, LimitDecision, LimitOutcome, LimitRequest};
+use redis::{Cmd, Value};
+
+use crate::error::corrupt;
+use crate::script::Script;
+
+/// The draws of one request on counters that one script can reach.
+#[derive(Debug)]
+pub(crate) struct Draw {
+    /// Their names on the server.
+    pub(crate) keys: Vec<String>,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// One counter's part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    /// Its place among the request's limits.
+    pub(crate) place: usize,
+    pub(crate) quota: Quota,
+    pub(crate) cost: u32,
+}
+
+/// What the server said: its time, and what the counters held before.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) now: u64,
+    pub(crate) taken: bool,
+    pub(crate) tats: Vec<u64>,
+}
+
+impl Draw {
+    /// One draw for a server that holds all counters, one for each hash tag on a cluster: the
+    /// platform's last, because most of those it refuses are refused by nobody else.
+    pub(crate) fn all(request: &LimitRequest<'_>, prefix: &str, cluster: bool) -> Vec<Self> {
+        let mut draws: Vec<(Home, Self)> = Vec::with_capacity(1);
+        for (place, limit) in request.limits().enumerate() {
+            let home = Home::of(&limit);
+            let part = Part {
+                place,
+                quota: limit.quota(),
+                cost: limit.cost(),
+            };
+            let key = name(request, &limit, home, prefix);
+            match draws
+                .iter_mut()
+                .find(|(there, _)| !cluster || *there == home)
+            {
+                Some((_, draw)) => draw.push(key, part),
+                None => draws.push((home, Self::of(key, part))),
+            }
+        }
+        draws.sort_by_key(|(home, _)| *home);
+        draws.into_iter().map(|(_, draw)| draw).collect()
+    }
+
+    fn of(key: String, part: Part) -> Self {
+        let (mut keys, mut parts) = (Vec::with_capacity(4), Vec::with_capacity(4));
+        keys.push(key);
+        parts.push(part);
+        Self { keys, parts }
+    }
+
+    fn push(&mut self, key: String, part: Part) {
+        self.keys.push(key);
+        self.parts.push(part);
+    }
+
+    /// The call that makes these draws.
+    pub(crate) fn call(&self, script: &Script) -> Cmd {
+        let times = self
+            .parts
+            .iter()
+            .map(|part| [part.increment(), part.window()]);
+        self.call_with(script, times)
+    }
+
+    /// The call that undoes them, as they were made.
+    pub(crate) fn call_back(&self, script: &Script, said: &Said) -> Cmd {
+        let parts = self.parts.iter().zip(&said.tats);
+        let times = parts.map(|(part, tat)| {
+            let verdict = part.weigh(*tat, said.now);
+            [part.increment(), verdict.new_tat]
+        });
+        self.call_with(script, times)
+    }
+
+    fn call_with<const N: usize>(
+        &self,
+        script: &Script,
+        times: impl Iterator<Item = [u64; N]>,
+    ) -> Cmd {
+        let mut call = script.call(self.keys.len());
+        for key in &self.keys {
+            call.arg(key);
+        }
+        let mut packed = Vec::with_capacity(self.keys.len() * N * 16);
+        for nanos in times.flatten() {
+            // Both are below 2^53: exact as doubles.
+            for part in [nanos / NANOS, nanos % NANOS] {
+                packed.extend_from_slice(&(part as f64).to_le_bytes());
+            }
+        }
+        call.arg(packed);
+        call
+    }
+}
+
+impl Part {
+    /// Nanoseconds that the draw adds to its counter.
+    const fn increment(self) -> u64 {
+        self.quota.interval_nanos().saturating_mul(self.cost as u64)
+    }
+
+    const fn window(self) -> u64 {
+        // `Quota` keeps this product below 400 days.
+        self.quota.interval_nanos() * self.quota.burst() as u64
+    }
+
+    pub(crate) fn weigh(self, tat: u64, now: u64) -> Verdict {
+        decide(tat, now, self.quota, self.cost)
+    }
+
+    /// What the limit said, once it is known whether the request as a whole was allowed.
+    fn outcome(self, tat: u64, now: u64, taken: bool) -> LimitOutcome {
+        let verdict = self.weigh(tat, now);
+        if taken || !verdict.allowed {
+            verdict.into()
+        } else {
+            // Another limit refused, so nothing was taken here: the numbers are those before.
+            decide(tat, now, self.quota, 0).into()
+        }
+    }
+}
+
+impl Said {
+    /// Reads the script's answer.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is none, or when the server's arithmetic and ours disagree.
+    pub(crate) fn read(answer: Value, draw: &Draw) -> Result<Self, StoreError> {
+        let Value::Array(answer) = answer else {
+            return Err(corrupt());
+        };
+        let [seconds, micros, taken, Value::Array(held)] = &answer[..] else {
+            return Err(corrupt());
+        };
+        let seconds = number(seconds).and_then(|seconds| seconds.checked_mul(NANOS));
+        let nanos = number(micros).and_then(|micros| micros.checked_mul(1000));
+        let now = seconds.zip(nanos).and_then(|(s, n)| s.checked_add(n));
+        let tats: Option<Vec<u64>> = held.iter().map(number).collect();
+        let said = Self {
+            now: now.ok_or_else(corrupt)?,
+            taken: *taken == Value::Int(1),
+            tats: tats.ok_or_else(corrupt)?,
+        };
+        if said.tats.len() == draw.parts.len() && said.taken == said.fits(draw) {
+            Ok(said)
+        } else {
+            Err(corrupt())
+        }
+    }
+
+    fn fits(&self, draw: &Draw) -> bool {
+        let mut parts = draw.parts.iter().zip(&self.tats);
+        parts.all(|(part, tat)| part.weigh(*tat, self.now).allowed)
+    }
+}
+
+/// The decision about a request, of the answers about its draws. Where one was refused, those after
+/// it were not asked: they are shown as if they were whole.
+pub(crate) fn decision(draws: &[Draw], said: &[Said]) -> Result<LimitDecision, StoreError> {
+    let taken = said.len() == draws.len() && said.iter().all(|said| said.taken);
+    let count = draws.iter().map(|draw| draw.parts.len()).sum();
+    let mut outcomes = vec![None; count];
+    for (i, draw) in draws.iter().enumerate() {
+        for (j, part) in draw.parts.iter().enumerate() {
+            let (tat, now) = match said.get(i) {
+                Some(said) => (said.tats[j], said.now),
+                None => (0, 0),
+            };
+            let asked = said.get(i).is_some();
+            let part = Part {
+                cost: if asked { part.cost } else { 0 },
+                ..*part
+            };
+            outcomes[part.place] = Some(part.outcome(tat, now, taken));
+        }
+    }
+    let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();
+    LimitDecision::new(outcomes.ok_or_else(corrupt)?)
+}
+
+/// What a hash tag stands for, in the order in which draws are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Home {
+    Company,
+    Platform,
+}
+
+impl Home {
+    fn of(limit: &Limit<'_>) -> Self {
+        match limit.dimension() {
+            Dimension::Platform => Self::Platform,
+            _ => Self::Company,
+        }
+    }
+}
+
+/// `countersign:{company_12}:key/key_01J…@20000000`. A company's id holds no `/` and no brace, so
+/// that none can be mistaken for the platform.
+fn name(request: &LimitRequest<'_>, limit: &Limit<'_>, home: Home, prefix: &str) -> String {
+    let mut name = String::with_capacity(96);
+    let tag = match (home, request.company()) {
+        (Home::Company, Some(company)) => company.as_str(),
+        _ => "/platform",
+    };
+    let (key, interval) = (request.key(limit), limit.quota().interval_nanos());
+    write!(name, "{prefix}:{{{tag}}}:{key}@{interval}")
+        .expect("a string takes all that is written");
+    name
+}
+
+/// A number as the server writes it; nothing is 0.
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Nil => Some(0),
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+const NANOS: u64 = 1_000_000_000;

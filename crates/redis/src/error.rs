@@ -1,0 +1,26 @@
+//! From the client's errors to the store's.
+
+use countersign_core::{StoreError, StoreErrorKind};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// The client's error as a store's, with its cause.
+pub(crate) fn store_error(error: RedisError) -> StoreError {
+    let kind = match error.kind() {
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreErrorKind::Corrupt,
+        // A script stumbles only over a value that is no counter.
+        ErrorKind::Server(ServerErrorKind::ResponseError) => StoreErrorKind::Corrupt,
+        ErrorKind::Extension if error.code() == Some("WRONGTYPE") => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::with_source(kind, error)
+}
+
+/// Whether the connection is of no more use: it is lost, or it says nothing.
+pub(crate) fn is_broken(error: &RedisError) -> bool {
+    error.is_timeout() || error.is_unrecoverable_error() || error.is_io_error()
+}
+
+/// An answer that the scripts never give.
+pub(crate) fn corrupt() -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt)
+}
