@@ -74,6 +74,9 @@ pub use countersign_rate_limit::{
     Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest, LimitStore,
     LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
 };
+/// Limits that a fleet keeps together.
+#[cfg(feature = "redis")]
+pub use countersign_redis as redis;
 pub use countersign_scope_guard::{
     Contract, ContractBuilder, ContractLayer, ScopeGuardLayer, ScopeRegistry, UnknownScope,
 };

@@ -15,9 +15,13 @@ pub(crate) fn store_error(error: RedisError) -> StoreError {
     StoreError::with_source(kind, error)
 }
 
-/// Whether the connection is of no more use: it is lost, or it says nothing.
+/// Whether the connection is of no more use: it is lost, it says nothing, or its server is a replica
+/// now and another one, under the same address, takes writes.
 pub(crate) fn is_broken(error: &RedisError) -> bool {
-    error.is_timeout() || error.is_unrecoverable_error() || error.is_io_error()
+    error.is_timeout()
+        || error.is_unrecoverable_error()
+        || error.is_io_error()
+        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// An answer that the scripts never give.

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, RedisResult, Value};
 use tokio::sync::Notify;
@@ -142,24 +142,27 @@ impl State {
 
 /// Connects, waits until the connection breaks, and connects again.
 async fn keep(options: RedisOptions, state: Arc<State>) {
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     loop {
         match connect(&options).await {
             Ok(wire) => {
                 tracing::info!(target: "countersign", "connected to redis");
-                failures = 0;
                 state.keep(wire);
-                state.broken.notified().await;
-            }
-            Err(error) => {
-                if failures == 0 {
-                    let error = &error as &dyn Error;
-                    tracing::warn!(target: "countersign", error, "redis can't be reached");
+                let held = tokio::time::timeout(LONGEST_PAUSE, state.broken.notified());
+                // A server that takes connections and breaks them is no better than none.
+                if held.await.is_err() {
+                    failures = 0;
+                    state.broken.notified().await;
                 }
-                failures += 1;
             }
+            Err(error) if failures == 0 => {
+                let error = &error as &dyn Error;
+                tracing::warn!(target: "countersign", error, "redis can't be reached");
+            }
+            Err(_) => {}
         }
         tokio::time::sleep(pause(failures)).await;
+        failures = failures.saturating_add(1);
     }
 }
 
@@ -169,7 +172,7 @@ async fn connect(options: &RedisOptions) -> RedisResult<Wire> {
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(options.connect_timeout))
                 .set_response_timeout(Some(options.deadline));
-            let client = Client::open(ConnectionInfo::clone(address))?;
+            let client = open(address, options)?;
             let mut wire = client
                 .get_multiplexed_async_connection_with_config(&config)
                 .await?;
@@ -178,7 +181,7 @@ async fn connect(options: &RedisOptions) -> RedisResult<Wire> {
             Ok(Wire::Server(wire))
         }
         Nodes::Cluster(nodes) => {
-            let client = ClusterClient::builder(nodes.iter().cloned())
+            let client = certified(ClusterClient::builder(nodes.iter().cloned()), options)
                 .connection_timeout(options.connect_timeout)
                 .response_timeout(options.deadline)
                 .overall_response_timeout(Some(options.deadline))
@@ -188,6 +191,44 @@ async fn connect(options: &RedisOptions) -> RedisResult<Wire> {
                 .build()?;
             Ok(Wire::Cluster(client.get_async_connection().await?))
         }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn open(address: &ConnectionInfo, options: &RedisOptions) -> RedisResult<Client> {
+    choose_cryptography();
+    match options.certificates() {
+        Some(certificates) => Client::build_with_tls(address.clone(), certificates),
+        None => Client::open(address.clone()),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn open(address: &ConnectionInfo, _: &RedisOptions) -> RedisResult<Client> {
+    Client::open(address.clone())
+}
+
+#[cfg(feature = "tls")]
+fn certified(builder: ClusterClientBuilder, options: &RedisOptions) -> ClusterClientBuilder {
+    choose_cryptography();
+    match options.certificates() {
+        Some(certificates) => builder.certs(certificates),
+        None => builder,
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn certified(builder: ClusterClientBuilder, _: &RedisOptions) -> ClusterClientBuilder {
+    builder
+}
+
+/// The client asks for the process's default, and would panic where there is none.
+#[cfg(feature = "tls")]
+fn choose_cryptography() {
+    use rustls::crypto::{CryptoProvider, ring};
+    if CryptoProvider::get_default().is_none() {
+        // An error says that somebody else has just chosen.
+        let _ = ring::default_provider().install_default();
     }
 }
 

@@ -14,6 +14,8 @@ pub struct RedisOptions {
     pub(crate) prefix: Box<str>,
     pub(crate) deadline: Duration,
     pub(crate) connect_timeout: Duration,
+    #[cfg(feature = "tls")]
+    authorities: Option<Box<[u8]>>,
 }
 
 #[derive(Clone)]
@@ -24,6 +26,9 @@ pub(crate) enum Nodes {
 
 impl RedisOptions {
     /// One server, `redis://user:password@host:6379/0`, or `rediss://…` for TLS (feature `tls`).
+    ///
+    /// TLS uses the process's default cryptography of `rustls`; where a program chose none, it is
+    /// made to be `ring` when the first connection is made.
     ///
     /// # Errors
     /// When the address is none. The error never repeats it: it may hold a password.
@@ -82,6 +87,34 @@ impl RedisOptions {
         self
     }
 
+    /// Believes these certificate authorities (PEM) and no others; those of the operating system
+    /// unless said otherwise. Certificate and host name are always verified.
+    ///
+    /// # Errors
+    /// When there is no certificate in it.
+    #[cfg(feature = "tls")]
+    pub fn certificate_authorities(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        if certificates.is_ok_and(|all| !all.is_empty()) {
+            self.authorities = Some(pem.into());
+            Ok(self)
+        } else {
+            let problem = "certificate authorities are given as PEM";
+            Err(ConfigError::new(SUBJECT, problem))
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn certificates(&self) -> Option<redis::TlsCertificates> {
+        let authorities = self.authorities.as_deref()?;
+        Some(redis::TlsCertificates {
+            client_tls: None,
+            root_cert: Some(authorities.to_vec()),
+        })
+    }
+
     pub(crate) const fn is_cluster(&self) -> bool {
         matches!(self.nodes, Nodes::Cluster(_))
     }
@@ -92,6 +125,8 @@ impl RedisOptions {
             prefix: "countersign".into(),
             deadline: Duration::from_millis(200),
             connect_timeout: Duration::from_secs(1),
+            #[cfg(feature = "tls")]
+            authorities: None,
         }
     }
 }
@@ -114,6 +149,10 @@ impl fmt::Debug for RedisOptions {
 }
 
 fn parse(address: &str) -> Result<ConnectionInfo, ConfigError> {
+    if address.contains('#') {
+        let problem = "nothing follows the database: TLS always verifies its peer";
+        return Err(ConfigError::new(SUBJECT, problem));
+    }
     // The client's own error may repeat parts of the address.
     address.into_connection_info().map_err(|_| {
         let problem = if address.starts_with("rediss:") && cfg!(not(feature = "tls")) {
@@ -144,6 +183,7 @@ mod tests {
             "hunter2",
             "http://u:hunter2@h",
             "redis://u:hunter2@h/hunter2",
+            "rediss://u:hunter2@h/#insecure",
         ] {
             let error = RedisOptions::server(bad).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");

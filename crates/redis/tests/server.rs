@@ -140,7 +140,7 @@ async fn what_is_no_counter_is_corrupt_and_stays_as_it_is() {
 #[ignore = "needs a Redis server: cargo xtask test gives it one"]
 fn the_script_keeps_the_same_integers() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (store, mut raw) = runtime.block_on(async { (support::store().await, raw().await) });
+    let (store, raw) = runtime.block_on(async { (support::store().await, raw().await) });
     let quotas = (1u32..2000, 1u64..17_000_000_000_000).prop_filter_map("too long", |(b, i)| {
         Quota::new(b, Duration::from_nanos(i)).ok()
     });
@@ -156,6 +156,7 @@ fn the_script_keeps_the_same_integers() {
     );
     let mut runner = TestRunner::new(Config::with_cases(600));
     let outcome = runner.run(&cases, |(quota, cost, part, nanos)| {
+        let mut raw = raw.clone();
         runtime.block_on(async {
             let policies = policies([("key", Dimension::Key, quota)]);
             let company = company();
