@@ -37,11 +37,11 @@ pub(crate) struct Said {
 
 impl Draw {
     /// One draw for a server that holds all counters, one for each hash tag on a cluster: the
-    /// platform's last, because most of those it refuses are refused by nobody else.
+    /// company's first, because it refuses most, and the platform's last, because it refuses least.
     pub(crate) fn all(request: &LimitRequest<'_>, prefix: &str, cluster: bool) -> Vec<Self> {
         let mut draws: Vec<(Home, Self)> = Vec::with_capacity(1);
         for (place, limit) in request.limits().enumerate() {
-            let home = Home::of(&limit);
+            let home = Home::of(&limit, place);
             let part = Part {
                 place,
                 quota: limit.quota(),
@@ -201,29 +201,34 @@ pub(crate) fn decision(draws: &[Draw], said: &[Said]) -> Result<LimitDecision, S
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Home {
     Company,
+    /// The counter itself, the one in this place: it belongs to no company, and one server could
+    /// not hold all of its kind.
+    Alone(usize),
     Platform,
 }
 
 impl Home {
-    fn of(limit: &Limit<'_>) -> Self {
+    fn of(limit: &Limit<'_>, place: usize) -> Self {
         match limit.dimension() {
             Dimension::Platform => Self::Platform,
-            _ => Self::Company,
+            Dimension::Company => Self::Company,
+            dimension if dimension.is_per_key() => Self::Company,
+            _ => Self::Alone(place),
         }
     }
 }
 
 /// `countersign:{company_12}:key/key_01J…@20000000`. A company's id holds no `/` and no brace, so
-/// that none can be mistaken for the platform.
+/// that none can be mistaken for the platform or for a counter of its own.
 fn name(request: &LimitRequest<'_>, limit: &Limit<'_>, home: Home, prefix: &str) -> String {
-    let mut name = String::with_capacity(96);
-    let tag = match (home, request.company()) {
-        (Home::Company, Some(company)) => company.as_str(),
-        _ => "/platform",
-    };
     let (key, interval) = (request.key(limit), limit.quota().interval_nanos());
-    write!(name, "{prefix}:{{{tag}}}:{key}@{interval}")
-        .expect("a string takes all that is written");
+    let mut name = String::with_capacity(96);
+    let written = match (home, request.company()) {
+        (Home::Company, Some(company)) => write!(name, "{prefix}:{{{company}}}:{key}@{interval}"),
+        (Home::Alone(_), _) => write!(name, "{prefix}:{{/{key}}}@{interval}"),
+        _ => write!(name, "{prefix}:{{/platform}}:{key}@{interval}"),
+    };
+    written.expect("a string takes all that is written");
     name
 }
 
