@@ -6,18 +6,21 @@ use countersign_core::{
 };
 use http::request::Parts;
 
-use crate::CompanyScope;
+use crate::{CompanyScope, route};
 
 /// The request's company scope. Where no [`CompanyScopeLayer`](crate::CompanyScopeLayer) stands
-/// around the handler, the request fails with `misconfigured_stack`.
+/// around the handler, the request fails with `misconfigured_stack`; so it does where the router
+/// took it to another route than the endpoint that the contract found for it.
 impl<S: Sync> FromRequestParts<S> for CompanyScope {
     type Rejection = Denial;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Denial> {
         let found = parts.extensions.get::<AccessContext>();
-        found
+        let scope = found
             .and_then(Self::from_context)
-            .ok_or_else(|| missing(found, "company: a company-scope layer around this handler"))
+            .ok_or_else(|| missing(found, "company: a company-scope layer around this handler"))?;
+        on_its_route(parts, found)?;
+        Ok(scope)
     }
 }
 
@@ -53,15 +56,29 @@ impl VerifiedKey {
     }
 }
 
-/// The verified key. Where no layer verified one, the request fails with `misconfigured_stack`.
+/// The verified key. Where no layer verified one, or the router took the request to another route
+/// than the endpoint that the contract found for it, the request fails with `misconfigured_stack`.
 impl<S: Sync> FromRequestParts<S> for VerifiedKey {
     type Rejection = Denial;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Denial> {
         let found = parts.extensions.get::<AccessContext>();
-        found
+        let key = found
             .and_then(Self::from_context)
-            .ok_or_else(|| missing(found, "key: a key-verify layer around this handler"))
+            .ok_or_else(|| missing(found, "key: a key-verify layer around this handler"))?;
+        on_its_route(parts, found)?;
+        Ok(key)
+    }
+}
+
+/// Nobody is let into a handler that the contract did not decide on.
+fn on_its_route(parts: &Parts, context: Option<&AccessContext>) -> Result<(), Denial> {
+    match context {
+        Some(found) if !route::agrees(&parts.extensions, found) => {
+            let what = "route: the endpoint of the contract that the request was let through for";
+            Err(missing(context, what))
+        }
+        _ => Ok(()),
     }
 }
 

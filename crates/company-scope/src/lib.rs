@@ -18,6 +18,7 @@
 //! | a body with claims is broken, says a name twice, breaks off, or is over the bound | 400 `invalid_request` | `malformed_request` |
 //! | a value is another company's ([`Owned`]) | 404 `resource_not_found` | `resource_outside_company` |
 //! | nobody verified the caller or matched the path, or the layer stands twice | 500 `internal_error` | `misconfigured_stack` |
+//! | a handler that asks for its scope stands on another route than the contract's endpoint (`axum`) | 500 `internal_error` | `misconfigured_stack` |
 //!
 //! ```
 //! use bytes::Bytes;
@@ -116,6 +117,8 @@ mod params;
 mod place;
 mod pointer;
 mod read;
+#[cfg(feature = "axum")]
+mod route;
 mod scope;
 
 #[cfg(feature = "axum")]

@@ -4,7 +4,12 @@
 //! [`ContractLayer`] lets a request on if
 //! 1. its target can be read in one way only ([`target`]), and
 //! 2. the [`Contract`] declares its method for the template that its path matches, and
-//! 3. inside an axum router (feature `axum`) the router took the same template.
+//! 3. inside an axum router (feature `axum`) the router took the same template, and says so: for
+//!    a fallback and for `nest_service` the outer router can't, so the layer goes on the nested
+//!    router there.
+//!
+//! Around a router the contract decides alone, before a route is taken. The extractors of the
+//! company scope and of the key then compare the route with the contract's template.
 //!
 //! [`ScopeGuardLayer`] lets a request on if
 //! 1. a contract layer found its endpoint and some layer verified its caller, and

@@ -91,7 +91,7 @@ fn agreed<B>(
     found: Option<&'static Endpoint>,
 ) -> Result<Option<&'static Endpoint>, &'static str> {
     let Some(route) = request.extensions().get::<axum::extract::MatchedPath>() else {
-        return Ok(found);
+        return unrouted(request, found);
     };
     if found.is_some_and(|endpoint| endpoint.template() == route.as_str()) {
         return Ok(found);
@@ -100,6 +100,23 @@ fn agreed<B>(
         None => Ok(None),
         Some(_) => Err("agreement of the router and the contract on the request's template"),
     }
+}
+
+/// The entry, where no router has said its route. A router that the request has entered does not
+/// know what runs behind its fallback or a nested service, and so nobody can agree there.
+#[cfg(feature = "axum")]
+fn unrouted<B>(
+    request: &Request<B>,
+    found: Option<&'static Endpoint>,
+) -> Result<Option<&'static Endpoint>, &'static str> {
+    let entered = request.extensions().get::<axum::extract::OriginalUri>();
+    if entered.is_some() && found.is_some() {
+        return Err(
+            "the route: a router does not name it for its fallback or a nested service; add the \
+             layer to the nested router itself, or put it around the outermost one",
+        );
+    }
+    Ok(found)
 }
 
 #[cfg(not(feature = "axum"))]
