@@ -176,6 +176,14 @@ impl KeyStore for NeverFinds {
         std::future::pending().await
     }
 
+    async fn companies(
+        &self,
+        _: Option<&CompanyId>,
+        _: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        std::future::pending().await
+    }
+
     async fn commit(&self, _: &Change) -> Result<(), StoreError> {
         std::future::pending().await
     }

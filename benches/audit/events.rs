@@ -19,5 +19,6 @@ pub(crate) fn event() -> AuditEvent {
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
         subsidiaries: Vec::new(),
+        changed: None,
     })
 }

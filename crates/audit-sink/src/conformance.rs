@@ -241,6 +241,7 @@ fn event(actor: String) -> AuditEvent {
         reason: None,
         linked_key: None,
         subsidiaries: Vec::new(),
+        changed: None,
     };
     AuditEvent::from(change)
 }

@@ -102,6 +102,7 @@
 //!     reason: Some("suspected_leakage".to_owned()),
 //!     linked_key: None,
 //!     subsidiaries: Vec::new(),
+//!     changed: None,
 //! };
 //! sink.append_durable(AuditEvent::from(revoked)).await?;
 //! assert!(log.lines()[0].contains("external_api.token.revoked"));

@@ -37,9 +37,7 @@ async fn change(
         KeysCommand::Issue(request) => return issue(session, request, output).await,
         KeysCommand::Rotate { key, overlap } => {
             let old = find(session, &key).await?;
-            // The successor begins as its predecessor does, whatever brand is usual here.
-            let manager = session.branded(old.prefix.brand())?;
-            let issued = manager.rotate(actor, &old.company, old.id, overlap).await?;
+            let issued = m.rotate(actor, &old.company, old.id, overlap).await?;
             return output.issued(&issued);
         }
         KeysCommand::List { company } => {

@@ -170,7 +170,7 @@ async fn judge(
     };
     match session.manager.find(&session.actor, key.prefix()).await {
         Ok(record) => {
-            let right = session.digester.matches(key.secret(), &record.digest);
+            let right = session.digester.matches(key, &record.digest);
             found.status = record.status_at(keys::now());
             found.works = Some(right && works(&record));
         }

@@ -52,6 +52,7 @@ mod reason;
 mod request_id;
 pub mod respond;
 mod scope;
+mod shared_scopes;
 pub mod source;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -75,4 +76,5 @@ pub use quota::{LimitOverride, LimitOverrides, Quota};
 pub use reason::{ErrorCode, Reason};
 pub use request_id::{RequestId, TraceId};
 pub use scope::{Scope, ScopeSet};
+pub use shared_scopes::SharedScopes;
 pub use timestamp::Timestamp;

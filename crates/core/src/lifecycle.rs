@@ -149,4 +149,8 @@ pub struct LifecycleEvent {
     /// The companies that the key may act for besides its owner, as they stand after the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subsidiaries: Vec<CompanyId>,
+    /// What was changed, in one word, where the kind leaves it open: `limits_changed` tells of
+    /// `quotas` or of `networks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
 }

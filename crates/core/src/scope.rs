@@ -30,6 +30,19 @@ impl Scope {
         table.names[usize::from(self.0)]
     }
 
+    pub(crate) fn number(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// The scope of this number, if a name has it.
+    pub(crate) fn from_number(number: usize) -> Option<Self> {
+        let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
+        let number = u16::try_from(number).ok();
+        number
+            .filter(|n| usize::from(*n) < table.names.len())
+            .map(Self)
+    }
+
     fn check(text: &str) -> Result<(), ParseError> {
         let part = |part: &str| {
             (1..=48).contains(&part.len())

@@ -43,6 +43,8 @@ pub struct Builder<C = Missing, K = Missing, L = Missing, A = Missing> {
 struct Rest {
     edge: Edge,
     digester: Digester,
+    imported: bool,
+    redigest: bool,
     environment: Environment,
     bearer: bool,
     staleness_bound: Duration,
@@ -66,6 +68,8 @@ impl Builder {
             rest: Rest {
                 edge: Edge::default(),
                 digester: Digester::sha256(),
+                imported: false,
+                redigest: false,
                 environment: Environment::Live,
                 bearer: true,
                 staleness_bound: Duration::from_secs(5),
@@ -136,6 +140,20 @@ impl<C, K, L, A> Builder<C, K, L, A> {
     /// How stored secrets are checked: SHA-256 unless peppers are given here.
     pub fn digester(mut self, digester: Digester) -> Self {
         self.rest.digester = digester;
+        self
+    }
+
+    /// Renews older digests when their keys are used, see
+    /// [`KeyVerifierBuilder::redigest_on_use`](countersign_key_verify::KeyVerifierBuilder::redigest_on_use).
+    pub fn redigest_on_use(mut self) -> Self {
+        self.rest.redigest = true;
+        self
+    }
+
+    /// Accepts imported keys of another system's format, see
+    /// [`KeyVerifierBuilder::accept_imported_keys`](countersign_key_verify::KeyVerifierBuilder::accept_imported_keys).
+    pub fn accept_imported_keys(mut self) -> Self {
+        self.rest.imported = true;
         self
     }
 
@@ -257,6 +275,16 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
             .bearer(rest.bearer)
             .staleness_bound(rest.staleness_bound)
             .failure_meter(throttle);
+        let verifier = if rest.imported {
+            verifier.accept_imported_keys()
+        } else {
+            verifier
+        };
+        let verifier = if rest.redigest {
+            verifier.redigest_on_use()
+        } else {
+            verifier
+        };
         let verifier = match rest.cached_keys {
             Some(keys) => verifier.cached_keys(keys),
             None => verifier,

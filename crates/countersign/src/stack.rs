@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use countersign_audit_sink::{Audit, AuditLayer, AuditSink, IntentLayer};
 use countersign_company_scope::CompanyScopeLayer;
 use countersign_core::{ConfigError, Edge, Guarded, Then};
-use countersign_key_verify::{ChangeFollower, KeyCache, KeyStore, KeyVerifier, KeyVerifyLayer};
+use countersign_key_verify::{
+    ChangeFollower, KeyCache, KeyStore, KeyVerifier, KeyVerifyLayer, UseWriter,
+};
 use countersign_rate_limit::RateLimitLayer;
 use countersign_scope_guard::{ContractLayer, ScopeGuardLayer};
 use http::Request;
@@ -57,6 +59,19 @@ impl Countersign {
     /// When called outside a tokio runtime.
     pub fn follow_changes(&self) -> Result<ChangeFollower, ConfigError> {
         self.verifier.cache().follow_changes()
+    }
+
+    /// Keeps in the key store when and for what each key is used, off the request path, until the
+    /// returned writer is shut down: every [`UseWriter::INTERVAL`] one write for each key that was
+    /// used. Reviews of keys ask for it.
+    ///
+    /// # Errors
+    /// When the key store keeps no uses, or they are tracked already.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime with its timer on.
+    pub fn track_uses(&self) -> Result<UseWriter, ConfigError> {
+        self.verifier.track_uses(UseWriter::INTERVAL)
     }
 
     /// Brings the events of key and company changes from the store into the audit log, until the

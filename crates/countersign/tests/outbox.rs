@@ -174,6 +174,14 @@ impl KeyStore for Forgetful {
         self.store.company(id).await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        self.store.companies(after, limit).await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         self.store.commit(change).await
     }

@@ -1,6 +1,7 @@
 //! What is kept in memory of a key: as much as a request needs, side by side.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_core::{Identity, Monotonic, Reason, Timestamp};
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 use crate::digest::SecretDigest;
 use crate::record::{CompanyStatus, KeyStatus};
 use crate::store::FoundKey;
+use crate::uses::UseCell;
 
 /// A key as it was found in the store.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub(crate) struct CachedKey {
     pub(crate) digest: SecretDigest,
     pub(crate) identity: Identity,
     pub(crate) fetched: Monotonic,
+    /// Where uses are noted, if they are.
+    pub(crate) uses: Option<Arc<UseCell>>,
     expires_at: Timestamp,
     status: KeyStatus,
     company: CompanyStatus,
@@ -35,12 +39,18 @@ impl CachedKey {
             digest: record.digest,
             identity,
             fetched,
+            uses: None,
             expires_at: record.expires_at,
             status: record.status,
             company: found.company,
             networks: record.networks.into(),
             version: record.version,
         }
+    }
+
+    pub(crate) fn noting_uses(mut self, cell: Option<Arc<UseCell>>) -> Self {
+        self.uses = cell;
+        self
     }
 
     /// Whether the key may be used now and from there, its secret aside.

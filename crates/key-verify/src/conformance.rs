@@ -10,6 +10,7 @@
 //! ```
 
 mod feed;
+mod uses;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use countersign_core::{
 
 pub use self::feed::{
     changes_are_told, no_change_is_missed_among_many, one_at_a_time_claims_the_outbox,
+};
+pub use self::uses::{
+    companies_are_paged, uses_add_up, uses_are_no_change_of_a_key, uses_of_many_writers_add_up,
 };
 use crate::manager::{Actor, IssueRequest, KeyManager};
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus, RevocationReason};
@@ -48,6 +52,10 @@ pub async fn run<S: KeyStore>(make: impl AsyncFn() -> S) {
     changes_are_told(Arc::new(make().await)).await;
     no_change_is_missed_among_many(Arc::new(make().await)).await;
     one_at_a_time_claims_the_outbox(Arc::new(make().await)).await;
+    companies_are_paged(&make().await).await;
+    uses_add_up(&make().await).await;
+    uses_are_no_change_of_a_key(&make().await).await;
+    uses_of_many_writers_add_up(Arc::new(make().await)).await;
 }
 
 /// A record is read back by id and by prefix as it was written, whatever its label holds.
@@ -472,5 +480,6 @@ fn event(company: &str) -> LifecycleEvent {
         reason: None,
         linked_key: None,
         subsidiaries: vec!["company_34".parse().expect("a company id")],
+        changed: None,
     }
 }

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::key::Secret;
+use crate::key::{RawKey, Secret};
 
 /// Names a pepper, so that several can be in use while one replaces another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,10 +24,14 @@ pub enum SecretDigest {
     Sha256([u8; 32]),
     /// HMAC-SHA-256 under the pepper of this id.
     HmacSha256(PepperId, [u8; 32]),
+    /// SHA-256 of the whole key, as another system kept it. It stays until the key's next use where
+    /// [`KeyVerifierBuilder::redigest_on_use`](crate::KeyVerifierBuilder::redigest_on_use) is on.
+    Imported([u8; 32]),
 }
 
 impl SecretDigest {
-    /// The digest as text, for a store: `sha256:<hex>` or `hmac-sha256:<pepper>:<hex>`.
+    /// The digest as text, for a store: `sha256:<hex>`, `hmac-sha256:<pepper>:<hex>` or
+    /// `imported-sha256:<hex>`.
     #[must_use]
     pub fn encode(&self) -> String {
         match self {
@@ -35,6 +39,7 @@ impl SecretDigest {
             Self::HmacSha256(pepper, mac) => {
                 format!("hmac-sha256:{}:{}", pepper.0, hex::encode(mac))
             }
+            Self::Imported(digest) => format!("imported-sha256:{}", hex::encode(digest)),
         }
     }
 
@@ -51,6 +56,8 @@ impl SecretDigest {
         };
         let digest = if let Some(digest) = text.strip_prefix("sha256:") {
             Self::Sha256(bytes(digest)?)
+        } else if let Some(digest) = text.strip_prefix("imported-sha256:") {
+            Self::Imported(bytes(digest)?)
         } else {
             let rest = text.strip_prefix("hmac-sha256:").ok_or(error)?;
             let (pepper, mac) = rest.split_once(':').ok_or(error)?;
@@ -65,7 +72,9 @@ impl SecretDigest {
 impl PartialEq for SecretDigest {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Sha256(a), Self::Sha256(b)) => same(a, b),
+            (Self::Sha256(a), Self::Sha256(b)) | (Self::Imported(a), Self::Imported(b)) => {
+                same(a, b)
+            }
             (Self::HmacSha256(id, a), Self::HmacSha256(other, b)) => id == other && same(a, b),
             _ => false,
         }
@@ -78,6 +87,7 @@ impl fmt::Debug for SecretDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sha256(_) => f.write_str("Sha256([redacted])"),
+            Self::Imported(_) => f.write_str("Imported([redacted])"),
             Self::HmacSha256(pepper, _) => write!(f, "HmacSha256({}, [redacted])", pepper.0),
         }
     }
@@ -143,20 +153,33 @@ impl Digester {
         }
     }
 
-    /// Whether `stored` is the digest of `secret`. Takes the same time wherever they differ. A
+    /// Whether `stored` is made as [`Digester::digest`] makes it today, and not under an older
+    /// pepper or by another system.
+    #[must_use]
+    pub fn is_current(&self, stored: &SecretDigest) -> bool {
+        match (self.0.known.first(), stored) {
+            (None, SecretDigest::Sha256(_)) => true,
+            (Some((current, _)), SecretDigest::HmacSha256(id, _)) => current == id,
+            _ => false,
+        }
+    }
+
+    /// Whether `stored` is the digest of `key`. Takes the same time wherever they differ. A
     /// digest under a pepper that this digester lacks matches nothing, and one loud log line names
     /// the pepper.
     #[must_use]
-    pub fn matches(&self, secret: &Secret, stored: &SecretDigest) -> bool {
+    pub fn matches(&self, key: &RawKey, stored: &SecretDigest) -> bool {
+        let secret = key.secret();
         match stored {
             SecretDigest::Sha256(digest) => same(&sha256(secret), digest),
+            SecretDigest::Imported(digest) => same(&key.whole_hash(), digest),
             SecretDigest::HmacSha256(id, mac) => {
                 let mut peppers = self.0.known.iter();
                 match peppers.find(|(known, _)| known == id) {
                     Some((_, pepper)) => same(&hmac(pepper, secret), mac),
                     None => {
                         self.0.miss(*id);
-                        self.waste(secret);
+                        self.waste(key);
                         false
                     }
                 }
@@ -165,13 +188,13 @@ impl Digester {
     }
 
     /// Does the work of a comparison that fails, where there is nothing to compare with.
-    pub(crate) fn waste(&self, secret: &Secret) {
+    pub(crate) fn waste(&self, key: &RawKey) {
         // The current way of making digests is always one that this digester knows.
         let zero = match self.0.known.first() {
             None => SecretDigest::Sha256([0; 32]),
             Some((id, _)) => SecretDigest::HmacSha256(*id, [0; 32]),
         };
-        std::hint::black_box(self.matches(secret, &zero));
+        std::hint::black_box(self.matches(key, &zero));
     }
 }
 
@@ -226,55 +249,80 @@ mod tests {
 
     #[test]
     fn a_digest_matches_its_secret_alone() {
-        let secret = Secret::from_bytes([7; 32]);
-        let other = Secret::from_bytes([8; 32]);
+        let key = RawKey::from_bytes([7; 32]);
+        let other = RawKey::from_bytes([8; 32]);
         let plain = Digester::sha256();
         let peppered = Digester::with_peppers((PepperId(2), PEPPER), []).unwrap();
         for digester in [plain, peppered] {
-            let digest = digester.digest(&secret);
-            assert!(digester.matches(&secret, &digest));
+            let digest = digester.digest(key.secret());
+            assert!(digester.matches(&key, &digest) && digester.is_current(&digest));
             assert!(!digester.matches(&other, &digest));
             assert_eq!(SecretDigest::decode(&digest.encode()), Ok(digest));
         }
     }
 
     #[test]
+    fn a_hash_of_the_whole_key_matches_it_and_is_not_current() {
+        let key = RawKey::from_bytes([7; 32]);
+        let stored = SecretDigest::Imported(Sha256::digest(key.expose().as_bytes()).into());
+        let digester = Digester::sha256();
+        assert!(digester.matches(&key, &stored) && !digester.is_current(&stored));
+        assert!(!digester.matches(&RawKey::from_bytes([8; 32]), &stored));
+        assert_eq!(SecretDigest::decode(&stored.encode()), Ok(stored));
+    }
+
+    /// Whoever read the other system's database has hashes and no keys.
+    #[test]
+    fn another_system_s_hash_is_no_credential() {
+        let text = b"sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+        let key = RawKey::imported(text, countersign_core::Environment::Live).unwrap();
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        let digester = Digester::sha256();
+        assert!(digester.matches(&key, &SecretDigest::Imported(hash)));
+        let mut thief = RawKey::from_bytes(hash);
+        assert!(!digester.matches(&thief, &SecretDigest::Imported(hash)));
+        assert!(!digester.matches(&thief, &digester.digest(key.secret())));
+        thief = RawKey::parse(thief.expose().as_bytes()).unwrap();
+        assert!(!digester.matches(&thief, &digester.digest(key.secret())));
+    }
+
+    #[test]
     fn an_older_pepper_goes_on_while_a_new_one_takes_over() {
-        let secret = Secret::from_bytes([7; 32]);
+        let key = RawKey::from_bytes([7; 32]);
         let old = Digester::with_peppers((PepperId(1), PEPPER), []).unwrap();
-        let stored = old.digest(&secret);
+        let stored = old.digest(key.secret());
         let next: &[u8] = b"another pepper, as long";
         let both = Digester::with_peppers((PepperId(2), next), [(PepperId(1), PEPPER)]).unwrap();
-        assert!(both.matches(&secret, &stored));
-        assert_ne!(both.digest(&secret), stored);
+        assert!(both.matches(&key, &stored) && !both.is_current(&stored));
+        assert_ne!(both.digest(key.secret()), stored);
         let new = Digester::with_peppers((PepperId(2), next), []).unwrap();
         assert!(
-            !new.matches(&secret, &stored),
+            !new.matches(&key, &stored),
             "an unknown pepper matches nothing"
         );
     }
 
     #[test]
     fn the_digests_are_those_of_the_standards() {
-        let secret = Secret::from_bytes([0; 32]);
+        let key = RawKey::from_bytes([0; 32]);
         assert_eq!(
-            Digester::sha256().digest(&secret).encode(),
+            Digester::sha256().digest(key.secret()).encode(),
             "sha256:66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"
         );
         let pepper = [0x0b; 20];
         let digester = Digester::with_peppers((PepperId(7), &pepper), []).unwrap();
         assert_eq!(
-            digester.digest(&secret).encode(),
+            digester.digest(key.secret()).encode(),
             "hmac-sha256:7:3b7a4aac943c9eb441d5ff7531e332c3e4f7fb32f2028fe5b69aac529d68ee15"
         );
     }
 
     #[test]
     fn a_digest_has_one_spelling() {
-        let secret = Secret::from_bytes([7; 32]);
-        let plain = Digester::sha256().digest(&secret).encode();
+        let key = RawKey::from_bytes([7; 32]);
+        let plain = Digester::sha256().digest(key.secret()).encode();
         let peppered = Digester::with_peppers((PepperId(5), PEPPER), []).unwrap();
-        let peppered = peppered.digest(&secret).encode();
+        let peppered = peppered.digest(key.secret()).encode();
         for bad in [
             plain.to_uppercase().replace("SHA", "sha"),
             plain[..plain.len() - 2].to_owned(),
@@ -312,7 +360,7 @@ mod tests {
         let digester = Digester::sha256();
         let stored = SecretDigest::HmacSha256(PepperId(3), [0; 32]);
         for _ in 0..2 {
-            assert!(!digester.matches(&Secret::from_bytes([7; 32]), &stored));
+            assert!(!digester.matches(&RawKey::from_bytes([7; 32]), &stored));
         }
         assert_eq!(digester.0.missed.lock().unwrap().len(), 1);
     }
@@ -327,7 +375,7 @@ mod tests {
     #[test]
     fn debug_output_shows_no_digest_and_no_pepper() {
         let digester = Digester::with_peppers((PepperId(1), PEPPER), []).unwrap();
-        let digest = digester.digest(&Secret::from_bytes([7; 32]));
+        let digest = digester.digest(RawKey::from_bytes([7; 32]).secret());
         let shown = format!("{digester:?} {digest:?}");
         let hex = digest.encode();
         assert!(!shown.contains(hex.rsplit(':').next().unwrap()));

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use countersign_core::{ConfigError, Environment, KeyPrefix, ParseError};
+use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A whole key, secret included: what a caller presents and what issuing returns once. Prints its
@@ -15,6 +16,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 pub struct RawKey {
     prefix: KeyPrefix,
     secret: Secret,
+    /// The SHA-256 of the whole text, where that is of another system's format.
+    foreign: Option<Box<Secret>>,
 }
 
 /// The 256 bits that make a key a key. Prints as `[redacted]`, is wiped from memory when it is
@@ -47,7 +50,11 @@ impl RawKey {
         let prefix = text
             .parse()
             .map_err(|_| ConfigError::new("brand", "2 to 10 characters of a-z 0-9"))?;
-        Ok(Self { prefix, secret })
+        Ok(Self {
+            prefix,
+            secret,
+            foreign: None,
+        })
     }
 
     /// Reads a presented key. Allocates nothing and looks nothing up.
@@ -68,9 +75,58 @@ impl RawKey {
         let mut key = Self {
             prefix: KeyPrefix::from_ascii(prefix).map_err(|_| error)?,
             secret: Secret([0; 32]),
+            foreign: None,
         };
         decode(secret, &mut key.secret.0).ok_or(error)?;
         Ok(key)
+    }
+
+    /// Reads a key of another system's format: 16 to 512 visible ASCII characters. Its secret is a
+    /// hash of the text that can't be made from the hash that the other system kept: whoever has
+    /// that one has no key.
+    pub(crate) fn imported(text: &[u8], environment: Environment) -> Result<Self, ParseError> {
+        let error = ParseError::new("key", "16 to 512 visible characters");
+        if !(16..=512).contains(&text.len()) || !text.iter().all(u8::is_ascii_graphic) {
+            return Err(error);
+        }
+        let whole = Secret(Sha256::digest(text).into());
+        let secret = Sha256::new_with_prefix(IMPORTED_SECRET)
+            .chain_update(text)
+            .finalize();
+        Ok(Self {
+            prefix: Self::imported_prefix(&whole.0, environment).map_err(|_| error)?,
+            secret: Secret(secret.into()),
+            foreign: Some(Box::new(whole)),
+        })
+    }
+
+    /// The name of a key of which only the SHA-256 is known. It tells nothing of that hash.
+    pub(crate) fn imported_prefix(
+        whole: &[u8; 32],
+        environment: Environment,
+    ) -> Result<KeyPrefix, ConfigError> {
+        let hash: [u8; 32] = Sha256::new_with_prefix(IMPORTED_PREFIX)
+            .chain_update(whole)
+            .finalize()
+            .into();
+        let mut text = format!("{}_{environment}_", Self::IMPORTED_BRAND);
+        // The bias of `% 62` is no matter: this is a name.
+        let digits = hash.iter().take(KeyPrefix::ID);
+        text.extend(digits.map(|byte| char::from(DIGITS[usize::from(byte % 62)])));
+        text.parse()
+            .map_err(|_| ConfigError::new("brand", "2 to 10 characters of a-z 0-9"))
+    }
+
+    /// What the prefixes of keys of other systems' formats begin with.
+    pub(crate) const IMPORTED_BRAND: &str = "imported";
+
+    /// The SHA-256 of the whole key's text.
+    pub(crate) fn whole_hash(&self) -> Zeroizing<[u8; 32]> {
+        let hash = match &self.foreign {
+            Some(whole) => whole.0,
+            None => Sha256::digest(self.expose().as_bytes()).into(),
+        };
+        Zeroizing::new(hash)
     }
 
     /// The public part.
@@ -83,6 +139,16 @@ impl RawKey {
     #[must_use]
     pub const fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// A key of this secret, for tests of digests.
+    #[cfg(test)]
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self {
+            prefix: "acme_live_000000000000".parse().unwrap(),
+            secret: Secret(bytes),
+            foreign: None,
+        }
     }
 
     /// The whole key in clear, to hand it to its company once. The text is wiped when dropped;
@@ -100,12 +166,6 @@ impl RawKey {
 }
 
 impl Secret {
-    /// A secret of these bytes, for tests of digests.
-    #[cfg(test)]
-    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -197,6 +257,8 @@ fn digits(mut number: u32) -> [u8; CHECK] {
     text
 }
 
+const IMPORTED_SECRET: &[u8] = b"countersign imported secret\0";
+const IMPORTED_PREFIX: &[u8] = b"countersign imported prefix\0";
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// What a byte is worth as a digit; both bits of `NO_DIGIT` where it is none.
 const VALUES: [u8; 256] = values();

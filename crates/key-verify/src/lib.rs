@@ -100,7 +100,9 @@ mod manager;
 mod memory;
 mod metrics;
 mod record;
+mod renewal;
 mod store;
+mod uses;
 mod verifier;
 
 pub use cache::KeyCache;
@@ -109,8 +111,11 @@ pub use feed::{ChangeFeed, ChangeStream, Changed, Changes, FeedPosition};
 pub use follow::ChangeFollower;
 pub use key::{RawKey, Secret};
 pub use layer::{KeyVerify, KeyVerifyLayer};
-pub use manager::{Actor, IssueRequest, IssuedKey, KeyManager, KeyManagerBuilder, ManageError};
+pub use manager::{
+    Actor, ImportedHash, IssueRequest, IssuedKey, KeyManager, KeyManagerBuilder, ManageError,
+};
 pub use memory::MemoryKeyStore;
 pub use record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus, RevocationReason};
 pub use store::{Change, EventClaim, FoundKey, HeldClaim, KeyStore, Write};
+pub use uses::{KeyUse, UseReport, UseStore, UseWriter};
 pub use verifier::{KeyVerifier, KeyVerifierBuilder};

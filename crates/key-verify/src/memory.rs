@@ -9,6 +9,7 @@ use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, 
 
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord};
 use crate::store::{Change, FoundKey, KeyStore, Write};
+use crate::uses::{KeyUse, UseStore};
 
 /// A store that is gone with its process. For tests: it can be told to fail.
 #[derive(Debug, Default)]
@@ -21,7 +22,8 @@ pub struct MemoryKeyStore {
 struct Tables {
     keys: BTreeMap<KeyId, KeyRecord>,
     prefixes: HashMap<KeyPrefix, KeyId>,
-    companies: HashMap<CompanyId, CompanyRecord>,
+    companies: BTreeMap<CompanyId, CompanyRecord>,
+    uses: HashMap<KeyId, KeyUse>,
     events: Vec<LifecycleEvent>,
 }
 
@@ -78,6 +80,20 @@ impl KeyStore for MemoryKeyStore {
         Ok(self.tables()?.companies.get(id).cloned())
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        let tables = self.tables()?;
+        let companies = tables.companies.values();
+        Ok(companies
+            .filter(|company| after.is_none_or(|after| company.id > *after))
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         let mut tables = self.tables()?;
         // Every write is looked at before the first one is made, so that nothing is half made.
@@ -101,6 +117,35 @@ impl KeyStore for MemoryKeyStore {
         let told = |event: &LifecycleEvent| events.iter().any(|told| told.id == event.id);
         tables.events.retain(|event| !told(event));
         Ok(())
+    }
+
+    fn uses(&self) -> Option<&dyn UseStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl UseStore for MemoryKeyStore {
+    async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        let mut tables = self.tables()?;
+        let Tables {
+            keys, uses: all, ..
+        } = &mut *tables;
+        for new in uses.iter().filter(|new| keys.contains_key(&new.key)) {
+            all.entry(new.key)
+                .and_modify(|before| before.add(new))
+                .or_insert_with(|| new.clone());
+        }
+        Ok(())
+    }
+
+    async fn last_uses(&self, keys: &[KeyId]) -> Result<Vec<KeyUse>, StoreError> {
+        let tables = self.tables()?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| tables.uses.get(key))
+            .cloned()
+            .collect())
     }
 }
 

@@ -8,6 +8,7 @@ use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
 
 use crate::feed::ChangeFeed;
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord};
+use crate::uses::UseStore;
 
 /// Where keys are kept. Ours are in memory (tests), SQLite (embedded) and whatever you write:
 /// run the `conformance` suite against it.
@@ -46,6 +47,16 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
     /// When the store can't be asked.
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError>;
 
+    /// Companies by ascending id: those after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError>;
+
     /// Makes all writes of `change` and stores its events, or does nothing. Concurrent commits are
     /// as if one came after the other.
     ///
@@ -82,6 +93,12 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
     /// Tells of changes that other processes make. Without one, which is the default, a change made
     /// elsewhere takes effect within the staleness bound.
     fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
+        None
+    }
+
+    /// Where it is kept when and for what keys were used. Without one, which is the default, nobody
+    /// can ask for that, and [`KeyVerifier::track_uses`](crate::KeyVerifier::track_uses) is refused.
+    fn uses(&self) -> Option<&dyn UseStore> {
         None
     }
 }
@@ -187,6 +204,14 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         (**self).company(id).await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        (**self).companies(after, limit).await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         (**self).commit(change).await
     }
@@ -205,5 +230,9 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
         (**self).change_feed()
+    }
+
+    fn uses(&self) -> Option<&dyn UseStore> {
+        (**self).uses()
     }
 }

@@ -46,6 +46,14 @@ impl KeyStore for LastWriteWins {
         self.0.company(id).await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        self.0.companies(after, limit).await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         let mut change = change.clone();
         for write in &mut change.writes {

@@ -59,6 +59,14 @@ impl KeyStore for Gated {
         self.inner.company(id).await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        self.inner.companies(after, limit).await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         self.inner.commit(change).await
     }

@@ -50,6 +50,7 @@ mod read;
 pub mod rls;
 mod store;
 mod tls;
+mod uses;
 mod write;
 
 pub use options::PostgresOptions;

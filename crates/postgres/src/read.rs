@@ -65,13 +65,34 @@ pub(crate) async fn company(
         .query_typed_opt(sql, &[(&id.as_str(), Type::TEXT)])
         .await
         .map_err(store_error)?;
-    let Some(row) = found else { return Ok(None) };
+    found.map(|row| company_record(&row, *id)).transpose()
+}
+
+/// From a row that begins with the status and the version.
+fn company_record(row: &Row, id: CompanyId) -> Result<CompanyRecord, StoreError> {
     let version: i64 = row.try_get(1).map_err(corrupt)?;
-    Ok(Some(CompanyRecord {
-        id: *id,
-        status: company_status(column(&row, 0)?)?,
+    Ok(CompanyRecord {
+        id,
+        status: company_status(column(row, 0)?)?,
         version: u64::try_from(version).map_err(corrupt)?,
-    }))
+    })
+}
+
+pub(crate) async fn companies(
+    client: &Client,
+    after: Option<&CompanyId>,
+    limit: u32,
+) -> Result<Vec<CompanyRecord>, StoreError> {
+    let after = after.map_or("", CompanyId::as_str);
+    let sql = "SELECT status, version, id FROM companies WHERE id > $1 ORDER BY id LIMIT $2";
+    let limit = i64::from(limit);
+    let rows = client
+        .query_typed(sql, &[(&after, Type::TEXT), (&limit, Type::INT8)])
+        .await
+        .map_err(store_error)?;
+    rows.iter()
+        .map(|row| company_record(row, column(row, 2)?.parse().map_err(corrupt)?))
+        .collect()
 }
 
 pub(crate) async fn pending_events(

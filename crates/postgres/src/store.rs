@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
 use countersign_key_verify::{
     Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore,
+    KeyUse, UseStore,
 };
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
@@ -17,7 +18,7 @@ use crate::link::Link;
 use crate::migrate::migrate;
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
-use crate::{read, write};
+use crate::{read, uses, write};
 
 /// Keys in a PostgreSQL database, shared by any number of processes. A clone is a handle to the
 /// same connections.
@@ -79,6 +80,17 @@ impl KeyStore for PostgresKeyStore {
             .await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        let mut lease = self.0.take().await?;
+        lease
+            .answer(async |link| read::companies(&link.client, after, limit).await)
+            .await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         let mut lease = self.0.take().await?;
         let schema = &self.0.options.schema;
@@ -121,6 +133,27 @@ impl KeyStore for PostgresKeyStore {
 
     fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
         Some(Arc::new(PostgresFeed(Arc::clone(&self.0))))
+    }
+
+    fn uses(&self) -> Option<&dyn UseStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl UseStore for PostgresKeyStore {
+    async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        let mut lease = self.0.take().await?;
+        lease
+            .answer(async |link| uses::record(&mut link.client, uses).await)
+            .await
+    }
+
+    async fn last_uses(&self, keys: &[KeyId]) -> Result<Vec<KeyUse>, StoreError> {
+        let mut lease = self.0.take().await?;
+        lease
+            .answer(async |link| uses::last(&link.client, keys).await)
+            .await
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use countersign_core::{Clock, Environment, ScopeSet, StoreError, StoreErrorKind, SystemClock};
 use countersign_key_verify::{
-    Actor, CompanyStatus, IssueRequest, IssuedKey, KeyManager, KeyStore, ManageError,
+    Actor, CompanyStatus, IssueRequest, IssuedKey, KeyManager, KeyStore, KeyUse, ManageError,
     RevocationReason,
 };
 use countersign_postgres::{PostgresKeyStore, PostgresOptions};
@@ -141,6 +141,25 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(version, ["99"]);
 }
 
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn an_older_schema_is_brought_up_with_its_keys() {
+    let schema = unique();
+    let options = options().schema(&schema).unwrap();
+    let issued = issue(&connect(options.clone()).await).await.unwrap();
+    for back in [
+        format!("DROP TABLE {schema}.key_uses, {schema}.key_scopes"),
+        format!("UPDATE {schema}.schema_version SET version = 1"),
+    ] {
+        sql(&back).await;
+    }
+    let again = connect(options).await;
+    let found = again.find(issued.key.prefix()).await.unwrap().unwrap();
+    assert_eq!(found.record, issued.record);
+    let uses = again.uses().unwrap().last_uses(&[issued.record.id]).await;
+    assert_eq!(uses.unwrap(), []);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
 async fn many_that_start_at_once_migrate_once() {
@@ -213,6 +232,21 @@ async fn each_role_may_do_what_it_is_for_and_no_more() {
     feed.read(None).await.unwrap();
     issue(&writer).await.unwrap();
     feed.wait().await.unwrap();
+    let used = KeyUse {
+        key: issued.record.id,
+        at: issued.record.created_at,
+        route: None,
+        count: 1,
+        scopes: issued.record.scopes.clone(),
+    };
+    let uses = reader.uses().unwrap();
+    uses.record_uses(std::slice::from_ref(&used)).await.unwrap();
+    let known = writer.uses().unwrap().last_uses(&[used.key]).await;
+    assert_eq!(
+        known.unwrap(),
+        [used],
+        "services that only verify keys tell of uses"
+    );
     let refused = issue(&reader).await.unwrap_err();
     let ManageError::Store(refused) = refused else {
         panic!("a reader may not write: {refused}");
@@ -229,7 +263,7 @@ async fn evidence_stays_whoever_asks() {
     let issued = issue(&store).await.unwrap();
     for attempt in [
         "DELETE FROM {}.keys",
-        "TRUNCATE {}.keys",
+        "TRUNCATE {}.keys CASCADE",
         "DELETE FROM {}.companies",
         "UPDATE {}.keys SET company = 'company_34'",
         "UPDATE {}.keys SET prefix = 'acme_live_000000000000'",

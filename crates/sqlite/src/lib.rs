@@ -30,6 +30,7 @@ mod feed;
 mod migrate;
 mod read;
 mod store;
+mod uses;
 mod write;
 
 pub use store::SqliteKeyStore;

@@ -70,4 +70,17 @@ const STEPS: &[&str] = &[
         SELECT RAISE(ABORT, 'records of companies are never deleted');
     END;
 ",
+    "
+    CREATE TABLE key_uses (
+        key   TEXT PRIMARY KEY REFERENCES keys (id),
+        at    INTEGER NOT NULL,
+        route TEXT,
+        count INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE key_scopes (
+        key   TEXT NOT NULL REFERENCES keys (id),
+        scope TEXT NOT NULL,
+        PRIMARY KEY (key, scope)
+    ) STRICT, WITHOUT ROWID;
+",
 ];

@@ -77,6 +77,31 @@ pub(crate) fn company(
     }))
 }
 
+pub(crate) fn companies(
+    connection: &Connection,
+    after: Option<CompanyId>,
+    limit: u32,
+) -> Result<Vec<CompanyRecord>, StoreError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let found: Vec<(String, String, u64)> = connection
+        .prepare_cached(
+            "SELECT id, status, version FROM companies WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )
+        .and_then(|mut statement| {
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            statement.query_map(params![after, limit], row)?.collect()
+        })
+        .map_err(store_error)?;
+    let company = |(id, status, version): (String, String, u64)| {
+        Ok(CompanyRecord {
+            id: id.parse().map_err(corrupt)?,
+            status: company_status(&status)?,
+            version,
+        })
+    };
+    found.into_iter().map(company).collect()
+}
+
 pub(crate) fn pending_events(
     connection: &Connection,
     limit: u32,

@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind};
 use countersign_key_verify::{
     Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore,
+    KeyUse, UseStore,
 };
 use rusqlite::Connection;
 
 use crate::error::{store_error, unavailable};
 use crate::feed::SqliteFeed;
 use crate::migrate::{check_version, migrate};
-use crate::{read, write};
+use crate::{read, uses, write};
 
 /// Keys in a SQLite file. A clone is a handle to the same connections.
 ///
@@ -98,6 +99,16 @@ impl KeyStore for SqliteKeyStore {
             .await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        let after = after.copied();
+        self.read(move |connection| read::companies(connection, after, limit))
+            .await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         let change = change.clone();
         self.write(move |connection| write::commit(connection, &change))
@@ -132,6 +143,25 @@ impl KeyStore for SqliteKeyStore {
 
     fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
         Some(Arc::new(SqliteFeed(self.0.path.clone())))
+    }
+
+    fn uses(&self) -> Option<&dyn UseStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl UseStore for SqliteKeyStore {
+    async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        let uses = uses.to_vec();
+        self.write(move |connection| uses::record(connection, &uses))
+            .await
+    }
+
+    async fn last_uses(&self, keys: &[KeyId]) -> Result<Vec<KeyUse>, StoreError> {
+        let keys = keys.to_vec();
+        self.read(move |connection| uses::last(connection, &keys))
+            .await
     }
 }
 

@@ -76,6 +76,21 @@ async fn two_stores_write_one_file_at_once() {
 }
 
 #[tokio::test]
+async fn an_older_schema_is_brought_up_with_its_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let issued = issue(&SqliteKeyStore::open(&path).unwrap()).await;
+    let back = "DROP TABLE key_uses; DROP TABLE key_scopes; PRAGMA user_version = 2";
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(back).unwrap();
+    let again = SqliteKeyStore::open(&path).unwrap();
+    let found = again.find(issued.key.prefix()).await.unwrap().unwrap();
+    assert_eq!(found.record, issued.record);
+    let uses = again.uses().unwrap().last_uses(&[issued.record.id]).await;
+    assert_eq!(uses.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.db");

@@ -87,6 +87,16 @@ impl KeyStore for PartnerKeyStore {
         self.run(move |connection| company(connection, &id)).await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        let after = after.map_or_else(String::new, ToString::to_string);
+        self.run(move |connection| companies(connection, &after, limit))
+            .await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         let change = change.clone();
         self.run(move |connection| commit(connection, &change))
@@ -151,18 +161,41 @@ fn list(
 }
 
 fn company(connection: &Connection, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
-    let sql = "SELECT blocked, version FROM partners WHERE id = ?1";
-    let record = |row: &rusqlite::Row<'_>| {
-        Ok(CompanyRecord {
-            id: *id,
-            status: standing(row.get(0)?),
-            version: row.get(1)?,
-        })
-    };
-    connection
-        .query_row(sql, [id.as_str()], record)
-        .optional()
-        .map_err(store_error)
+    let sql = "SELECT id, blocked, version FROM partners WHERE id = ?1";
+    let found = connection.query_row(sql, [id.as_str()], partner).optional();
+    found.map_err(store_error)?.map(company_record).transpose()
+}
+
+fn companies(
+    connection: &Connection,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<CompanyRecord>, StoreError> {
+    let sql = "SELECT id, blocked, version FROM partners WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let rows = connection.prepare(sql).and_then(|mut statement| {
+        let rows = statement.query_map(params![after, limit], partner)?;
+        rows.collect::<Result<Vec<Partner>, _>>()
+    });
+    let rows = rows.map_err(store_error)?.into_iter();
+    rows.map(company_record).collect()
+}
+
+/// A row of `partners`: its id, whether it is blocked, its version.
+type Partner = (String, bool, u64);
+
+fn partner(row: &rusqlite::Row<'_>) -> rusqlite::Result<Partner> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+fn company_record((id, blocked, version): Partner) -> Result<CompanyRecord, StoreError> {
+    let id = id
+        .parse()
+        .map_err(|error| StoreError::with_source(StoreErrorKind::Corrupt, error))?;
+    Ok(CompanyRecord {
+        id,
+        status: standing(blocked),
+        version,
+    })
 }
 
 /// All of it or nothing: a transaction that is dropped before `commit` is rolled back, whichever

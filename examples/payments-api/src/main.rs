@@ -54,6 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .evict_from(stack.key_cache())
         .build()?;
     let outbox = stack.drain_outbox(Arc::clone(&keys));
+    // When and for what keys are used, for `countersign review`.
+    let uses = stack.track_uses()?;
 
     let data = Data::open(&args.data.join("payments.db"))?;
     let demo_keys = demo::seed(&data, &keys, &manager).await?;
@@ -75,6 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let internal = serve(internal, handlers::internal());
     tokio::try_join!(external, internal)?;
 
+    uses.shutdown().await;
     changes.shutdown().await;
     outbox.shutdown().await;
     let report = writer.shutdown(Duration::from_secs(10)).await;

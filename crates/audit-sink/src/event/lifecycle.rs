@@ -8,7 +8,8 @@ impl From<LifecycleEvent> for AuditEvent {
     /// Keeps the event's id and time. The actor's name goes into `metadata.actor` (its first 256
     /// bytes; only the prefix of what looks like a raw key), the other key of a rotation into
     /// `metadata.linked_key`, the companies that a parent's key may act for into
-    /// `metadata.subsidiaries`, and the reason is cut to a label.
+    /// `metadata.subsidiaries`, what was changed into `metadata.changed`, and the reason is cut to a
+    /// label.
     fn from(change: LifecycleEvent) -> Self {
         let mut rare = Rare {
             reason: change.reason.as_deref().map(label),
@@ -23,6 +24,10 @@ impl From<LifecycleEvent> for AuditEvent {
             let all: Vec<&str> = change.subsidiaries.iter().map(CompanyId::as_str).collect();
             let all = all.join(",").into_boxed_str();
             rare.ours.push(("subsidiaries", Extra::Name(all)));
+        }
+        if let Some(changed) = &change.changed {
+            let changed = MetadataValue::label(changed);
+            rare.ours.push(("changed", Extra::Value(changed)));
         }
         Self {
             id: Some(change.id),

@@ -116,6 +116,7 @@ pub(crate) fn lifecycle_event(actor: &str) -> LifecycleEvent {
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
         subsidiaries: Vec::new(),
+        changed: None,
     }
 }
 

@@ -80,6 +80,18 @@ impl RequiredScopes {
         }
     }
 
+    /// What lets a caller that has `scopes` in: of the alternatives that it meets, the one that was
+    /// declared first.
+    #[must_use]
+    #[inline]
+    pub fn met_by(&self, scopes: &ScopeSet) -> Option<&[Scope]> {
+        let has = |alternative: &&[Scope]| alternative.iter().all(|scope| scopes.contains(*scope));
+        match &self.0 {
+            Rule::One(scope) => Some(std::slice::from_ref(scope)).filter(has),
+            Rule::Alternatives(all) => all.iter().map(|all| &all[..]).find(has),
+        }
+    }
+
     /// The alternatives, in the order in which they were declared. None of them is empty.
     pub fn alternatives(&self) -> impl Iterator<Item = &[Scope]> {
         let (one, more) = match &self.0 {
@@ -175,7 +187,12 @@ mod tests {
         ] {
             assert_eq!(all.is_met_by(&held(given)), all_met, "{given:?}");
             assert_eq!(any.is_met_by(&held(given)), any_met, "{given:?}");
+            assert_eq!(all.met_by(&held(given)).is_some(), all_met, "{given:?}");
+            assert_eq!(any.met_by(&held(given)).is_some(), any_met, "{given:?}");
         }
+        let both = held(&["a:read", "b:read"]);
+        assert_eq!(all.met_by(&both), Some(&scopes(&["a:read", "b:read"])[..]));
+        assert_eq!(any.met_by(&both), Some(&scopes(&["a:read"])[..]));
     }
 
     #[test]

@@ -152,7 +152,12 @@ impl Inner {
             Err(late) => Err(StoreError::with_source(StoreErrorKind::Unavailable, late)),
         };
         match answer {
-            Ok(Some(found)) => Outcome::Found(Arc::new(CachedKey::new(found, asked))),
+            Ok(Some(found)) => {
+                let (key, scopes) = (found.record.id, &found.record.scopes);
+                let cell = self.uses.get().map(|uses| uses.cell(key, scopes));
+                let found = CachedKey::new(found, asked).noting_uses(cell);
+                Outcome::Found(Arc::new(found))
+            }
             Ok(None) => Outcome::Absent,
             Err(error) => {
                 self.failures.failed(asked, &error);

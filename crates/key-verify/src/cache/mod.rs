@@ -5,10 +5,11 @@ mod flight;
 mod room;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use countersign_core::{Clock, CompanyId, ConfigError, KeyPrefix, Monotonic};
@@ -19,6 +20,7 @@ use self::room::Room;
 use crate::cached::{CachedKey, Slot};
 use crate::follow::ChangeFollower;
 use crate::store::KeyStore;
+use crate::uses::UseTracker;
 
 /// The keys that were found in the store lately. Reading takes no lock and counts no reference; a
 /// clone is a handle to the same cache.
@@ -63,6 +65,8 @@ struct Inner {
     trusted_until: AtomicU64,
     followed: AtomicBool,
     failures: FailureLog,
+    /// Who counts the uses of keys, once somebody wants to know.
+    uses: OnceLock<Arc<UseTracker>>,
 }
 
 /// What the store said.
@@ -97,6 +101,7 @@ impl KeyCache {
             trusted_until: AtomicU64::new(u64::MAX),
             followed: AtomicBool::new(false),
             failures: FailureLog::default(),
+            uses: OnceLock::new(),
             settings,
         }))
     }

@@ -80,6 +80,14 @@ impl KeyStore for Script {
         Err(StoreErrorKind::Unavailable.into())
     }
 
+    async fn companies(
+        &self,
+        _: Option<&CompanyId>,
+        _: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
     async fn commit(&self, _: &Change) -> Result<(), StoreError> {
         Err(StoreErrorKind::Unavailable.into())
     }

@@ -117,6 +117,14 @@ impl KeyStore for Fed {
         self.0.company(id).await
     }
 
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        self.0.companies(after, limit).await
+    }
+
     async fn commit(&self, change: &Change) -> Result<(), StoreError> {
         self.0.commit(change).await
     }

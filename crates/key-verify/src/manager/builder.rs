@@ -8,6 +8,7 @@ use countersign_core::{Clock, ConfigError, KeyPrefix, ScopeSet, SystemClock};
 use super::{KeyManager, Settings};
 use crate::cache::KeyCache;
 use crate::digest::Digester;
+use crate::key::RawKey;
 use crate::store::KeyStore;
 
 /// Puts a [`KeyManager`] together.
@@ -78,6 +79,10 @@ impl KeyManagerBuilder {
     pub fn build(self) -> Result<KeyManager, ConfigError> {
         if !KeyPrefix::is_brand(&self.0.brand) {
             return Err(ConfigError::new("brand", "2 to 10 characters of a-z 0-9"));
+        }
+        if self.0.brand == RawKey::IMPORTED_BRAND {
+            let problem = "it is kept for keys of other systems";
+            return Err(ConfigError::new("brand", problem));
         }
         Ok(KeyManager(Arc::new(self.0)))
     }

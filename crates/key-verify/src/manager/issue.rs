@@ -1,10 +1,13 @@
-//! What is asked for when a key is issued, and what comes back.
+//! How keys come into being.
 
-use countersign_core::{CompanyId, Environment, LimitOverride, ScopeSet, Timestamp};
+use countersign_core::{CompanyId, Environment, KeyPrefix, LimitOverride, ScopeSet, Timestamp};
 use ipnet::IpNet;
 
+use super::{Actor, KeyManager, ManageError, new_key_id, operators_only};
+use crate::digest::SecretDigest;
 use crate::key::RawKey;
-use crate::record::KeyRecord;
+use crate::record::{KeyRecord, KeyStatus};
+use crate::store::Write;
 
 /// A key to issue.
 #[derive(Debug, Clone)]
@@ -72,6 +75,34 @@ impl IssueRequest {
         self.active = active;
         self
     }
+
+    pub(super) fn into_record(
+        self,
+        prefix: KeyPrefix,
+        digest: SecretDigest,
+        now: Timestamp,
+    ) -> Result<KeyRecord, ManageError> {
+        Ok(KeyRecord {
+            id: new_key_id(now)?,
+            prefix,
+            company: self.company,
+            digest,
+            scopes: self.scopes,
+            status: if self.active {
+                KeyStatus::Active
+            } else {
+                KeyStatus::Pending
+            },
+            label: self.label,
+            created_at: now,
+            expires_at: self.expires_at,
+            networks: self.networks,
+            limits: self.limits,
+            subsidiaries: self.subsidiaries,
+            predecessor: None,
+            version: 1,
+        })
+    }
 }
 
 /// A new key: its record, and the raw key that is never to be had again.
@@ -81,4 +112,54 @@ pub struct IssuedKey {
     pub record: KeyRecord,
     /// The raw key, for its company alone.
     pub key: RawKey,
+}
+
+impl KeyManager {
+    /// Issues a key. The raw key is returned here and never again.
+    ///
+    /// # Errors
+    /// `Invalid` when an expiry, a scope, a label or a subsidiary is not acceptable, `NotFound` when
+    /// the company is not known or the actor is a company.
+    pub async fn issue(
+        &self,
+        actor: &Actor,
+        request: IssueRequest,
+    ) -> Result<IssuedKey, ManageError> {
+        operators_only(actor)?;
+        let now = self.now();
+        let request = self.check_request(request, now).await?;
+        let key = RawKey::generate(&self.0.brand, request.environment)?;
+        let digest = self.0.digester.digest(key.secret());
+        let record = request.into_record(*key.prefix(), digest, now)?;
+        let events = self.issue_events(actor, &record);
+        let writes = vec![Write::InsertKey(record.clone())];
+        self.commit(writes, events).await?;
+        Ok(IssuedKey { record, key })
+    }
+
+    /// Whether a key as it is asked for may be. Nothing is written before this was asked.
+    pub(super) async fn check_request(
+        &self,
+        mut request: IssueRequest,
+        now: Timestamp,
+    ) -> Result<IssueRequest, ManageError> {
+        let refuse = |problem: String| Err(ManageError::Invalid(problem));
+        self.check_scopes(&request.scopes)?;
+        if request.expires_at <= now {
+            return refuse("the expiry is in the past; give a time to come".to_owned());
+        }
+        if request.expires_at.duration_since(now) > self.0.max_lifetime {
+            let days = self.0.max_lifetime.as_secs() / 86_400;
+            return refuse(format!("the expiry is too far away; {days} days at most"));
+        }
+        if request.label.chars().count() > 100 || request.label.chars().any(char::is_control) {
+            return refuse("the label must be at most 100 printable characters".to_owned());
+        }
+        let company = self.0.store.company(&request.company).await?;
+        company.ok_or(ManageError::NotFound)?;
+        request.subsidiaries = self
+            .check_subsidiaries(&request.company, request.subsidiaries)
+            .await?;
+        Ok(request)
+    }
 }

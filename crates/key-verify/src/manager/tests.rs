@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use countersign_core::ManualClock;
+use countersign_core::{CompanyId, Environment, KeyPrefix, ManualClock};
 use proptest::prelude::*;
 
 use super::*;
-use crate::MemoryKeyStore;
+use crate::record::{KeyStatus, RevocationReason};
+use crate::{MemoryKeyStore, SecretDigest};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -258,6 +259,107 @@ async fn a_rotation_links_both_and_keeps_the_owner() {
     assert!(matches!(long, Err(ManageError::Invalid(_))));
 }
 
+/// A company renews its secret and never its time, and has two keys that work at most.
+#[tokio::test]
+async fn a_company_s_rotation_gives_it_no_more_time_and_no_third_key() {
+    let world = World::new().await;
+    let old = world.issue().await.record;
+    let own = Actor::company(world.company, old.prefix);
+    world.clock.advance(2 * DAY);
+    let new = world
+        .manager
+        .rotate(&own, &world.company, old.id, DAY)
+        .await
+        .unwrap();
+    assert_eq!(new.record.expires_at, old.expires_at);
+    let third = world
+        .manager
+        .rotate(&own, &world.company, new.record.id, DAY)
+        .await;
+    assert!(matches!(third, Err(ManageError::Invalid(_))), "{third:?}");
+    world.clock.advance(DAY);
+    let third = world
+        .manager
+        .rotate(&own, &world.company, new.record.id, DAY)
+        .await;
+    let third = third.unwrap().record;
+    assert_eq!(third.expires_at, old.expires_at);
+    let operator = world
+        .manager
+        .rotate(&world.operator, &world.company, third.id, DAY)
+        .await;
+    let renewed = operator.unwrap().record;
+    let lifetime = third.expires_at.duration_since(third.created_at);
+    assert_eq!(
+        renewed.expires_at,
+        world.clock.now().wall.saturating_add(lifetime)
+    );
+}
+
+#[tokio::test]
+async fn an_event_tells_which_limit_was_changed() {
+    let world = World::new().await;
+    let id = world.issue().await.record.id;
+    let (m, ada) = (&world.manager, &world.operator);
+    m.set_networks(ada, &world.company, id, vec!["10.0.0.0/8".parse().unwrap()])
+        .await
+        .unwrap();
+    m.set_limits(ada, &world.company, id, Vec::new())
+        .await
+        .unwrap();
+    let events = world.store.pending_events(10).await.unwrap();
+    let changed: Vec<_> = events[3..]
+        .iter()
+        .map(|event| {
+            (
+                event.kind,
+                event.changed.as_deref(),
+                event.reason.as_deref(),
+            )
+        })
+        .collect();
+    let kind = LifecycleKind::TokenLimitsChanged;
+    assert_eq!(
+        changed,
+        [(kind, Some("networks"), None), (kind, Some("quotas"), None)]
+    );
+}
+
+#[tokio::test]
+async fn a_key_is_taken_over_by_its_hash_and_once() {
+    let world = World::new().await;
+    let hash = ImportedHash::new([7; 32]);
+    let (m, ada) = (&world.manager, &world.operator);
+    let request = || world.request().activate_now(true);
+    let record = m.import(ada, request(), hash, None).await.unwrap();
+    assert!(record.prefix.as_str().starts_with("imported_live_"));
+    assert_eq!(record.digest, SecretDigest::Imported([7; 32]));
+    let again = m.import(ada, request(), hash, None).await;
+    assert!(
+        matches!(again, Err(ManageError::AlreadyExists)),
+        "{again:?}"
+    );
+    let sandbox: KeyPrefix = "acme_test_000000000000".parse().unwrap();
+    let other = m.import(ada, request(), hash, Some(sandbox)).await;
+    assert!(matches!(other, Err(ManageError::Invalid(_))), "{other:?}");
+    let own = Actor::company(world.company, record.prefix);
+    let company = m
+        .import(&own, request(), ImportedHash::new([8; 32]), None)
+        .await;
+    assert!(matches!(company, Err(ManageError::NotFound)), "{company:?}");
+    let events = world.store.pending_events(10).await.unwrap();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event.kind, event.reason.as_deref()))
+        .collect();
+    let created = (LifecycleKind::TokenCreated, Some("imported"));
+    assert_eq!(
+        told,
+        [created, (LifecycleKind::TokenActivated, None)],
+        "none was displayed"
+    );
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Verb {
     Activate,
@@ -359,7 +461,7 @@ async fn operators_grant_subsidiaries_and_nobody_else_does() {
     let events = world.store.pending_events(1000).await.unwrap();
     let told = events.last().unwrap();
     assert_eq!(told.kind, LifecycleKind::TokenScopesChanged);
-    assert_eq!(told.reason.as_deref(), Some("subsidiaries"));
+    assert_eq!(told.changed.as_deref(), Some("subsidiaries"));
     assert_eq!(told.subsidiaries, [child]);
 
     let rotated = m.rotate(&world.operator, &world.company, id, DAY).await;

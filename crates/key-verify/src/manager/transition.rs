@@ -2,10 +2,10 @@
 
 use countersign_core::{KeyId, Timestamp};
 
-use super::ManageError;
+use super::{Edited, ManageError};
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus, RevocationReason};
 
-type Done = Result<Option<&'static str>, ManageError>;
+type Done = Result<Edited, ManageError>;
 
 // pending → active
 pub(super) fn activate(record: &mut KeyRecord, now: Timestamp) -> Done {
@@ -59,7 +59,7 @@ pub(super) fn revoke(record: &mut KeyRecord, reason: RevocationReason, now: Time
         KeyStatus::Revoked { .. } => illegal(record, now, "revoked", "it is already"),
         _ => {
             record.status = KeyStatus::Revoked { at: now, reason };
-            Ok(Some(reason.as_str()))
+            Ok(Edited::because(reason.as_str()))
         }
     }
 }
@@ -90,7 +90,7 @@ pub(super) fn set_company(
 
 fn enter(record: &mut KeyRecord, status: KeyStatus) -> Done {
     record.status = status;
-    Ok(None)
+    Ok(Edited::default())
 }
 
 fn illegal(record: &KeyRecord, now: Timestamp, verb: &'static str, instead: &'static str) -> Done {

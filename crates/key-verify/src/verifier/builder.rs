@@ -8,6 +8,7 @@ use countersign_core::{Clock, ConfigError, Environment, FailureMeter, SystemCloc
 use super::{KeyVerifier, Settings};
 use crate::cache::{CacheSettings, KeyCache};
 use crate::digest::Digester;
+use crate::renewal::Renewal;
 use crate::store::KeyStore;
 
 /// Puts a [`KeyVerifier`] together.
@@ -20,6 +21,8 @@ pub struct KeyVerifierBuilder {
     environment: Environment,
     bearer: bool,
     meter: Option<Arc<dyn FailureMeter>>,
+    imported: bool,
+    redigest: bool,
     cache: CacheSettings,
     fallback: Option<Duration>,
 }
@@ -33,6 +36,8 @@ impl KeyVerifierBuilder {
             environment: Environment::Live,
             bearer: true,
             meter: None,
+            imported: false,
+            redigest: false,
             cache: CacheSettings {
                 bound: Duration::from_secs(5),
                 fallback: FALLBACK,
@@ -69,6 +74,26 @@ impl KeyVerifierBuilder {
     /// Whether `Authorization: Bearer` is read beside `X-Api-Key`; it is by default.
     pub fn bearer(mut self, accepted: bool) -> Self {
         self.bearer = accepted;
+        self
+    }
+
+    /// Accepts keys of another system's format too, of which the hash was imported
+    /// ([`KeyManager::import`](crate::KeyManager::import)): 16 to 512 visible ASCII characters. They
+    /// have no checksum, so garbage is no longer told without a look-up, and no shape by which one
+    /// in a query string could be seen. Turn it off when the last of them was rotated.
+    pub fn accept_imported_keys(mut self) -> Self {
+        self.imported = true;
+        self
+    }
+
+    /// Replaces a digest that was made under an older pepper, without one, or by another system,
+    /// when its key is next used: in a task of its own, never by the request. The service then
+    /// writes to the key store.
+    ///
+    /// Turn it on when every service knows the current pepper: one that doesn't would refuse a key
+    /// whose digest was renewed.
+    pub fn redigest_on_use(mut self) -> Self {
+        self.redigest = true;
         self
     }
 
@@ -164,6 +189,8 @@ impl KeyVerifierBuilder {
             environment: self.environment,
             bearer: self.bearer,
             meter: self.meter,
+            imported: self.imported,
+            renewal: self.redigest.then(Renewal::default),
         })))
     }
 }

@@ -4,10 +4,12 @@ mod builder;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_core::source::Source;
 use countersign_core::{
-    AccessContext, Attempt, Denial, Environment, FailureMeter, Reason, Throttled,
+    AccessContext, Attempt, ConfigError, Denial, Environment, FailureMeter, ParseError, Reason,
+    Throttled,
 };
 use http::HeaderMap;
 
@@ -17,7 +19,9 @@ use crate::cached::CachedKey;
 use crate::credentials;
 use crate::digest::Digester;
 use crate::key::RawKey;
+use crate::renewal::Renewal;
 use crate::store::KeyStore;
+use crate::uses::UseWriter;
 
 /// Verifies API keys. A clone is a handle to the same cache and meter.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ struct Settings {
     environment: Environment,
     bearer: bool,
     meter: Option<Arc<dyn FailureMeter>>,
+    imported: bool,
+    renewal: Option<Renewal>,
 }
 
 /// How far a request came without asking the store.
@@ -54,6 +60,18 @@ impl KeyVerifier {
         &self.0.cache
     }
 
+    /// Keeps in the store when and for what keys are used: every `interval` one batch, off the
+    /// request path, until the returned writer is shut down. [`UseWriter::INTERVAL`] is a good one.
+    ///
+    /// # Errors
+    /// When the store keeps no uses, the interval is zero, or they are tracked already.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime with its timer on.
+    pub fn track_uses(&self, interval: Duration) -> Result<UseWriter, ConfigError> {
+        self.0.cache.track_uses(interval)
+    }
+
     /// Everything that can be decided without asking the store.
     pub(crate) fn check(
         &self,
@@ -65,8 +83,7 @@ impl KeyVerifier {
             return Step::Refused(context.misconfigured("key-verify", NO_PEER));
         }
         let presented = credentials::find(headers, query, self.0.bearer);
-        let key =
-            presented.and_then(|text| RawKey::parse(text).map_err(|_| Reason::MalformedApiKey));
+        let key = presented.and_then(|text| self.read(text).map_err(|_| Reason::MalformedApiKey));
         let key = match key {
             Ok(key) => key,
             Err(reason) => return Step::Refused(self.failed(context, None, reason)),
@@ -108,7 +125,22 @@ impl KeyVerifier {
         // Cloned where it stays: the record is too large to be handed from call to call.
         context
             .identify(found.identity.clone())
-            .map_err(|_| context.misconfigured("key-verify", NOT_IDENTIFIED))
+            .map_err(|_| context.misconfigured("key-verify", NOT_IDENTIFIED))?;
+        if let Some(cell) = &found.uses {
+            let now = context.received().wall;
+            cell.note(now, found.identity.scopes(), context.endpoint());
+        }
+        if let Some(renewal) = &self.0.renewal {
+            renewal.offer(&self.0.digester, &self.0.cache, key, found);
+        }
+        Ok(())
+    }
+
+    fn read(&self, text: &[u8]) -> Result<RawKey, ParseError> {
+        match RawKey::parse(text) {
+            Err(_) if self.0.imported => RawKey::imported(text, self.0.environment),
+            read => read,
+        }
     }
 
     fn judge(
@@ -117,7 +149,7 @@ impl KeyVerifier {
         key: &RawKey,
         found: &CachedKey,
     ) -> Result<(), Reason> {
-        if !self.0.digester.matches(key.secret(), &found.digest) {
+        if !self.0.digester.matches(key, &found.digest) {
             context.present_key(*key.prefix(), None);
             return Err(Reason::InvalidApiKey);
         }
@@ -135,7 +167,7 @@ impl KeyVerifier {
 
     /// A key that nobody knows: the same work and the same answer as for a wrong secret.
     fn unknown(&self, context: &AccessContext, key: &RawKey) -> Denial {
-        self.0.digester.waste(key.secret());
+        self.0.digester.waste(key);
         context.present_key(*key.prefix(), None);
         self.failed(context, Some(key), Reason::UnknownApiKey)
     }

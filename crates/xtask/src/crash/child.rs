@@ -118,6 +118,7 @@ fn lifecycle() -> LifecycleEvent {
         reason: None,
         linked_key: None,
         subsidiaries: Vec::new(),
+        changed: None,
     }
 }
 

@@ -123,6 +123,7 @@ pub(super) fn record(seq: u64) -> Record {
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
         subsidiaries: Vec::new(),
+        changed: None,
     };
     // One stamp for all, so that a record is the same whenever it is made.
     static STAMP: std::sync::LazyLock<Stamp> =

@@ -1,0 +1,65 @@
+//! What the audit log is told.
+
+use countersign_core::{CompanyId, Environment, EventId, LifecycleEvent, LifecycleKind};
+
+use super::{Actor, KeyManager};
+use crate::record::{KeyRecord, KeyStatus};
+
+impl KeyManager {
+    pub(super) fn issue_events(&self, actor: &Actor, record: &KeyRecord) -> Vec<LifecycleEvent> {
+        let mut kinds = vec![
+            LifecycleKind::TokenCreated,
+            LifecycleKind::TokenDisplayedOnce,
+        ];
+        if record.status == KeyStatus::Active {
+            kinds.push(LifecycleKind::TokenActivated);
+        }
+        let events = kinds.into_iter();
+        events
+            .map(|kind| LifecycleEvent {
+                linked_key: record.predecessor,
+                ..self.event(actor, kind, record)
+            })
+            .collect()
+    }
+
+    pub(super) fn event(
+        &self,
+        actor: &Actor,
+        kind: LifecycleKind,
+        record: &KeyRecord,
+    ) -> LifecycleEvent {
+        let environment: Environment = record.environment();
+        LifecycleEvent {
+            environment: Some(environment),
+            key_id: Some(record.id),
+            key_prefix: Some(record.prefix),
+            subsidiaries: record.subsidiaries.clone(),
+            ..self.company_event(actor, kind, record.company)
+        }
+    }
+
+    pub(super) fn company_event(
+        &self,
+        actor: &Actor,
+        kind: LifecycleKind,
+        company: CompanyId,
+    ) -> LifecycleEvent {
+        let time = self.now();
+        LifecycleEvent {
+            id: EventId::generate(time),
+            time,
+            kind,
+            actor_type: actor.kind(),
+            actor: actor.name(),
+            company,
+            environment: None,
+            key_id: None,
+            key_prefix: None,
+            reason: None,
+            linked_key: None,
+            subsidiaries: Vec::new(),
+            changed: None,
+        }
+    }
+}
