@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::gate::Common;
 use crate::queue::{Permit, Shard};
 use crate::writer::{self, Settings};
-use crate::{AuditBackend, AuditEvent, EventHistory};
+use crate::{AuditBackend, AuditEvent, EventHistory, Notice};
 
 /// A handle to a running audit log; a clone is another handle to the same log.
 ///
@@ -36,6 +36,7 @@ struct Inner {
     common: Arc<Common>,
     shards: Box<[Arc<Shard>]>,
     history: Option<Arc<dyn EventHistory>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl AuditSink {
@@ -71,6 +72,17 @@ impl AuditSink {
         }
         let permit = Shard::reserve(&self.0.shards);
         Durable(permit.map(|permit| permit.send_durable(event)))
+    }
+
+    /// Records that `actor` reads or exports the log for `purpose`, as `external_api.audit.read`.
+    /// Do so before reading: a read that can't be recorded should not take place. A tool in
+    /// another process leaves word with [`record_read`](crate::record_read) instead.
+    ///
+    /// # Errors
+    /// As [`AuditSink::append_durable`].
+    pub fn record_read(&self, actor: &str, purpose: &str) -> Durable {
+        let now = self.0.clock.now().wall;
+        self.append_durable(AuditEvent::notice(Notice::read(actor, purpose), now))
     }
 
     /// Resolves once everything that was queued before is on disk.
@@ -237,12 +249,14 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
         let shards = Shard::split(self.capacity, count, &common);
         let writer = AuditWriter(Arc::clone(&common));
         let history = self.backend.history();
+        let clock = Arc::clone(&self.settings.clock);
         writer::spawn(self.backend, &common, shards.clone(), self.settings)
             .map_err(|error| ConfigError::new("audit log", error.to_string()))?;
         let inner = Inner {
             common,
             shards,
             history,
+            clock,
         };
         Ok((AuditSink(Arc::new(inner)), writer))
     }

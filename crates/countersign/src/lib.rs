@@ -37,7 +37,7 @@ pub use countersign_audit_sink::{
     EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog, FileLogOptions,
     FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogVerifier, LoggedEvent,
     MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport, SourceForm,
-    SourceKey, TracingBackend, check_proof, prove_event,
+    SourceKey, TracingBackend, check_proof, prove_event, record_read,
 };
 #[cfg(feature = "axum")]
 pub use countersign_company_scope::VerifiedKey;

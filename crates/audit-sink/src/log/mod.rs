@@ -11,6 +11,7 @@ mod lines;
 mod open;
 mod options;
 mod prove;
+mod reads;
 mod scan;
 mod sealed;
 mod signer;
@@ -35,6 +36,7 @@ use crate::{AuditBackend, EventHistory, Notice, Record, Recovery};
 pub use self::anchor::{CheckpointAnchor, FileAnchor};
 pub use self::options::FileLogOptions;
 pub use self::prove::{EventProof, prove_event};
+pub use self::reads::record_read;
 pub use self::signer::{CheckpointSigner, FileSigner};
 
 /// A tamper-evident audit log in a directory.
@@ -53,6 +55,7 @@ pub use self::signer::{CheckpointSigner, FileSigner};
 ///   checkpoint              the newest checkpoint
 ///   checkpoints.jsonl       every checkpoint
 ///   subtrees.jsonl          what finished segments hash to
+///   reads/                  word of reads that is not in the log yet
 ///   lock                    held by the one process that writes
 /// <directory>.key           the signing key, unless it is put elsewhere
 /// ```

@@ -15,6 +15,7 @@ use super::anchor::Anchors;
 use super::checkpoints::{Checkpoints, Head, Identity, LIST, NEWEST};
 use super::disk::private;
 use super::options::FileLogOptions;
+use super::reads::Reads;
 use super::sealed::{self, SUBTREES, Sealed};
 use super::signer::{CheckpointSigner, FileSigner, check_name};
 use super::store::{Current, SEGMENTS, Store};
@@ -48,6 +49,7 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
     };
     let torn = parts.torn;
     let mut store = parts.into_store(options, lock, notices);
+    store.collect_reads();
     let head = store.head();
     if store.checkpoints.stored != Some(head.size) {
         let now = options.clock.now();
@@ -80,6 +82,7 @@ impl Parts {
             before: self.before,
             current: self.current,
             untold: Vec::new(),
+            reads: Reads::default(),
             signed_at: None,
             last_seen: None,
             notices,
@@ -204,7 +207,7 @@ fn cause(error: &StoreError) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn make_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -11,6 +11,7 @@ use super::checkpoints::{Checkpoints, Head};
 use super::disk::{Disk, beside};
 use super::lines::Lines;
 use super::options::Limits;
+use super::reads::Reads;
 use super::sealed::{self, Sealed, segment_path};
 use super::tree::{Edge, Hash, leaf_hash};
 use super::{corrupt, unavailable};
@@ -32,6 +33,7 @@ pub(super) struct Store {
     pub(super) current: Current,
     /// Lines that are on disk and that nobody was told of: their checkpoint is not stored.
     pub(super) untold: Vec<Hash>,
+    pub(super) reads: Reads,
     pub(super) signed_at: Option<Monotonic>,
     /// The time of the last batch.
     pub(super) last_seen: Option<Moment>,
@@ -84,7 +86,16 @@ impl Store {
 
     /// Signs and stores the tree as it is, where that was put off.
     pub(super) fn settle(&mut self, now: Moment) -> Result<(), StoreError> {
-        self.sign(now, Signing::Now)
+        self.sign(now, Signing::Now)?;
+        self.reads.clear();
+        self.collect_reads();
+        Ok(())
+    }
+
+    /// Takes up what readers of the log left word of.
+    pub(super) fn collect_reads(&mut self) {
+        let reads = self.reads.collect(&self.directory);
+        self.notices.extend(reads);
     }
 
     /// Signs and stores the tree as it is, for good, and gives it to the anchor.

@@ -249,6 +249,37 @@ async fn a_log_with_nothing_to_tell_says_that_it_is_alive() {
 }
 
 #[tokio::test]
+async fn a_read_of_the_log_is_an_event_of_it() {
+    let temporary = TempDir::new().unwrap();
+    let directory = temporary.path().join("log");
+    assert!(record_read(&directory, "ada", "export").is_err(), "no log");
+    drop(FileLog::open(&directory).unwrap());
+    record_read(&directory, "ada", "export").unwrap();
+    let reads = || -> Vec<_> {
+        let mut lines = file_lines(&directory);
+        lines.retain(|line| line["type"] == "external_api.audit.read");
+        lines
+            .iter()
+            .map(|line| line["metadata"]["actor"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let words = || std::fs::read_dir(directory.join("reads")).unwrap().count();
+    let backend = FileLog::open(&directory).unwrap();
+    let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
+    until("word to be taken up", || words() == 0).await;
+    assert_eq!(reads(), ["ada"]);
+    record_read(&directory, "bob", "verify").unwrap();
+    std::fs::write(directory.join("reads/broken.json"), "{").unwrap();
+    sink.record_read("eve", "query").await.unwrap();
+    until("word to be taken up", || words() == 0).await;
+    let mut all = reads();
+    all.sort();
+    assert_eq!(all, ["ada", "bob", "eve", "unknown"]);
+    let _ = writer.shutdown(LONG).await;
+    assert_eq!(reads().len(), 4, "each once");
+}
+
+#[tokio::test]
 async fn a_channel_hands_events_over() {
     let (backend, mut events) = ChannelBackend::new();
     let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
