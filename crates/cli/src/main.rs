@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
     if let Command::Audit(command) = &args.command {
-        return audit::run(command, output);
+        return audit::run(command, args.actor.as_deref(), output);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -144,6 +144,70 @@ async fn events_are_asked_for_and_counted() {
 }
 
 #[tokio::test]
+async fn whoever_reads_the_log_is_recorded_in_it() {
+    let (directory, log) = log().await;
+    let path = log.to_str().unwrap();
+    let out = directory.path().join("x.tar");
+    let out = out.to_str().unwrap();
+    let company = ["export", path, "--company", "company_12", "-o", out];
+    for arguments in [
+        &["query", path][..],
+        &["--actor", "bob", "tail", path],
+        &["stats", path],
+        &["report", path, "-o", out],
+        &company,
+        &["prove", path, "1", "-o", out],
+    ] {
+        let ran = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .env("USER", "ada")
+            .arg("audit")
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{}", text(&ran.stderr));
+    }
+    assert!(run(&["verify", path]).status.success());
+    assert!(run(&["query", path, "--unrecorded"]).status.success());
+    // The writer takes the word up when it starts.
+    let (_sink, writer) = AuditSink::builder(FileLog::open(&log).unwrap())
+        .spawn()
+        .unwrap();
+    assert_eq!(writer.shutdown(Duration::from_secs(10)).await.lost, 0);
+    let asked = run(&[
+        "query",
+        path,
+        "--type",
+        "audit.read",
+        "--json",
+        "--unrecorded",
+    ]);
+    let mut reads: Vec<String> = text(&asked.stdout)
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let told = &line["metadata"];
+            format!("{} {}", told["actor"], told["purpose"]).replace('"', "")
+        })
+        .collect();
+    reads.sort();
+    let expected = [
+        "ada export of company company_12",
+        "ada prove 1",
+        "ada query",
+        "ada report",
+        "ada stats",
+        "bob tail",
+    ];
+    assert_eq!(reads, expected);
+    fs::remove_dir_all(log.join("reads")).unwrap();
+    fs::write(log.join("reads"), "no directory").unwrap();
+    let refused = run(&["query", path]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--unrecorded"));
+    assert!(refused.stdout.is_empty(), "nothing is shown");
+}
+
+#[tokio::test]
 async fn an_archive_is_checked_with_nothing_but_what_is_in_it() {
     let (directory, log) = log().await;
     let archive = directory.path().join("company_12.tar");

@@ -15,7 +15,7 @@ use super::anchor::Anchors;
 use super::checkpoints::{Checkpoints, Head, Identity, LIST, NEWEST};
 use super::disk::private;
 use super::options::FileLogOptions;
-use super::reads::Reads;
+use super::reads::{READS, Reads};
 use super::sealed::{self, SUBTREES, Sealed};
 use super::signer::{CheckpointSigner, FileSigner, check_name};
 use super::store::{Current, SEGMENTS, Store};
@@ -28,6 +28,7 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
     make_directory(&options.directory).map_err(unavailable)?;
     let lock = lock(&options.directory)?;
     make_directory(&segments).map_err(unavailable)?;
+    make_directory(&options.directory.join(READS)).map_err(unavailable)?;
     remove_leftovers(&segments).map_err(unavailable)?;
     let mut notices = Vec::new();
     let is_new = !options.directory.join(VKEY).exists() && sealed::list(&segments)?.is_empty();

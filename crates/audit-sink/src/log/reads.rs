@@ -97,6 +97,6 @@ fn read(path: &Path) -> io::Result<Word> {
     serde_json::from_slice(&text).map_err(io::Error::other)
 }
 
-const READS: &str = "reads";
+pub(super) const READS: &str = "reads";
 const MOST_AT_ONCE: usize = 1000;
 const LONGEST_WORD: u64 = 16 * 1024;

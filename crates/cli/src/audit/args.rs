@@ -20,6 +20,8 @@ pub(crate) enum AuditCommand {
         /// Where to write the proof; the line goes to the same name with `.jsonl` behind it
         #[arg(short = 'o', long = "output", value_name = "FILE")]
         file: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Checks the proof that one event stands in a log
     ///
@@ -134,9 +136,27 @@ pub(crate) struct Filter {
     /// The time from which on events don't count
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// Whether the log is told that it is read.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Reading {
+    /// Leaves no word of this reading in the log: for a copy, or one that can only be read
+    #[arg(long)]
+    pub(crate) unrecorded: bool,
 }
 
 impl Filter {
+    /// What is asked for, for the event that tells of it.
+    pub(crate) fn purpose(&self, verb: &str) -> String {
+        match &self.company {
+            Some(company) => format!("{verb} of company {company}"),
+            None => verb.to_owned(),
+        }
+    }
+
     pub(crate) fn passes(&self, event: &LoggedEvent) -> bool {
         let is = |wanted: Option<&str>, names: &[&str]| {
             wanted.is_none_or(|wanted| names.iter().any(|n| event.text(n) == Some(wanted)))

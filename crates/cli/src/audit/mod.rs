@@ -9,13 +9,22 @@ mod stats;
 mod tail;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use countersign::record_read;
+
 pub(crate) use self::args::AuditCommand;
+use self::args::Reading;
 use crate::error::CliError;
 use crate::output::Output;
 
-pub(crate) fn run(command: &AuditCommand, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
+pub(crate) fn run(
+    command: &AuditCommand,
+    actor: Option<&str>,
+    output: &mut Output<'_>,
+) -> Result<ExitCode, CliError> {
+    tell_of_reading(command, actor.unwrap_or("unknown"))?;
     match command {
         AuditCommand::Verify(verify) => verify::log(verify, output),
         AuditCommand::CheckProof { vkey, event, proof } => {
@@ -25,6 +34,7 @@ pub(crate) fn run(command: &AuditCommand, output: &mut Output<'_>) -> Result<Exi
             directory,
             seq,
             file,
+            ..
         } => export::prove(directory, *seq, file, output).map(done),
         AuditCommand::Export {
             directory,
@@ -50,6 +60,56 @@ pub(crate) fn run(command: &AuditCommand, output: &mut Output<'_>) -> Result<Exi
             file,
         } => report::run(directory, filter, file, output).map(done),
     }
+}
+
+/// Who reads the log is an event of it. A verification shows nothing of what was written.
+fn tell_of_reading(command: &AuditCommand, actor: &str) -> Result<(), CliError> {
+    let (directory, reading, purpose) = match command {
+        AuditCommand::Query { directory, filter } => (directory, filter, "query"),
+        AuditCommand::Tail {
+            directory, filter, ..
+        } => (directory, filter, "tail"),
+        AuditCommand::Stats { directory, filter } => (directory, filter, "stats"),
+        AuditCommand::Report {
+            directory, filter, ..
+        } => (directory, filter, "report"),
+        AuditCommand::Export {
+            directory, filter, ..
+        } => (directory, filter, "export"),
+        AuditCommand::Prove {
+            directory,
+            seq,
+            reading,
+            ..
+        } => return leave_word(directory, reading, actor, &format!("prove {seq}")),
+        AuditCommand::Verify(_) | AuditCommand::CheckProof { .. } | AuditCommand::Keygen { .. } => {
+            return Ok(());
+        }
+    };
+    leave_word(
+        directory,
+        &reading.reading,
+        actor,
+        &reading.purpose(purpose),
+    )
+}
+
+fn leave_word(
+    directory: &Path,
+    reading: &Reading,
+    actor: &str,
+    purpose: &str,
+) -> Result<(), CliError> {
+    // Where there is no log, the command itself says so.
+    if reading.unrecorded || !directory.join("vkey").exists() {
+        return Ok(());
+    }
+    record_read(directory, actor, purpose).map_err(|error| {
+        CliError::Failed(format!(
+            "no word of this reading can be left in the log: {}; --unrecorded reads it all the same",
+            crate::error::chain(&error)
+        ))
+    })
 }
 
 const fn done((): ()) -> ExitCode {
