@@ -85,6 +85,14 @@ impl Denial {
         Self::new(Reason::ResourceOutsideCompany)
     }
 
+    /// Says something else than the reason's own sentence. `message` goes to the caller: it names no
+    /// threshold, and no part of a credential.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.message = Some(message.into());
+        self
+    }
+
     /// Names the scope that was missing.
     #[must_use]
     pub const fn with_required_scope(mut self, scope: Scope) -> Self {

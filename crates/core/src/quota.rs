@@ -68,6 +68,21 @@ impl Quota {
         Self::new(burst, period.checked_div(rate).unwrap_or_default())
     }
 
+    /// At most `most` units in any `period`, however they are spread: half of them at once, and as
+    /// many again in the course of the period. `Quota::per(n, n, period)` allows more in its first
+    /// period: the `n` of its burst, and what is refilled meanwhile.
+    ///
+    /// # Errors
+    /// As [`Quota::new`].
+    pub fn at_most(most: u32, period: Duration) -> Result<Self, ConfigError> {
+        let burst = most.div_ceil(2);
+        // From any moment on, the last unit of `most` is there no sooner than after the period.
+        let later = u128::from(most - burst) + 1;
+        let nanos = period.as_nanos().div_ceil(later);
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        Self::new(burst, Duration::from_nanos(nanos))
+    }
+
     /// How many units can be spent at once.
     #[must_use]
     pub const fn burst(self) -> u32 {
@@ -142,6 +157,19 @@ mod tests {
         assert!(Quota::new(u32::MAX, Duration::from_secs(u64::MAX)).is_err());
         assert!(Quota::new(401, Duration::from_secs(86_400)).is_err());
         assert!(Quota::new(400, Duration::from_secs(86_400)).is_ok());
+    }
+
+    #[test]
+    fn at_most_is_a_bound_for_every_period() {
+        let period = Duration::from_secs(60);
+        for most in [1u32, 2, 3, 7, 50, 1001] {
+            let quota = Quota::at_most(most, period).unwrap();
+            // The worst case: a whole burst at once, and each refilled unit at once.
+            let refilled = (period.as_nanos() - 1) / u128::from(quota.interval_nanos());
+            assert_eq!(u128::from(quota.burst()) + refilled, u128::from(most));
+        }
+        assert!(Quota::at_most(0, period).is_err());
+        assert!(Quota::at_most(10, Duration::ZERO).is_err());
     }
 
     #[test]

@@ -231,7 +231,8 @@ reasons! {
     LimitOperation = "limit_operation" => RateLimitExceeded,
     /// The platform's own limit is spent.
     LimitPlatform = "limit_platform" => RateLimitExceeded,
-    /// Too many failed authentications from this source, or for this key prefix.
+    /// Too many failed authentications from this source or for this key prefix, or too many requests
+    /// where a policy counts by source.
     SourceThrottled = "source_throttled" => RateLimitExceeded,
     /// An abuse rule refuses the caller for a while.
     AbuseDenied = "abuse_denied" => RateLimitExceeded,

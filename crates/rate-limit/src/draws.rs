@@ -14,13 +14,15 @@ use crate::{Dimension, Limit, LimitDecision, LimitOutcome, LimitRequest};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
     Company,
+    Source,
     Platform,
 }
 
 /// The draws of one request, in the order of its limits.
 #[derive(Debug)]
 pub(crate) struct Draws<'a> {
-    home: Fingerprint,
+    company: Fingerprint,
+    source: Fingerprint,
     list: ArrayVec<Draw<'a>, MAX_LIMITS>,
 }
 
@@ -38,7 +40,8 @@ impl<'a> Draws<'a> {
     #[inline]
     pub(crate) fn new() -> Self {
         Self {
-            home: Fingerprint { low: 0, high: 0 },
+            company: Fingerprint { low: 0, high: 0 },
+            source: Fingerprint { low: 0, high: 0 },
             list: ArrayVec::new(),
         }
     }
@@ -47,15 +50,21 @@ impl<'a> Draws<'a> {
     #[inline]
     pub(crate) fn fill(&mut self, hasher: Fingerprinter, request: &LimitRequest<'a>) {
         let names = Names::of(hasher, &request.subject);
-        self.home = names.company.fingerprint();
+        self.company = names.company.fingerprint();
+        self.source = names.source.fingerprint();
         for limit in request.limits() {
             self.list.push(Draw::new(limit, names.name(&limit)));
         }
     }
 
-    /// What the counters are spread by.
-    pub(crate) const fn home(&self) -> Fingerprint {
-        self.home
+    /// What the company's counters are spread by.
+    pub(crate) const fn company(&self) -> Fingerprint {
+        self.company
+    }
+
+    /// What the counters of sources are spread by.
+    pub(crate) const fn source(&self) -> Fingerprint {
+        self.source
     }
 
     pub(crate) fn has(&self, home: Home) -> bool {
@@ -71,6 +80,24 @@ impl<'a> Draws<'a> {
         }
     }
 
+    /// Weighs the draws of a source that has no counter, and gets none, on counters that all such
+    /// sources share: one for each policy.
+    #[cold]
+    pub(crate) fn share(&mut self, hasher: Fingerprinter, shard: &Shard, now: u64) {
+        let newcomers = self
+            .list
+            .iter_mut()
+            .filter(|draw| draw.home() == Home::Source);
+        for draw in newcomers.filter(|draw| draw.is_new()) {
+            let interval = draw.limit.quota.interval_nanos();
+            draw.name = hasher
+                .and(draw.limit.policy.tag)
+                .and(interval)
+                .fingerprint();
+        }
+        self.weigh(shard, Home::Source, now);
+    }
+
     /// Whether no draw was refused so far.
     #[inline]
     pub(crate) fn are_allowed(&self) -> bool {
@@ -78,10 +105,10 @@ impl<'a> Draws<'a> {
         verdicts.all(|verdict| verdict.allowed)
     }
 
-    /// How many counters must be added. A cost of 0 adds none.
+    /// How many counters must be added at `home`. A cost of 0 adds none.
     #[inline]
-    pub(crate) fn newcomers(&self) -> usize {
-        let new = |draw: &&Draw<'_>| draw.slot.is_none() && draw.limit.cost > 0;
+    pub(crate) fn newcomers(&self, home: Home) -> usize {
+        let new = |draw: &&Draw<'_>| draw.home() == home && draw.is_new();
         self.list.iter().filter(new).count()
     }
 
@@ -97,7 +124,7 @@ impl<'a> Draws<'a> {
             }
         }
         // An insertion moves what stands in the shard, so it comes last.
-        for (draw, tat) in here().filter(|(draw, _)| draw.slot.is_none() && draw.limit.cost > 0) {
+        for (draw, tat) in here().filter(|(draw, _)| draw.is_new()) {
             shard.insert(draw.name, tat);
         }
     }
@@ -125,8 +152,14 @@ impl<'a> Draw<'a> {
     fn home(&self) -> Home {
         match self.limit.dimension() {
             Dimension::Platform => Home::Platform,
+            Dimension::Source => Home::Source,
             _ => Home::Company,
         }
+    }
+
+    #[inline]
+    fn is_new(&self) -> bool {
+        self.slot.is_none() && self.limit.cost > 0
     }
 
     #[inline]
@@ -145,23 +178,28 @@ struct Names<'a> {
     platform: Fingerprinter,
     company: Fingerprinter,
     key: Fingerprinter,
+    source: Fingerprinter,
 }
 
 impl<'a> Names<'a> {
     #[inline]
     fn of(hasher: Fingerprinter, subject: &'a Subject<'a>) -> Self {
-        let (mut company, mut key) = (hasher, hasher);
+        let (mut company, mut key, mut source) = (hasher, hasher, hasher);
         if let Some(id) = subject.company {
             company.write(id.as_str().as_bytes());
         }
         if let Some(id) = subject.key {
             key.write_u128(id.as_u128());
         }
+        if let Some(bucket) = subject.source {
+            bucket.hash(&mut source);
+        }
         Self {
             subject,
             platform: hasher,
             company,
             key,
+            source,
         }
     }
 
@@ -178,6 +216,7 @@ impl<'a> Names<'a> {
         match dimension {
             Dimension::Key => {}
             Dimension::Company => return self.company,
+            Dimension::Source => return self.source,
             Dimension::Platform => return self.platform,
             Dimension::Endpoint => {
                 if let Some(endpoint) = self.subject.endpoint {

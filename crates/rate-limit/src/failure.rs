@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use countersign_core::{ConfigError, Quota};
 
-/// What the layer does with requests that the store could not decide about.
+use crate::Policy;
+use crate::policies::Planned;
+
+/// What the layer does with requests that the store could not decide about: said for all policies
+/// ([`RateLimitLayer::on_store_failure`](crate::RateLimitLayer::on_store_failure)), or for one
+/// ([`Policy::on_store_failure`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreFailure(pub(crate) Mode);
 
@@ -36,13 +41,13 @@ impl StoreFailure {
         Ok(Self(Mode::Local(Share(millionths as u32))))
     }
 
-    /// Every request is refused with 503 `limit_store_unavailable`.
+    /// Every request that the policy applies to is refused with 503 `limit_store_unavailable`.
     #[must_use]
     pub const fn fail_closed() -> Self {
         Self(Mode::Closed)
     }
 
-    /// Every request passes, unlimited, for as long as the store is down. The audit flags them.
+    /// The policy limits nothing for as long as the store is down. The audit flags what passed.
     #[must_use]
     pub const fn insecure_fail_open() -> Self {
         Self(Mode::Open)
@@ -52,6 +57,23 @@ impl StoreFailure {
 impl Default for StoreFailure {
     fn default() -> Self {
         Self(Mode::Local(Share(Share::WHOLE / 2)))
+    }
+}
+
+impl Policy {
+    /// What happens to requests that this policy applies to while the store is down, whatever the
+    /// layer is set to do with the rest. Where policies of one request say different things, one that
+    /// fails closed refuses it, the local ones count it, and the open ones let it pass.
+    pub fn on_store_failure(mut self, failure: StoreFailure) -> Self {
+        self.on_failure = Some(failure);
+        self
+    }
+}
+
+impl Planned {
+    /// What happens while the store is down, where the policy may say nothing of its own.
+    pub(crate) fn failure_mode(&self, otherwise: StoreFailure) -> Mode {
+        self.on_failure.unwrap_or(otherwise).0
     }
 }
 

@@ -80,15 +80,16 @@ impl RateLimitLayer {
 
 impl<B: Send + 'static> Guard<B> for RateLimitLayer {
     #[inline]
-    fn check(&self, _: &Request<B>, context: &AccessContext) -> Verdict<B> {
+    fn check(&self, request: &Request<B>, context: &AccessContext) -> Verdict<B> {
         let limiter = self.limiter();
-        match limiter.begin(context) {
+        match limiter.begin(request, context) {
             Step::Decided(decided) => decided.into(),
-            Step::Waiting(pending) => {
+            Step::Waiting(pending, costs) => {
                 let (limiter, context) = (Arc::clone(limiter), context.clone());
-                Verdict::Wait(Wait::until(
-                    async move { limiter.end(&context, pending.await) },
-                ))
+                Verdict::Wait(Wait::until(async move {
+                    let checked = pending.await;
+                    limiter.end(&context, costs.as_ref(), checked)
+                }))
             }
         }
     }

@@ -113,6 +113,8 @@
 mod cells;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod cost;
+mod dimension;
 mod draws;
 mod failure;
 mod fields;
@@ -126,14 +128,17 @@ mod policy;
 mod request;
 #[cfg(any(test, feature = "conformance"))]
 mod samples;
+mod sources;
 mod store;
 mod throttle;
 
+pub use cost::{Call, Costs};
+pub use dimension::Dimension;
 pub use failure::StoreFailure;
 pub use layer::{RateLimit, RateLimitLayer};
 pub use local::LocalLimits;
 pub use policies::Policies;
-pub use policy::{Dimension, Policy};
+pub use policy::Policy;
 pub use request::{Limit, LimitKey, LimitRequest, MAX_LIMITS};
 pub use store::{LimitDecision, LimitFuture, LimitOutcome, LimitStore, StoreFull};
 pub use throttle::SourceThrottle;

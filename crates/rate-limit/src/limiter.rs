@@ -9,13 +9,15 @@ use std::time::Duration;
 use countersign_core::{
     AccessContext, Denial, LimitNote, Quota, Reason, StoreError, StoreErrorKind,
 };
+use http::Request;
 
 use crate::failure::Mode;
 use crate::fields;
 use crate::occasionally::Occasionally;
+use crate::policies::Planned;
 use crate::{
-    LimitDecision, LimitFuture, LimitRequest, LimitStore, LocalLimits, Policies, StoreFailure,
-    StoreFull,
+    Costs, LimitDecision, LimitFuture, LimitRequest, LimitStore, LocalLimits, Policies,
+    StoreFailure, StoreFull,
 };
 
 /// What all services of one layer share.
@@ -33,7 +35,7 @@ pub(crate) struct Limiter {
 /// A decision, or a store that must be waited for.
 pub(crate) enum Step {
     Decided(Result<(), Denial>),
-    Waiting(Pending),
+    Waiting(Pending, Option<Costs>),
 }
 
 pub(crate) type Checked = Result<LimitDecision, StoreError>;
@@ -41,21 +43,42 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Checked> + Send>>;
 
 impl Limiter {
     #[inline]
-    pub(crate) fn begin(&self, context: &AccessContext) -> Step {
-        let request = match self.policies.request(context) {
-            Ok(request) => request,
+    pub(crate) fn begin<B>(&self, request: &Request<B>, context: &AccessContext) -> Step {
+        let costs = self.policies.costs(request, context);
+        let limits = match self.limits(context, costs.as_ref()) {
+            Ok(limits) => limits,
             Err(denial) => return Step::Decided(Err(denial)),
         };
-        match self.store.check(&request) {
-            LimitFuture::Ready(checked) => Step::Decided(self.judge(context, &request, checked)),
-            LimitFuture::Later(pending) => Step::Waiting(pending),
+        if limits.limits().len() == 0 {
+            return Step::Decided(Ok(()));
+        }
+        match self.store.check(&limits) {
+            LimitFuture::Ready(checked) => Step::Decided(self.judge(context, &limits, checked)),
+            LimitFuture::Later(pending) => Step::Waiting(pending, costs),
         }
     }
 
     /// The decision, when the store that was waited for has spoken.
-    pub(crate) fn end(&self, context: &AccessContext, checked: Checked) -> Result<(), Denial> {
-        let request = self.policies.request(context)?;
-        self.judge(context, &request, checked)
+    pub(crate) fn end(
+        &self,
+        context: &AccessContext,
+        costs: Option<&Costs>,
+        checked: Checked,
+    ) -> Result<(), Denial> {
+        let limits = self.limits(context, costs)?;
+        self.judge(context, &limits, checked)
+    }
+
+    #[inline]
+    fn limits<'a>(
+        &'a self,
+        context: &'a AccessContext,
+        costs: Option<&'a Costs>,
+    ) -> Result<LimitRequest<'a>, Denial> {
+        match costs {
+            None => self.policies.request(context),
+            Some(costs) => self.policies.request_costing(context, costs),
+        }
     }
 
     #[inline]
@@ -91,9 +114,7 @@ impl Limiter {
         let Some((policy, outcome)) = refused else {
             return Ok(());
         };
-        let wait = outcome.retry_after().unwrap_or(Duration::MAX);
-        let wait = wait.min(Quota::MAX_WINDOW);
-        Err(Denial::new(policy.dimension.reason()).with_retry_after(wait))
+        Err(policy.denial(outcome.retry_after()))
     }
 
     #[cold]
@@ -110,22 +131,22 @@ impl Limiter {
             return Err(Reason::LimitStoreUnavailable.into());
         }
         self.tell(request, error);
-        match self.on_failure.0 {
-            Mode::Closed => Err(Reason::LimitStoreUnavailable.into()),
-            Mode::Open => {
-                context.note_limit(LimitNote {
-                    policy: None,
-                    fallback: true,
-                });
-                Ok(())
-            }
-            Mode::Local(share) => {
-                let request = request.with_share(share);
-                match self.fallback.get_or_init(LocalLimits::new).decide(&request) {
-                    Ok(decision) => self.answer(context, &request, &decision, true),
-                    Err(_) => Err(Reason::LimitStoreUnavailable.into()),
-                }
-            }
+        let planned = request.plan().planned.iter();
+        let mut modes = planned.map(|planned| planned.failure_mode(self.on_failure));
+        if modes.clone().any(|mode| mode == Mode::Closed) {
+            return Err(Reason::LimitStoreUnavailable.into());
+        }
+        if modes.all(|mode| mode == Mode::Open) {
+            context.note_limit(LimitNote {
+                policy: None,
+                fallback: true,
+            });
+            return Ok(());
+        }
+        let request = request.without_store(self.on_failure);
+        match self.fallback.get_or_init(LocalLimits::new).decide(&request) {
+            Ok(decision) => self.answer(context, &request, &decision, true),
+            Err(_) => Err(Reason::LimitStoreUnavailable.into()),
         }
     }
 
@@ -144,6 +165,25 @@ impl Limiter {
     }
 }
 
+impl Planned {
+    /// The refusal by this policy of a request that fits after `wait`, or never.
+    pub(crate) fn denial(&self, wait: Option<Duration>) -> Denial {
+        let denial = match wait {
+            Some(wait) => {
+                let wait = wait.min(Quota::MAX_WINDOW);
+                Denial::new(self.dimension.reason()).with_retry_after(wait)
+            }
+            // Nothing that the caller could wait for would let it pass, so it must not be told to.
+            None => Denial::new(Reason::MalformedRequest).with_message(NEVER_FITS),
+        };
+        if self.dimension.is_shown() {
+            denial.with_detail("policy", &*self.name)
+        } else {
+            denial
+        }
+    }
+}
+
 /// A decision about some of the limits is none.
 #[inline]
 fn complete(request: &LimitRequest<'_>, checked: Checked) -> Checked {
@@ -154,3 +194,5 @@ fn complete(request: &LimitRequest<'_>, checked: Checked) -> Checked {
         Err(StoreError::new(StoreErrorKind::Corrupt))
     }
 }
+
+const NEVER_FITS: &str = "The request asks for more than its limits can ever allow; split it up.";

@@ -9,26 +9,33 @@ use crate::cells::{self, Cells, NoRoom, Shard};
 use crate::draws::{Draws, Home};
 use crate::gcra::{Verdict, decide};
 use crate::occasionally::Occasionally;
+use crate::sources::Sources;
 use crate::{LimitDecision, LimitFuture, LimitRequest, LimitStore, StoreFull};
 
 /// Counters of this process alone, exact and without a server.
 ///
-/// All counters of one company stand behind one lock, and those of the platform behind one of
-/// their own that is taken second, so a decision about several limits is one step: nobody sees
-/// half of it, and a refusal takes nothing. A request that its own limits refuse never reaches the
-/// platform's lock. Deciding about counters that are there allocates nothing and never awaits.
+/// All counters of one company stand behind one lock. Those of a source and those of the platform
+/// have locks of their own, which are taken after it in this order. So a decision about several
+/// limits is one step: nobody sees half of it, and a refusal takes nothing. A request that its own
+/// limits refuse never reaches the platform's lock. Deciding about counters that are there allocates
+/// nothing and never awaits.
 ///
 /// **Memory.** A counter is 24 bytes and has between 29 and 57 bytes of table: a key with a limit
 /// of its own, its company's and an endpoint's has three counters, at most 171 bytes. A counter
 /// that is whole again says the same as none and leaves by itself: each decision sweeps two places
 /// on average, and each new counter sixteen more. There is no thread and no timer.
 ///
-/// **Bound.** There are never more than [`LocalLimits::capacity`] counters (4 Mi unless said
-/// otherwise, up to 240 MB). When all of them count something, a request that needs another one is
+/// **Bound.** There are never more than [`LocalLimits::capacity`] counters of companies and their
+/// keys (4 Mi unless said otherwise, up to 240 MB). When all of them count something, a request that needs another one is
 /// refused with `limit_store_unavailable`, whatever
 /// [`on_store_failure`](crate::RateLimitLayer::on_store_failure) says, and one log line a minute
 /// says so. A counter that counts something is never dropped: that would give its caller a new
 /// quota.
+///
+/// Sources can be made up, so their counters have a table and a bound of their own
+/// ([`LocalLimits::SOURCES`] unless said otherwise): a flood of them can neither grow memory nor take
+/// room from keys and companies. While it is full, sources without a counter share one for each policy
+/// and shard (64 of them): the flood throttles newcomers, and never a source that is counted already.
 ///
 /// **Time** is read from [`LimitRequest::received`]; all requests of one store need one clock. A
 /// request that was held up on its way is decided at the latest time that the store has seen.
@@ -38,13 +45,16 @@ use crate::{LimitDecision, LimitFuture, LimitRequest, LimitStore, StoreFull};
 #[derive(Debug)]
 pub struct LocalLimits {
     cells: Cells,
+    sources: Sources,
     platform: Mutex<Shard>,
     full: Occasionally,
 }
 
 impl LocalLimits {
-    /// How many counters there can be unless said otherwise.
+    /// How many counters of companies and their keys there can be unless said otherwise.
     pub const CAPACITY: usize = 4 << 20;
+    /// How many sources there can be with counters of their own unless said otherwise.
+    pub const SOURCES: usize = 1 << 18;
 
     /// An empty store.
     #[must_use]
@@ -57,12 +67,26 @@ impl LocalLimits {
     pub fn with_capacity(counters: usize) -> Self {
         Self {
             cells: Cells::new(SHARDS, counters),
+            sources: Sources::new(Self::SOURCES),
             platform: Mutex::new(Shard::new()),
             full: Occasionally::default(),
         }
     }
 
-    /// How many counters there are now: those that count something, and those that are whole again
+    /// Another bound for the counters of sources; what they counted so far is forgotten.
+    #[must_use]
+    pub fn with_sources(mut self, counters: usize) -> Self {
+        self.sources = Sources::new(counters);
+        self
+    }
+
+    /// How many counters of sources there are now.
+    #[must_use]
+    pub fn tracked_sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// How many counters of companies and their keys there are now: those that count something, and those that are whole again
     /// and were not swept yet.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -75,7 +99,7 @@ impl LocalLimits {
         self.len() == 0
     }
 
-    /// How many counters there can be.
+    /// How many counters of companies and their keys there can be.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.cells.capacity()
@@ -118,8 +142,13 @@ impl LocalLimits {
     pub(crate) fn decide(&self, request: &LimitRequest<'_>) -> Result<LimitDecision, StoreError> {
         let mut draws = Draws::new();
         draws.fill(self.cells.hasher(), request);
-        let mut home = self.cells.lock(draws.home());
-        let now = home.advance(request.received().monotonic.as_nanos());
+        let now = request.received().monotonic.as_nanos();
+        if !draws.has(Home::Company) {
+            self.draw_shared(&mut draws, now);
+            return draws.decision(now);
+        }
+        let mut home = self.cells.lock(draws.company());
+        let now = home.advance(now);
         let inserted = match self.draw(&mut draws, &mut home, now) {
             Ok(inserted) => inserted,
             Err(NoRoom) => {
@@ -132,31 +161,54 @@ impl LocalLimits {
         draws.decision(now)
     }
 
-    /// Weighs all draws, and makes them all if none is refused. How many counters are new.
+    /// Weighs all draws, and makes them all if none is refused. How many of the company's counters
+    /// are new.
     #[inline]
     fn draw(&self, draws: &mut Draws<'_>, home: &mut Shard, now: u64) -> Result<usize, NoRoom> {
         draws.weigh(home, Home::Company, now);
         if !draws.are_allowed() {
             return Ok(0);
         }
-        let mut platform = self.lock_platform(draws);
-        if let Some(platform) = &mut platform {
-            let now = platform.advance(now);
-            draws.weigh(platform, Home::Platform, now);
-            if !draws.are_allowed() {
-                return Ok(0);
-            }
-        }
-        let newcomers = draws.newcomers();
+        let newcomers = draws.newcomers(Home::Company);
         self.cells.reserve(newcomers)?;
-        draws.commit(home, Home::Company);
-        if let Some(platform) = &mut platform {
-            draws.commit(platform, Home::Platform);
+        if !self.draw_shared(draws, now) {
+            self.cells.release(newcomers);
+            return Ok(0);
         }
+        draws.commit(home, Home::Company);
         Ok(newcomers)
     }
 
-    /// Always after the company's lock.
+    /// Weighs the draws on counters that companies share, and makes them if none is refused; whether
+    /// they were made. Behind the company's lock, if the request has a company.
+    #[inline]
+    fn draw_shared(&self, draws: &mut Draws<'_>, now: u64) -> bool {
+        let source = draws
+            .has(Home::Source)
+            .then(|| self.sources.weigh(draws, now));
+        let allowed = draws.are_allowed() && self.draw_platform(draws, now);
+        if let Some(source) = source {
+            self.sources.settle(source, draws, allowed);
+        }
+        allowed
+    }
+
+    /// The last of the draws: all others are allowed.
+    #[inline]
+    fn draw_platform(&self, draws: &mut Draws<'_>, now: u64) -> bool {
+        let Some(mut platform) = self.lock_platform(draws) else {
+            return true;
+        };
+        let now = platform.advance(now);
+        draws.weigh(&platform, Home::Platform, now);
+        let allowed = draws.are_allowed();
+        if allowed {
+            draws.commit(&mut platform, Home::Platform);
+        }
+        allowed
+    }
+
+    /// Always after the locks of the company and of the source.
     fn lock_platform(&self, draws: &Draws<'_>) -> Option<MutexGuard<'_, Shard>> {
         let needed = draws.has(Home::Platform);
         needed.then(|| cells::lock(&self.platform))

@@ -1,49 +1,62 @@
 //! Policies, checked and laid out for the requests that they meet.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_core::{
-    AccessContext, ConfigError, Denial, Endpoint, Identity, LimitOverrides, OperationType, Quota,
+    AccessContext, CompanyId, ConfigError, Denial, Identity, KeyId, LimitOverride, LimitOverrides,
+    OperationType, Quota,
 };
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 
+use crate::cost::{Call, Cost, Costs};
 use crate::fields;
-use crate::request::{LimitRequest, MAX_LIMITS, Subject};
-use crate::{Dimension, Policy};
+use crate::policy::Window;
+use crate::request::{LimitRequest, MAX_LIMITS, Own, Subject};
+use crate::{Dimension, Policy, StoreFailure};
 
 /// All policies of a stack, checked. A clone is a handle to the same.
 #[derive(Debug, Clone)]
 pub struct Policies(Arc<Compiled>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Compiled {
     /// By operation type, in the order of [`OperationType::ALL`].
     by_operation: [Plan; 4],
     /// For requests whose endpoint nobody looked up; `None` where a policy must know it.
     without_endpoint: Option<Plan>,
+    companies: HashMap<CompanyId, LimitOverrides>,
+    keys: HashMap<KeyId, LimitOverrides>,
 }
 
 /// The policies that one kind of request meets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) planned: Box<[Planned]>,
     /// `RateLimit-Policy` for callers without a quota of their own.
     pub(crate) field: Option<HeaderValue>,
+    /// Whether a function must be asked what a request costs.
+    asks: bool,
 }
 
-/// One policy as it applies to one kind of request.
-#[derive(Debug)]
+/// One quota of a policy as it applies to one kind of request.
+#[derive(Debug, Clone)]
 pub(crate) struct Planned {
     pub(crate) name: Arc<str>,
+    /// The policy that this is a quota of.
+    policy: Arc<str>,
     pub(crate) class: Option<OperationType>,
     pub(crate) tag: u64,
     pub(crate) dimension: Dimension,
     pub(crate) quota: Quota,
-    pub(crate) cost: u32,
-    /// Under which name a key's own quota is looked up.
+    pub(crate) cost: Cost,
+    pub(crate) on_failure: Option<StoreFailure>,
+    /// Under which name another quota is looked up.
     override_name: Box<str>,
     /// The name as it stands in response fields.
     pub(crate) member: Box<str>,
+    /// The least that another quota must hold, so that some request can pass.
+    dearest: u32,
 }
 
 impl Policies {
@@ -51,17 +64,15 @@ impl Policies {
     /// longest for; their order is the order of the response fields.
     ///
     /// # Errors
-    /// When a name is malformed or used twice, a cost is 0 or more than its quota holds, or more
-    /// than 8 policies apply to one request. The error's subject names the policy.
+    /// When a name is malformed or used twice, a cost is 0 or more than its quota holds, a quota can
+    /// never speak because another one of its policy is always tighter, or more than
+    /// [`MAX_LIMITS`] quotas apply to one request. The error's subject names the policy.
     pub fn new(policies: impl IntoIterator<Item = Policy>) -> Result<Self, ConfigError> {
         let policies: Vec<Policy> = policies.into_iter().collect();
-        for (i, policy) in policies.iter().enumerate() {
+        for policy in &policies {
             policy.check()?;
-            if policies[..i].iter().any(|other| other.name == policy.name) {
-                let subject = format!("policy {}", policy.name);
-                return Err(ConfigError::new(subject, "the name is used twice"));
-            }
         }
+        check_names(&policies)?;
         let [read, write, webhook, administration] =
             OperationType::ALL.map(|operation| Plan::new(&policies, Some(operation)));
         let without_endpoint = if policies.iter().any(Policy::needs_endpoint) {
@@ -72,48 +83,101 @@ impl Policies {
         Ok(Self(Arc::new(Compiled {
             by_operation: [read?, write?, webhook?, administration?],
             without_endpoint,
+            companies: HashMap::new(),
+            keys: HashMap::new(),
         })))
     }
 
-    /// What `context`'s request draws on: one limit for each policy that applies to it. A store is
-    /// then asked about all of them at once.
+    /// Gives one company other quotas than everybody else: its own where a policy counts by company,
+    /// and each of its keys where one counts by key. Said twice for one company, the last word stands.
+    ///
+    /// An override names a policy as [`LimitKey`](crate::LimitKey) does: `key`, `key-day`, or
+    /// `key:write` for writes that count apart.
     ///
     /// # Errors
-    /// `misconfigured_stack` when a policy counts by something that no earlier layer found out: the
-    /// endpoint, its scope, the verified caller, or its key.
-    pub fn request<'a>(&'a self, context: &'a AccessContext) -> Result<LimitRequest<'a>, Denial> {
-        self.plan(context)
-            .and_then(|plan| plan.request(context))
-            .map_err(|missing| context.misconfigured("rate-limit", missing))
+    /// When an override names no policy, one that counts by source or for the whole platform, or the
+    /// same one twice, or when its quota holds less than a request costs.
+    pub fn for_company(
+        mut self,
+        company: CompanyId,
+        overrides: impl IntoIterator<Item = LimitOverride>,
+    ) -> Result<Self, ConfigError> {
+        let overrides = self.checked(overrides, Dimension::is_per_company)?;
+        Arc::make_mut(&mut self.0)
+            .companies
+            .insert(company, overrides);
+        Ok(self)
     }
 
-    /// Whether calls of `endpoint` can be counted as its contract says.
+    /// Gives one key other quotas than everybody else, where a policy counts by key. They go before
+    /// those of its company; what stands in the key's own record
+    /// ([`Identity::limits`](countersign_core::Identity::limits)) goes before both.
     ///
     /// # Errors
-    /// When a call costs more than a quota holds, so that none would ever pass, or when the
-    /// endpoint has a quota of its own and no policy counts by endpoint, so that nobody would
-    /// apply it. The error's subject names the endpoint.
-    pub fn check(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
-        let problem = |problem: String| {
-            let subject = format!("{} {}", endpoint.method(), endpoint.template());
-            Err(ConfigError::new(subject, problem))
-        };
-        let planned = &self.0.by_operation[endpoint.operation() as usize].planned;
-        for policy in planned {
-            let cost = policy.cost.saturating_mul(endpoint.call_cost().get());
-            if cost > policy.quota_at(endpoint.quota()).burst() {
-                return problem(format!(
-                    "a call costs {cost} and policy {} holds fewer, so none would ever pass",
-                    policy.name
-                ));
+    /// As [`Policies::for_company`], and when a policy counts by company.
+    pub fn for_key(
+        mut self,
+        key: KeyId,
+        overrides: impl IntoIterator<Item = LimitOverride>,
+    ) -> Result<Self, ConfigError> {
+        let overrides = self.checked(overrides, Dimension::is_per_key)?;
+        Arc::make_mut(&mut self.0).keys.insert(key, overrides);
+        Ok(self)
+    }
+
+    /// What `context`'s request draws on: one limit for each quota of each policy that applies to it.
+    /// A store is then asked about all of them at once.
+    ///
+    /// # Errors
+    /// `misconfigured_stack` when a policy counts by something that no earlier layer found out (the
+    /// endpoint, its scope, the verified caller, its key, or its source), or when a function says what
+    /// a request costs: then use [`Policies::costs`] and [`Policies::request_costing`].
+    pub fn request<'a>(&'a self, context: &'a AccessContext) -> Result<LimitRequest<'a>, Denial> {
+        self.lay_out(context, None)
+    }
+
+    /// As [`Policies::request`], where functions say what the request costs.
+    ///
+    /// # Errors
+    /// `misconfigured_stack` as there, and when `costs` are those of another kind of request.
+    pub fn request_costing<'a>(
+        &'a self,
+        context: &'a AccessContext,
+        costs: &'a Costs,
+    ) -> Result<LimitRequest<'a>, Denial> {
+        self.lay_out(context, Some(costs))
+    }
+
+    /// Asks the functions that say what `request` costs, each of them once; `None` where there are
+    /// none.
+    #[inline]
+    pub fn costs<B>(&self, request: &Request<B>, context: &AccessContext) -> Option<Costs> {
+        let plan = self.plan(context).ok()?;
+        plan.asks.then(|| plan.costs(&Call::new(request, context)))
+    }
+
+    #[inline]
+    fn lay_out<'a>(
+        &'a self,
+        context: &'a AccessContext,
+        costs: Option<&'a Costs>,
+    ) -> Result<LimitRequest<'a>, Denial> {
+        let request = || {
+            let plan = self.plan(context)?;
+            let subject = plan.subject(context)?;
+            if plan.asks && costs.is_none_or(|costs| costs.of(plan.planned.len() - 1).is_none()) {
+                return Err("the request: a function says what it costs");
             }
-        }
-        let by_endpoint = |policy: &Planned| policy.dimension == Dimension::Endpoint;
-        if endpoint.quota().is_some() && !planned.iter().any(by_endpoint) {
-            let advice = "it has a quota of its own, and no policy counts by endpoint: add one";
-            return problem(advice.to_owned());
-        }
-        Ok(())
+            let own = self.own(context.identity());
+            Ok(LimitRequest::new(
+                plan,
+                subject,
+                own,
+                context.received(),
+                costs,
+            ))
+        };
+        request().map_err(|missing| context.misconfigured("rate-limit", missing))
     }
 
     fn plan(&self, context: &AccessContext) -> Result<&Plan, &'static str> {
@@ -121,6 +185,67 @@ impl Policies {
             Some(endpoint) => Ok(&self.0.by_operation[endpoint.operation() as usize]),
             None => self.0.without_endpoint.as_ref().ok_or(MISSING_ENDPOINT),
         }
+    }
+
+    #[inline]
+    fn own<'a>(&'a self, identity: Option<&'a Identity>) -> Own<'a> {
+        let Some(identity) = identity else {
+            return Own::NONE;
+        };
+        let (keys, companies) = (&self.0.keys, &self.0.companies);
+        let record = identity.limits();
+        Own {
+            record: (!record.is_empty()).then_some(record),
+            key: if keys.is_empty() {
+                None
+            } else {
+                identity.key_id().and_then(|key| keys.get(&key))
+            },
+            company: if companies.is_empty() {
+                None
+            } else {
+                companies.get(identity.company())
+            },
+        }
+    }
+
+    fn checked(
+        &self,
+        overrides: impl IntoIterator<Item = LimitOverride>,
+        fits: impl Fn(Dimension) -> bool,
+    ) -> Result<LimitOverrides, ConfigError> {
+        let overrides: Vec<LimitOverride> = overrides.into_iter().collect();
+        for (i, own) in overrides.iter().enumerate() {
+            let problem =
+                |problem: &str| ConfigError::new(format!("policy {}", own.policy), problem);
+            if overrides[..i]
+                .iter()
+                .any(|other| other.policy == own.policy)
+            {
+                return Err(problem("two overrides for one policy"));
+            }
+            let mut found = self
+                .planned()
+                .filter(|p| *p.override_name == *own.policy)
+                .peekable();
+            if found.peek().is_none() {
+                return Err(problem("an override for a policy that there is not"));
+            }
+            for planned in found {
+                if !fits(planned.dimension) {
+                    return Err(problem("a policy that doesn't count by what is overridden"));
+                }
+                if own.quota.burst() < planned.dearest {
+                    return Err(problem("the cost is more than the override holds"));
+                }
+            }
+        }
+        Ok(overrides.into_iter().collect())
+    }
+
+    fn planned(&self) -> impl Iterator<Item = &Planned> {
+        let plans = self.0.by_operation.iter().chain(&self.0.without_endpoint);
+        plans.flat_map(|plan| &plan.planned)
     }
 }
 
@@ -130,53 +255,83 @@ impl Plan {
             .iter()
             .filter(|policy| policy.applies_to(operation));
         let planned: Box<[Planned]> = applying
-            .map(|policy| Planned::new(policy, operation))
+            .flat_map(|policy| policy.windows.iter().map(move |window| (policy, window)))
+            .map(|(policy, window)| Planned::new(policy, window, operation))
             .collect::<Result<_, _>>()?;
         if let Some(excess) = planned.get(MAX_LIMITS) {
             let subject = format!("policy {}", excess.name);
-            let problem = "at most 8 policies can apply to one request";
+            let problem = format!("at most {MAX_LIMITS} quotas can apply to one request");
             return Err(ConfigError::new(subject, problem));
         }
         let field = fields::fixed_policy_field(&planned)?;
-        Ok(Self { planned, field })
+        let asks = planned.iter().any(|planned| planned.cost.by.is_some());
+        Ok(Self {
+            planned,
+            field,
+            asks,
+        })
     }
 
     #[inline]
-    fn request<'a>(&'a self, context: &'a AccessContext) -> Result<LimitRequest<'a>, &'static str> {
+    fn subject<'a>(&self, context: &'a AccessContext) -> Result<Subject<'a>, &'static str> {
         let identity = context.identity();
         let subject = Subject {
             company: identity.map(Identity::company),
             key: identity.and_then(Identity::key_id),
             endpoint: context.endpoint(),
+            source: context.source().map(|source| source.bucket()),
         };
         for planned in &self.planned {
             planned.require(&subject)?;
         }
-        let own = identity.map_or(&LimitOverrides::EMPTY, Identity::limits);
-        Ok(LimitRequest::new(self, subject, own, context.received()))
+        Ok(subject)
+    }
+
+    #[cold]
+    fn costs(&self, call: &Call<'_>) -> Costs {
+        let mut last: Option<(&Arc<str>, u32)> = None;
+        Costs::new(self.planned.iter().map(|planned| {
+            let Some(by) = &planned.cost.by else {
+                return planned.cost.of(call.context().endpoint());
+            };
+            // The quotas of one policy stand side by side: its function is asked for the first.
+            let units = match last {
+                Some((policy, units)) if Arc::ptr_eq(policy, &planned.policy) => units,
+                _ => by(call),
+            };
+            last = Some((&planned.policy, units));
+            units
+        }))
     }
 }
 
 impl Planned {
-    fn new(policy: &Policy, operation: Option<OperationType>) -> Result<Self, ConfigError> {
-        let (quota, class) = policy.quota_for(operation);
+    fn new(
+        policy: &Policy,
+        window: &Window,
+        operation: Option<OperationType>,
+    ) -> Result<Self, ConfigError> {
+        let (quota, class) = window.quota_for(operation);
         Ok(Self {
-            member: fields::member(&policy.name)?,
+            member: fields::member(&window.name)?,
             override_name: match class {
-                None => (&*policy.name).into(),
-                Some(class) => format!("{}:{class}", policy.name).into(),
+                None => (&*window.name).into(),
+                Some(class) => format!("{}:{class}", window.name).into(),
             },
-            name: Arc::clone(&policy.name),
+            name: Arc::clone(&window.name),
+            policy: Arc::clone(&policy.name),
             class,
-            tag: policy.tag(class),
+            tag: window.tag(policy.dimension, class),
             dimension: policy.dimension,
             quota,
-            cost: policy.cost,
+            cost: policy.cost.clone(),
+            on_failure: policy.on_failure,
+            dearest: operation.map_or(0, |operation| policy.cost.dearest(operation)),
         })
     }
 
     fn require(&self, subject: &Subject<'_>) -> Result<(), &'static str> {
-        if self.dimension != Dimension::Platform && subject.company.is_none() {
+        if self.dimension.is_per_company() && subject.company.is_none() {
             return Err("identity: a layer outside this one that verifies the caller");
         }
         if self.dimension.is_per_key() && subject.key.is_none() {
@@ -188,87 +343,35 @@ impl Planned {
         if self.dimension == Dimension::Scope && subject.scope().is_none() {
             return Err("the endpoint's scope: a policy counts by it");
         }
+        if self.dimension == Dimension::Source && subject.source.is_none() {
+            return Err("the peer's address: a policy counts by it");
+        }
         Ok(())
     }
 
-    /// The quota of a key that has its `own` quotas for some policies, this one perhaps.
-    pub(crate) fn quota_of(&self, own: &LimitOverrides) -> Option<Quota> {
-        let counted = self.dimension.is_per_key();
-        counted.then(|| own.get(&self.override_name)).flatten()
+    /// The quota of somebody who has quotas of its `own` for some policies.
+    pub(crate) fn quota_of(&self, own: &Own<'_>) -> Quota {
+        let find = |overrides: Option<&LimitOverrides>| overrides?.get(&self.override_name);
+        let by_key = || find(own.record).or_else(|| find(own.key));
+        let by_key = self.dimension.is_per_key().then(by_key).flatten();
+        let by_company = || find(own.company);
+        let by_company = || self.dimension.is_per_company().then(by_company).flatten();
+        by_key.or_else(by_company).unwrap_or(self.quota)
     }
+}
 
-    /// The quota at an endpoint that may have `declared` one of its own.
-    #[inline]
-    pub(crate) fn quota_at(&self, declared: Option<Quota>) -> Quota {
-        match declared {
-            Some(quota) if self.dimension == Dimension::Endpoint => quota,
-            _ => self.quota,
+fn check_names(policies: &[Policy]) -> Result<(), ConfigError> {
+    let windows: Vec<&Window> = policies.iter().flat_map(|policy| &policy.windows).collect();
+    for (i, window) in windows.iter().enumerate() {
+        if windows[..i].iter().any(|other| other.name == window.name) {
+            let subject = format!("policy {}", window.name);
+            return Err(ConfigError::new(subject, "the name is used twice"));
         }
     }
+    Ok(())
 }
 
 const MISSING_ENDPOINT: &str = "endpoint: a contract layer outside this one";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn quota() -> Quota {
-        Quota::per_second(10, 10).unwrap()
-    }
-
-    fn policy(name: &str) -> Policy {
-        Policy::new(name, Dimension::Key, quota())
-    }
-
-    fn subject_of_error<const N: usize>(policies: [Policy; N]) -> String {
-        Policies::new(policies).unwrap_err().subject().to_owned()
-    }
-
-    #[test]
-    fn a_mistake_names_its_policy() {
-        assert_eq!(subject_of_error([policy("Key")]), "policy Key");
-        assert_eq!(subject_of_error([policy("")]), "policy ");
-        assert_eq!(
-            subject_of_error([policy(&"x".repeat(33))]),
-            format!("policy {}", "x".repeat(33))
-        );
-        assert_eq!(
-            subject_of_error([policy("a"), policy("b"), policy("a")]),
-            "policy a"
-        );
-        assert_eq!(subject_of_error([policy("a").cost(11)]), "policy a");
-        assert_eq!(subject_of_error([policy("a").cost(0)]), "policy a");
-        let write = OperationType::Write;
-        let small = Quota::per_second(4, 1).unwrap();
-        assert_eq!(
-            subject_of_error([policy("a").cost(5).for_operation(write, small)]),
-            "policy a"
-        );
-        let twice = policy("a")
-            .for_operation(write, quota())
-            .for_operation(write, quota());
-        assert_eq!(subject_of_error([twice]), "policy a");
-        let unused = policy("a")
-            .only(OperationType::Read)
-            .for_operation(write, quota());
-        assert_eq!(subject_of_error([unused]), "policy a");
-        assert!(Policies::new([policy("a-1"), policy("b")]).is_ok());
-        assert!(Policies::new([]).is_ok());
-    }
-
-    #[test]
-    fn eight_policies_apply_to_one_request_and_no_more() {
-        let named = |i: usize| policy(&format!("p{i}"));
-        assert!(Policies::new((0..8).map(named)).is_ok());
-        let error = Policies::new((0..9).map(named)).unwrap_err();
-        assert_eq!(error.subject(), "policy p8");
-        // Nine in all, but no more than eight of them meet.
-        let apart = (0..9).map(|i| match i {
-            0 => named(i).only(OperationType::Read),
-            1 => named(i).only(OperationType::Write),
-            _ => named(i),
-        });
-        assert!(Policies::new(apart).is_ok());
-    }
-}
+mod tests;

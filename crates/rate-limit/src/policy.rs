@@ -2,85 +2,36 @@
 
 use std::sync::Arc;
 
-use countersign_core::{ConfigError, OperationType, Quota, Reason};
+use countersign_core::{ConfigError, Endpoint, OperationType, Quota};
 
-/// What a policy counts by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Dimension {
-    /// Each key by itself.
-    Key,
-    /// All keys of a company together.
-    Company,
-    /// Each key on each endpoint.
-    Endpoint,
-    /// Each key on each endpoint scope: endpoints that demand the same scope count together.
-    Scope,
-    /// Each key on each operation type.
-    Operation,
-    /// Everybody together. Callers are never shown such a policy.
-    Platform,
-}
-
-impl Dimension {
-    /// The audit's reason for a refusal by such a policy.
-    #[must_use]
-    pub const fn reason(self) -> Reason {
-        match self {
-            Self::Key => Reason::LimitKey,
-            Self::Company => Reason::LimitCompany,
-            Self::Endpoint => Reason::LimitEndpoint,
-            Self::Scope => Reason::LimitScope,
-            Self::Operation => Reason::LimitOperation,
-            Self::Platform => Reason::LimitPlatform,
-        }
-    }
-
-    /// Whether response fields show such a policy to its caller.
-    #[must_use]
-    pub const fn is_shown(self) -> bool {
-        !matches!(self, Self::Platform)
-    }
-
-    /// Whether it counts each key by itself: the request needs a verified key, and a key may have
-    /// a quota of its own.
-    #[must_use]
-    pub const fn is_per_key(self) -> bool {
-        !matches!(self, Self::Company | Self::Platform)
-    }
-
-    pub(crate) const fn needs_endpoint(self) -> bool {
-        matches!(self, Self::Endpoint | Self::Scope | Self::Operation)
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Key => "key",
-            Self::Company => "company",
-            Self::Endpoint => "endpoint",
-            Self::Scope => "scope",
-            Self::Operation => "operation",
-            Self::Platform => "platform",
-        }
-    }
-}
+use crate::cost::{Call, Cost};
+use crate::{Dimension, StoreFailure};
 
 /// One limit, as data: a name, what it counts by, and how much. [`Policies::new`](crate::Policies)
 /// checks it.
 ///
 /// ```
-/// use countersign_core::{OperationType, Quota};
+/// use std::time::Duration;
+/// use countersign_core::{Endpoint, OperationType, Quota};
 /// use countersign_rate_limit::{Dimension, Policies, Policy};
 ///
+/// const DAY: Duration = Duration::from_secs(86_400);
 /// let policies = Policies::new([
-///     // 200 reads at once and 50 a second; 20 writes at once and 5 a second.
-///     Policy::new("key", Dimension::Key, Quota::per_second(200, 50)?)
-///         .for_operation(OperationType::Write, Quota::per_second(20, 5)?),
-///     Policy::new("company", Dimension::Company, Quota::per_second(400, 100)?),
-///     // Exports cost more, and only administrators run them.
-///     Policy::new("exports", Dimension::Company, Quota::per_minute(30, 10)?)
-///         .only(OperationType::Administration)
-///         .cost(5),
+///     // 20 at once and 10 a second, of them 5 writes at once and 1 a second; and, reads and writes
+///     // together, 50 000 at once and 50 000 a day.
+///     Policy::new("key", Dimension::Key, Quota::per_second(20, 10)?)
+///         .for_operation(OperationType::Write, Quota::per_second(5, 1)?)
+///         .and("day", Quota::per(50_000, 50_000, DAY)?),
+///     // An export takes as much as 25 other requests.
+///     Policy::new("company", Dimension::Company, Quota::per_second(400, 100)?)
+///         .cost_of(Endpoint::post("/external/v1/exports"), 25),
+///     // One unit for each payment of a batch.
+///     Policy::new("payments", Dimension::Company, Quota::per_minute(1000, 1000)?)
+///         .only(OperationType::Write)
+///         .cost_by(|call| {
+///             let count = call.headers().get("x-batch-size");
+///             count.and_then(|it| it.to_str().ok()?.parse().ok()).unwrap_or(1)
+///         }),
 /// ])?;
 /// # Ok::<(), countersign_core::ConfigError>(())
 /// ```
@@ -89,30 +40,56 @@ impl Dimension {
 pub struct Policy {
     pub(crate) name: Arc<str>,
     pub(crate) dimension: Dimension,
-    pub(crate) quota: Quota,
-    classes: Vec<(OperationType, Quota)>,
+    pub(crate) windows: Vec<Window>,
     only: Vec<OperationType>,
-    pub(crate) cost: u32,
+    pub(crate) cost: Cost,
+    pub(crate) on_failure: Option<StoreFailure>,
+}
+
+/// One quota of a policy, and the quotas of operation types that count apart from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    /// The policy's name, or that and the quota's own.
+    pub(crate) name: Arc<str>,
+    quota: Quota,
+    classes: Vec<(OperationType, Quota)>,
 }
 
 impl Policy {
     /// A policy for every request. `name` is what callers and the audit see: 1 to 32 characters
     /// of `a-z 0-9 -`.
     pub fn new(name: impl Into<Arc<str>>, dimension: Dimension, quota: Quota) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
+            windows: vec![Window::new(Arc::clone(&name), quota)],
+            name,
             dimension,
-            quota,
-            classes: Vec::new(),
             only: Vec::new(),
-            cost: 1,
+            cost: Cost::default(),
+            on_failure: None,
         }
     }
 
-    /// Another quota for requests of this operation type, counted apart from the rest. Callers see
-    /// it under the same name.
+    /// One more quota that every request must fit into: a sustained one beside the burst. Both are
+    /// drawn on together, or neither is. Callers and the audit see it under the policy's name with
+    /// `suffix` to it: `key-day` for `day`.
+    ///
+    /// A quota is a burst *and* a rate: `Quota::per(50_000, 50_000, DAY)` allows 50 000 at once and
+    /// gives back 50 000 in the course of each day, so that the first day of a caller can see twice
+    /// that. [`Quota::at_most`] never allows more than its number in any period.
+    pub fn and(mut self, suffix: &str, quota: Quota) -> Self {
+        let name = format!("{}-{suffix}", self.name);
+        self.windows.push(Window::new(name.into(), quota));
+        self
+    }
+
+    /// Another quota for requests of this operation type, counted apart from the rest, in place of
+    /// the quota that was named last. Callers see it under the same name. A quota that says nothing
+    /// of an operation type counts it with the rest.
     pub fn for_operation(mut self, operation: OperationType, quota: Quota) -> Self {
-        self.classes.push((operation, quota));
+        if let Some(window) = self.windows.last_mut() {
+            window.classes.push((operation, quota));
+        }
         self
     }
 
@@ -125,16 +102,89 @@ impl Policy {
 
     /// How many units one request takes; 1 unless said otherwise.
     pub fn cost(mut self, units: u32) -> Self {
-        self.cost = units;
+        self.cost.units = units;
+        self
+    }
+
+    /// How many units a request to `endpoint` takes: the entry with its method and template, whatever
+    /// its scope. Its operation type is that of `endpoint` here, which must be that of the contract.
+    /// 0 lets the endpoint's requests pass uncounted.
+    pub fn cost_of(mut self, endpoint: Endpoint, units: u32) -> Self {
+        self.cost.endpoints.push((endpoint, units));
+        self
+    }
+
+    /// How many units a request takes, by a function that looks at it: in place of every other cost of
+    /// this policy. It is asked once for each request, on the request's path, so it must be quick. 0
+    /// lets a request pass uncounted. A request that costs more than a quota holds could never pass,
+    /// however long its caller waits: it is refused with 400 `invalid_request`.
+    pub fn cost_by(mut self, units: impl Fn(&Call<'_>) -> u32 + Send + Sync + 'static) -> Self {
+        self.cost.by = Some(Arc::new(units));
         self
     }
 
     pub(crate) fn needs_endpoint(&self) -> bool {
-        self.dimension.needs_endpoint() || !self.classes.is_empty() || !self.only.is_empty()
+        let classes = self.windows.iter().any(|window| !window.classes.is_empty());
+        let costs = !self.cost.endpoints.is_empty();
+        self.dimension.needs_endpoint() || classes || costs || !self.only.is_empty()
     }
 
     pub(crate) fn applies_to(&self, operation: Option<OperationType>) -> bool {
         self.only.is_empty() || operation.is_some_and(|operation| self.only.contains(&operation))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        for window in &self.windows {
+            window.check(self)?;
+        }
+        self.cost.check().map_err(|problem| self.error(problem))?;
+        for operation in OperationType::ALL {
+            if self.applies_to(Some(operation)) {
+                self.check_windows(operation)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What holds for the quotas that one operation type meets together.
+    fn check_windows(&self, operation: OperationType) -> Result<(), ConfigError> {
+        let dearest = self.cost.dearest(operation);
+        for (i, window) in self.windows.iter().enumerate() {
+            let (quota, class) = window.quota_for(Some(operation));
+            if quota.burst() < dearest {
+                let problem =
+                    "the cost is more than the quota holds, so no request would ever pass";
+                return Err(self.error(problem));
+            }
+            let mut others = self.windows.iter().enumerate().filter(|(j, _)| *j != i);
+            let idle = others.any(|(_, other)| {
+                let (tighter, counted) = other.quota_for(Some(operation));
+                let counts_as_much = counted == class || counted.is_none();
+                counts_as_much
+                    && tighter.burst() <= quota.burst()
+                    && tighter.interval_nanos() >= quota.interval_nanos()
+            });
+            if idle {
+                let problem = "a quota that never speaks, because another one of the policy is \
+                               tighter both at once and in the long run";
+                return Err(ConfigError::new(format!("policy {}", window.name), problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, problem: &str) -> ConfigError {
+        ConfigError::new(format!("policy {}", self.name), problem)
+    }
+}
+
+impl Window {
+    const fn new(name: Arc<str>, quota: Quota) -> Self {
+        Self {
+            name,
+            quota,
+            classes: Vec::new(),
+        }
     }
 
     /// The quota for requests of `operation`, and the class that they are counted in, if it is
@@ -150,42 +200,33 @@ impl Policy {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// A number for the counters of one class. The same in every process and version, so that a
+    /// configuration that is loaded anew finds its counters.
+    pub(crate) fn tag(&self, dimension: Dimension, class: Option<OperationType>) -> u64 {
+        let class = class.map_or("", OperationType::as_str);
+        let parts = [dimension.as_str(), "/", &*self.name, "/", class];
+        let bytes = parts.iter().flat_map(|part| part.bytes());
+        bytes.fold(FNV_OFFSET, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+        })
+    }
+
+    fn check(&self, policy: &Policy) -> Result<(), ConfigError> {
         let problem =
             |problem: &str| Err(ConfigError::new(format!("policy {}", self.name), problem));
         let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(good) {
             return problem("a name is 1 to 32 characters of a-z 0-9 -");
         }
-        if self.cost == 0 {
-            return problem("a cost of 0 limits nothing");
-        }
-        let quotas = self.classes.iter().map(|(_, quota)| *quota);
-        if quotas.chain([self.quota]).any(|q| q.burst() < self.cost) {
-            return problem("the cost is more than the quota holds, so no request would ever pass");
-        }
         for (i, (class, _)) in self.classes.iter().enumerate() {
             if self.classes[..i].iter().any(|(other, _)| other == class) {
                 return problem("an operation type has two quotas");
             }
-            if !self.applies_to(Some(*class)) {
+            if !policy.applies_to(Some(*class)) {
                 return problem("a quota for an operation type that `only` leaves out");
             }
         }
         Ok(())
-    }
-
-    /// A number for the policy's counters of one class. The same in every process and version, so
-    /// that a configuration that is loaded anew finds its counters.
-    pub(crate) fn tag(&self, class: Option<OperationType>) -> u64 {
-        let class = class.map_or("", OperationType::as_str);
-        let parts = [self.dimension.as_str(), "/", &*self.name, "/", class];
-        parts
-            .iter()
-            .flat_map(|part| part.bytes())
-            .fold(FNV_OFFSET, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-            })
     }
 }
 

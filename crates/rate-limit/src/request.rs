@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use countersign_core::source::SourceBucket;
 use countersign_core::{
     CompanyId, Endpoint, KeyId, LimitOverrides, Moment, OperationType, Quota, Scope,
 };
 
-use crate::Dimension;
-use crate::failure::Share;
+use crate::cost::Costs;
+use crate::failure::Mode;
 use crate::policies::{Plan, Planned};
+use crate::{Dimension, StoreFailure};
 
-/// How many policies can apply to one request.
-pub const MAX_LIMITS: usize = 8;
+/// How many quotas can apply to one request: each quota of each policy is one.
+pub const MAX_LIMITS: usize = 12;
 
 /// The counters that one request draws on, and how much. Made by
 /// [`Policies::request`](crate::Policies::request); a store decides about all of them at once.
@@ -19,11 +21,12 @@ pub const MAX_LIMITS: usize = 8;
 pub struct LimitRequest<'a> {
     plan: &'a Plan,
     pub(crate) subject: Subject<'a>,
-    /// The key's own quotas, if it has any.
-    own: Option<&'a LimitOverrides>,
+    own: Own<'a>,
     received: Moment,
+    costs: Option<&'a Costs>,
     cost: Option<u32>,
-    share: Option<Share>,
+    /// Said when the store is down: what happens then.
+    down: Option<StoreFailure>,
 }
 
 /// One counter, its quota, and the units that the request takes from it.
@@ -40,22 +43,34 @@ pub(crate) struct Subject<'a> {
     pub(crate) company: Option<&'a CompanyId>,
     pub(crate) key: Option<KeyId>,
     pub(crate) endpoint: Option<&'a Endpoint>,
+    pub(crate) source: Option<SourceBucket>,
 }
 
-/// The name of one counter: the policy, the operation type where that counts apart, and what the
-/// policy counts by. As text it is stable and unambiguous, for stores that name counters by text:
+/// The quotas that somebody has in place of those of the policies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own<'a> {
+    /// In the key's record.
+    pub(crate) record: Option<&'a LimitOverrides>,
+    /// Beside the policies, for the key and for the company.
+    pub(crate) key: Option<&'a LimitOverrides>,
+    pub(crate) company: Option<&'a LimitOverrides>,
+}
+
+/// The name of one counter: the policy and its quota, the operation type where that counts apart, and
+/// what the policy counts by. As text it is stable and unambiguous, for stores that name counters by text:
 ///
 /// | dimension | text |
 /// |---|---|
-/// | key | `key/key_01J…`, or `key:write/key_01J…` for writes that count apart |
+/// | key | `key/key_01J…`, `key-day/key_01J…` for a policy's other quota, or `key:write/key_01J…` for writes that count apart |
 /// | company | `company/company_12` |
 /// | endpoint | `endpoint/key_01J…/GET /external/v1/accounts/{id}` |
 /// | scope | `scope/key_01J…/accounts:read` |
 /// | operation | `operation/key_01J…/write` |
+/// | source | `source/203.0.113.9`, or `source/2001:db8:1:2::/64` |
 /// | platform | `platform` |
 ///
-/// Company, key and endpoint come from verified records and the contract, never from the text of
-/// a request.
+/// Company, key and endpoint come from verified records and the contract, and the source from the
+/// connection or a trusted proxy: never from the text of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitKey<'a> {
     policy: &'a Planned,
@@ -63,19 +78,22 @@ pub struct LimitKey<'a> {
 }
 
 impl<'a> LimitRequest<'a> {
+    #[inline]
     pub(crate) fn new(
         plan: &'a Plan,
         subject: Subject<'a>,
-        own: &'a LimitOverrides,
+        own: Own<'a>,
         received: Moment,
+        costs: Option<&'a Costs>,
     ) -> Self {
         Self {
             plan,
             subject,
-            own: (!own.is_empty()).then_some(own),
+            own,
             received,
+            costs,
             cost: None,
-            share: None,
+            down: None,
         }
     }
 
@@ -83,22 +101,30 @@ impl<'a> LimitRequest<'a> {
     /// [`MAX_LIMITS`]. No counter stands here twice.
     #[inline]
     pub fn limits(&self) -> impl ExactSizeIterator<Item = Limit<'a>> + use<'a> {
-        let Self {
-            own, cost, share, ..
-        } = *self;
-        let endpoint = self.subject.endpoint;
-        let times = endpoint.map_or(1, |endpoint| endpoint.call_cost().get());
-        let declared = endpoint.and_then(Endpoint::quota);
-        self.plan.planned.iter().map(move |policy| {
-            let cost = cost.unwrap_or(policy.cost.saturating_mul(times));
-            let whole = own.and_then(|own| policy.quota_of(own));
-            let whole = whole.unwrap_or(policy.quota_at(declared));
-            Limit {
-                policy,
-                quota: share.map_or(whole, |share| share.of(whole, cost)),
-                cost,
-            }
-        })
+        let request = *self;
+        let planned = self.plan.planned.iter().enumerate();
+        planned.map(move |(index, policy)| request.limit(index, policy))
+    }
+
+    #[inline]
+    fn limit(&self, index: usize, policy: &'a Planned) -> Limit<'a> {
+        let said = || self.costs.and_then(|costs| costs.of(index));
+        let known = || policy.cost.of(self.subject.endpoint);
+        let cost = self.cost.or_else(said).unwrap_or_else(known);
+        let whole = if self.own.is_none() {
+            policy.quota
+        } else {
+            policy.quota_of(&self.own)
+        };
+        let limit = Limit {
+            policy,
+            quota: whole,
+            cost,
+        };
+        match self.down {
+            None => limit,
+            Some(down) => limit.without_store(down),
+        }
     }
 
     /// The name of `limit`'s counter.
@@ -110,8 +136,9 @@ impl<'a> LimitRequest<'a> {
         }
     }
 
-    /// The company that all counters but those of the platform belong to, if the caller is known.
-    /// A store that spreads over several servers keeps a company's counters together by it.
+    /// The company that all counters but those of sources and the platform belong to
+    /// ([`Dimension::is_per_company`]), if the caller is known. A store that spreads over several
+    /// servers keeps a company's counters together by it.
     #[must_use]
     pub const fn company(&self) -> Option<&'a CompanyId> {
         self.subject.company
@@ -139,9 +166,10 @@ impl<'a> LimitRequest<'a> {
         self
     }
 
-    /// The same request with a share of each quota.
-    pub(crate) const fn with_share(mut self, share: Share) -> Self {
-        self.share = Some(share);
+    /// The same request while the store is down: with the share of each quota, and without the
+    /// quotas, that `otherwise` or the policies say.
+    pub(crate) const fn without_store(mut self, otherwise: StoreFailure) -> Self {
+        self.down = Some(otherwise);
         self
     }
 
@@ -150,14 +178,26 @@ impl<'a> LimitRequest<'a> {
     }
 
     /// Whether the quotas are surely those that the policies name.
-    pub(crate) fn has_default_quotas(&self) -> bool {
-        let declared = self.subject.endpoint.and_then(Endpoint::quota);
-        self.own.is_none() && self.share.is_none() && declared.is_none()
+    pub(crate) const fn has_default_quotas(&self) -> bool {
+        self.own.is_none() && self.down.is_none()
+    }
+}
+
+impl Own<'_> {
+    pub(crate) const NONE: Self = Self {
+        record: None,
+        key: None,
+        company: None,
+    };
+
+    #[inline]
+    const fn is_none(&self) -> bool {
+        self.record.is_none() && self.key.is_none() && self.company.is_none()
     }
 }
 
 impl<'a> Limit<'a> {
-    /// The policy's name.
+    /// The policy's name, with that of the quota where it has several: `key`, `key-day`.
     #[must_use]
     pub fn policy(&self) -> &'a str {
         &self.policy.name
@@ -175,8 +215,7 @@ impl<'a> Limit<'a> {
         self.policy.class
     }
 
-    /// The quota: the key's own, or where a policy counts by endpoint the endpoint's, or the
-    /// policy's.
+    /// The quota: the policy's, or the one that the key or the company has in its place.
     #[must_use]
     pub const fn quota(&self) -> Quota {
         self.quota
@@ -186,6 +225,17 @@ impl<'a> Limit<'a> {
     #[must_use]
     pub const fn cost(&self) -> u32 {
         self.cost
+    }
+
+    fn without_store(mut self, otherwise: StoreFailure) -> Self {
+        match self.policy.failure_mode(otherwise) {
+            Mode::Local(share) => self.quota = share.of(self.quota, self.cost),
+            // Looked at, and never short of anything.
+            Mode::Open => self.cost = 0,
+            // Refused before anybody asks for a limit.
+            Mode::Closed => {}
+        }
+        self
     }
 }
 
@@ -206,6 +256,7 @@ impl fmt::Display for LimitKey<'_> {
             company,
             key,
             endpoint,
+            source,
         } = self.subject;
         if let (true, Some(key)) = (self.policy.dimension.is_per_key(), key) {
             write!(f, "/{key}")?;
@@ -220,6 +271,10 @@ impl fmt::Display for LimitKey<'_> {
                 None => Ok(()),
             },
             (Dimension::Operation, _, Some(endpoint)) => write!(f, "/{}", endpoint.operation()),
+            (Dimension::Source, ..) => match source {
+                Some(source) => write!(f, "/{source}"),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -87,6 +87,13 @@ impl Cells {
         }
     }
 
+    /// Takes room for `count` counters even where there is none: for the few that stand for all others.
+    pub(crate) fn reserve_beyond(&self, count: usize) {
+        if count > 0 {
+            self.live.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     /// Lets counters leave that are whole again, of `shard` and of another one: what is tried once
     /// before a newcomer is told that there is no room. All slots found before in `shard` are void.
     pub(crate) fn make_room(&self, shard: &mut Shard) {
