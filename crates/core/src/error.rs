@@ -41,6 +41,15 @@ impl ConfigError {
     pub fn subject(&self) -> &str {
         &self.subject
     }
+
+    /// The same mistake, as that of the larger part that it stands in: a quota's as its policy's.
+    #[must_use]
+    pub fn within(self, subject: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            ..self
+        }
+    }
 }
 
 /// What kind of failure a store reported.

@@ -9,6 +9,7 @@ use crate::ConfigError;
 
 /// `burst` units at once, refilled evenly: `burst` units every `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Quota {
     burst: u32,
     /// Nanoseconds until one unit is refilled.
@@ -102,6 +103,29 @@ impl Quota {
     }
 }
 
+/// A quota as a record holds it, before it is checked.
+#[derive(Deserialize)]
+struct Stored {
+    burst: u32,
+    interval: u64,
+}
+
+impl TryFrom<Stored> for Quota {
+    type Error = ConfigError;
+
+    fn try_from(stored: Stored) -> Result<Self, ConfigError> {
+        Self::new(stored.burst, Duration::from_nanos(stored.interval))
+    }
+}
+
+/// What takes a quota also takes the attempt at one, and names the part that it was meant for when
+/// it tells of the mistake.
+impl From<Quota> for Result<Quota, ConfigError> {
+    fn from(quota: Quota) -> Self {
+        Ok(quota)
+    }
+}
+
 /// Another quota for one key, in place of the policy's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitOverride {
@@ -157,6 +181,21 @@ mod tests {
         assert!(Quota::new(u32::MAX, Duration::from_secs(u64::MAX)).is_err());
         assert!(Quota::new(401, Duration::from_secs(86_400)).is_err());
         assert!(Quota::new(400, Duration::from_secs(86_400)).is_ok());
+    }
+
+    #[test]
+    fn a_stored_quota_is_checked_like_any_other() {
+        let quota = Quota::per_second(2, 1).unwrap();
+        let text = serde_json::to_string(&quota).unwrap();
+        assert_eq!(text, r#"{"burst":2,"interval":1000000000}"#);
+        assert_eq!(serde_json::from_str::<Quota>(&text).unwrap(), quota);
+        for bad in [
+            r#"{"burst":0,"interval":1}"#,
+            r#"{"burst":1,"interval":0}"#,
+            r#"{"burst":4294967295,"interval":18446744073709551615}"#,
+        ] {
+            assert!(serde_json::from_str::<Quota>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -257,11 +257,9 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
     ///
     /// # Errors
     /// When a setting is out of its bounds or contradicts another, or the limits can't count an
-    /// endpoint as the contract says ([`Policies::check`]).
+    /// endpoint as the contract says ([`Policies::check_all`]).
     pub fn build(self) -> Result<Countersign, ConfigError> {
-        for endpoint in self.contract.endpoints() {
-            self.limits.check(endpoint)?;
-        }
+        self.limits.check_all(self.contract.endpoints())?;
         let rest = self.rest;
         let edge = rest.edge;
         let throttle = match rest.throttle {

@@ -71,8 +71,8 @@ pub use countersign_leak_test as leak_test;
 #[cfg(feature = "postgres")]
 pub use countersign_postgres as postgres;
 pub use countersign_rate_limit::{
-    Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest, LimitStore,
-    LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
+    Call, Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest,
+    LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
 };
 /// Limits that a fleet keeps together.
 #[cfg(feature = "redis")]
@@ -83,3 +83,8 @@ pub use countersign_scope_guard::{
 /// The embedded key store.
 #[cfg(feature = "sqlite")]
 pub use countersign_sqlite as sqlite;
+
+/// The guides' examples run too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/limits.md")]
+mod guides {}

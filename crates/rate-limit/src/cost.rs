@@ -80,15 +80,32 @@ impl Costs {
 }
 
 impl Cost {
-    /// What a request to `endpoint` takes, where no function says.
+    /// What a request to `endpoint` takes, where no function says: what this policy says of the
+    /// endpoint, else its units as many times as the endpoint says.
     #[inline]
     pub(crate) fn of(&self, endpoint: Option<&Endpoint>) -> u32 {
-        if self.endpoints.is_empty() {
+        let Some(endpoint) = endpoint else {
             return self.units;
+        };
+        match self.named(endpoint) {
+            Some(units) => units,
+            None => self.units.saturating_mul(endpoint.call_cost().get()),
         }
-        let same = |(own, _): &&(Endpoint, u32)| endpoint.is_some_and(|it| is_same(own, it));
-        let own = self.endpoints.iter().find(same);
-        own.map_or(self.units, |(_, units)| *units)
+    }
+
+    #[inline]
+    fn named(&self, endpoint: &Endpoint) -> Option<u32> {
+        let mut named = self.endpoints.iter();
+        let named = named.find(|(own, _)| is_same(own, endpoint));
+        named.map(|(_, units)| *units)
+    }
+
+    /// What a request to `endpoint` takes at least: nothing, where a function says.
+    pub(crate) fn least(&self, endpoint: &Endpoint) -> u32 {
+        match self.by {
+            Some(_) => 0,
+            None => self.of(Some(endpoint)),
+        }
     }
 
     /// The most that a request of `operation` takes, where no function says.
@@ -140,6 +157,6 @@ impl fmt::Debug for Cost {
     }
 }
 
-fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
+pub(crate) fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
     one.method() == other.method() && one.template() == other.template()
 }

@@ -51,7 +51,9 @@ impl<'a> Draws<'a> {
     pub(crate) fn fill(&mut self, hasher: Fingerprinter, request: &LimitRequest<'a>) {
         let names = Names::of(hasher, &request.subject);
         self.company = names.company.fingerprint();
-        self.source = names.source.fingerprint();
+        if request.counts().source {
+            self.source = names.source.fingerprint();
+        }
         for limit in request.limits() {
             self.list.push(Draw::new(limit, names.name(&limit)));
         }
@@ -65,10 +67,6 @@ impl<'a> Draws<'a> {
     /// What the counters of sources are spread by.
     pub(crate) const fn source(&self) -> Fingerprint {
         self.source
-    }
-
-    pub(crate) fn has(&self, home: Home) -> bool {
-        self.list.iter().any(|draw| draw.home() == home)
     }
 
     #[inline]

@@ -8,9 +8,10 @@
 //!
 //! | refusal | answer | audit reason |
 //! |---|---|---|
-//! | a policy has too few units left | 429 `rate_limit_exceeded` | `limit_key` `limit_company` `limit_endpoint` `limit_scope` `limit_operation` `limit_platform` |
-//! | the store failed and the layer is set to fail closed, or the store is full | 503 `service_unavailable` | `limit_store_unavailable` |
-//! | a layer is missing outside this one, or the caller has no key and a policy counts by key | 500 `internal_error` | `misconfigured_stack` |
+//! | a policy has too few units left | 429 `rate_limit_exceeded` | `limit_key` `limit_company` `limit_endpoint` `limit_scope` `limit_operation` `limit_platform`, `source_throttled` by source |
+//! | the request costs more than a policy's quota holds | 400 `invalid_request` | `malformed_request` |
+//! | the store failed and a policy is set to fail closed, or the store is full | 503 `service_unavailable` | `limit_store_unavailable` |
+//! | a layer is missing outside this one, the caller has no key and a policy counts by key, or the request has no peer address and one counts by source | 500 `internal_error` | `misconfigured_stack` |
 //! | too many failed authentications ([`SourceThrottle`], asked by the layer that verifies) | 429 `rate_limit_exceeded` | `source_throttled` |
 //!
 //! The layer stands behind those that find the endpoint and verify the caller. Here one stands in
@@ -27,7 +28,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let policies = Policies::new([
-//!     Policy::new("company", Dimension::Company, Quota::per_minute(2, 60)?),
+//!     Policy::new("company", Dimension::Company, Quota::per_minute(2, 60)),
 //! ])?;
 //! let scopes = ScopeSet::from_names(["accounts:read"])?;
 //! let identity = Identity::new("company_12".parse()?, Environment::Live, scopes);
@@ -58,28 +59,35 @@
 //! # What callers see
 //! Allowed and limited responses alike carry `RateLimit-Policy` and `RateLimit`, as
 //! draft-ietf-httpapi-ratelimit-headers-10 has them: a structured list (RFC 9651) with one member
-//! for each policy of the caller's own, `"key";q=200;w=4` and `"key";r=42;t=4`. `q` is how many
+//! for each quota of the caller's own, `"key";q=200;w=4` and `"key";r=42;t=4`. `q` is how many
 //! units can be taken at once, `w` the seconds in which a spent quota refills, `r` what is left and
-//! `t` the seconds until the quota is whole. Platform policies are never shown. With
-//! [`RateLimitLayer::with_classic_fields`], `X-RateLimit-*` come as well. Fields that the handler set
-//! under these names are replaced; all others stay.
+//! `t` the seconds until the quota is whole. Policies by source and for the platform are never shown.
+//! With [`RateLimitLayer::with_classic_fields`], `X-RateLimit-*` come as well. Fields that the
+//! handler set under these names are replaced; all others stay.
 //!
-//! A refusal has `Retry-After`: the longest wait of all policies that refused, rounded up, so that
-//! one retry is enough. It is at least 1, because a client that is told 0, which is what a fraction
-//! of a second cut down would be, comes back at once, and all refused clients come back together.
+//! A refusal names the policy in `details`, and has `Retry-After`: the longest wait of all policies
+//! that refused, rounded up, so that one retry is enough. It is at least 1, because a client that is
+//! told 0, which is what a fraction of a second cut down would be, comes back at once, and all
+//! refused clients come back together. A request that costs more than a quota holds is told nothing
+//! to wait for: it is a 400.
 //!
 //! # Policies
-//! A [`Policy`] is data, checked by [`Policies::new`]. Under one name it can have another quota for
-//! an operation type, counted apart ([`Policy::for_operation`]). A key can have quotas of its own
-//! ([`LimitOverrides`](countersign_core::LimitOverrides)) for policies that count by key: an
-//! override for `key` replaces the quota of `key` except where the policy has another one for the
-//! request's operation type; that one is replaced by an override for `key:write`. So nobody who
-//! gives a partner more reads gives it more payments by the way.
+//! A [`Policy`] is data, checked by [`Policies::new`]: what it counts by, one quota or several that
+//! hold together ([`Policy::and`]), what a request costs ([`Policy::cost_of`], [`Policy::cost_by`]),
+//! and under the same name another quota for an operation type, counted apart
+//! ([`Policy::for_operation`]).
+//!
+//! A company or a key can have quotas of its own: [`Policies::for_company`], [`Policies::for_key`],
+//! and in the key's record ([`LimitOverrides`](countersign_core::LimitOverrides)). The nearest
+//! counts: the record, then the key's, then the company's. An override for `key` replaces the quota
+//! of `key` except where the policy has another one for the request's operation type; that one is
+//! replaced by an override for `key:write`. So nobody who gives a partner more reads gives it more
+//! payments by the way.
 //!
 //! # Stores
 //! [`LocalLimits`] keeps counters in this process: exact, without a server, and without an await or
 //! an allocation for a caller that is known. A key with a limit of its own, its company's and an
-//! endpoint's takes at most 171 bytes while it counts, and nothing once its quotas are whole. A
+//! endpoint's takes at most 117 bytes while it counts, and nothing once its quotas are whole. A
 //! store that several processes share implements [`LimitStore`] and passes the `conformance` suite.
 //! While such a store is down, [`StoreFailure`] says what happens: local counters with half of each
 //! quota, unless set otherwise. The audit sees it.

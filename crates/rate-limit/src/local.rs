@@ -1,7 +1,7 @@
 //! Counters in this process.
 
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use countersign_core::{Monotonic, Quota, StoreError, StoreErrorKind};
 
@@ -9,6 +9,7 @@ use crate::cells::{self, Cells, NoRoom, Shard};
 use crate::draws::{Draws, Home};
 use crate::gcra::{Verdict, decide};
 use crate::occasionally::Occasionally;
+use crate::policies::Counts;
 use crate::sources::Sources;
 use crate::{LimitDecision, LimitFuture, LimitRequest, LimitStore, StoreFull};
 
@@ -20,22 +21,23 @@ use crate::{LimitDecision, LimitFuture, LimitRequest, LimitStore, StoreFull};
 /// limits refuse never reaches the platform's lock. Deciding about counters that are there allocates
 /// nothing and never awaits.
 ///
-/// **Memory.** A counter is 24 bytes and has between 29 and 57 bytes of table: a key with a limit
-/// of its own, its company's and an endpoint's has three counters, at most 171 bytes. A counter
+/// **Memory.** A counter is 16 bytes and has between 19 and 39 bytes of table: a key with a limit
+/// of its own, its company's and an endpoint's has three counters, at most 117 bytes. A counter
 /// that is whole again says the same as none and leaves by itself: each decision sweeps two places
 /// on average, and each new counter sixteen more. There is no thread and no timer.
 ///
 /// **Bound.** There are never more than [`LocalLimits::capacity`] counters of companies and their
-/// keys (4 Mi unless said otherwise, up to 240 MB). When all of them count something, a request that needs another one is
-/// refused with `limit_store_unavailable`, whatever
+/// keys (4 Mi unless said otherwise, up to 164 MB). When all of them count something, a request that
+/// needs another one is refused with `limit_store_unavailable`, whatever
 /// [`on_store_failure`](crate::RateLimitLayer::on_store_failure) says, and one log line a minute
 /// says so. A counter that counts something is never dropped: that would give its caller a new
 /// quota.
 ///
 /// Sources can be made up, so their counters have a table and a bound of their own
-/// ([`LocalLimits::SOURCES`] unless said otherwise): a flood of them can neither grow memory nor take
-/// room from keys and companies. While it is full, sources without a counter share one for each policy
-/// and shard (64 of them): the flood throttles newcomers, and never a source that is counted already.
+/// ([`LocalLimits::SOURCES`] unless said otherwise, up to 10 MB): a flood of them can neither grow
+/// memory nor take room from keys and companies. While it is full, sources without a counter share
+/// one for each policy and shard (64 of them): the flood throttles newcomers, and never a source that
+/// is counted already.
 ///
 /// **Time** is read from [`LimitRequest::received`]; all requests of one store need one clock. A
 /// request that was held up on its way is decided at the latest time that the store has seen.
@@ -53,7 +55,7 @@ pub struct LocalLimits {
 impl LocalLimits {
     /// How many counters of companies and their keys there can be unless said otherwise.
     pub const CAPACITY: usize = 4 << 20;
-    /// How many sources there can be with counters of their own unless said otherwise.
+    /// How many counters of sources there can be unless said otherwise.
     pub const SOURCES: usize = 1 << 18;
 
     /// An empty store.
@@ -86,8 +88,8 @@ impl LocalLimits {
         self.sources.len()
     }
 
-    /// How many counters of companies and their keys there are now: those that count something, and those that are whole again
-    /// and were not swept yet.
+    /// How many counters of companies and their keys there are now: those that count something, and
+    /// those that are whole again and were not swept yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.cells.len()
@@ -142,18 +144,18 @@ impl LocalLimits {
     pub(crate) fn decide(&self, request: &LimitRequest<'_>) -> Result<LimitDecision, StoreError> {
         let mut draws = Draws::new();
         draws.fill(self.cells.hasher(), request);
-        let now = request.received().monotonic.as_nanos();
-        if !draws.has(Home::Company) {
-            self.draw_shared(&mut draws, now);
+        let (counts, now) = (request.counts(), request.received().monotonic.as_nanos());
+        if !counts.company {
+            self.draw_shared(&mut draws, counts, now);
             return draws.decision(now);
         }
         let mut home = self.cells.lock(draws.company());
         let now = home.advance(now);
-        let inserted = match self.draw(&mut draws, &mut home, now) {
+        let inserted = match self.draw(&mut draws, counts, &mut home, now) {
             Ok(inserted) => inserted,
             Err(NoRoom) => {
                 self.cells.make_room(&mut home);
-                let again = self.draw(&mut draws, &mut home, now);
+                let again = self.draw(&mut draws, counts, &mut home, now);
                 again.map_err(|NoRoom| self.full(now))?
             }
         };
@@ -164,14 +166,20 @@ impl LocalLimits {
     /// Weighs all draws, and makes them all if none is refused. How many of the company's counters
     /// are new.
     #[inline]
-    fn draw(&self, draws: &mut Draws<'_>, home: &mut Shard, now: u64) -> Result<usize, NoRoom> {
+    fn draw(
+        &self,
+        draws: &mut Draws<'_>,
+        counts: Counts,
+        home: &mut Shard,
+        now: u64,
+    ) -> Result<usize, NoRoom> {
         draws.weigh(home, Home::Company, now);
         if !draws.are_allowed() {
             return Ok(0);
         }
         let newcomers = draws.newcomers(Home::Company);
         self.cells.reserve(newcomers)?;
-        if !self.draw_shared(draws, now) {
+        if (counts.source || counts.platform) && !self.draw_shared(draws, counts, now) {
             self.cells.release(newcomers);
             return Ok(0);
         }
@@ -181,24 +189,20 @@ impl LocalLimits {
 
     /// Weighs the draws on counters that companies share, and makes them if none is refused; whether
     /// they were made. Behind the company's lock, if the request has a company.
-    #[inline]
-    fn draw_shared(&self, draws: &mut Draws<'_>, now: u64) -> bool {
-        let source = draws
-            .has(Home::Source)
-            .then(|| self.sources.weigh(draws, now));
-        let allowed = draws.are_allowed() && self.draw_platform(draws, now);
+    fn draw_shared(&self, draws: &mut Draws<'_>, counts: Counts, now: u64) -> bool {
+        let source = counts.source.then(|| self.sources.weigh(draws, now));
+        let platform = |draws: &mut Draws<'_>| !counts.platform || self.draw_platform(draws, now);
+        let allowed = draws.are_allowed() && platform(draws);
         if let Some(source) = source {
             self.sources.settle(source, draws, allowed);
         }
         allowed
     }
 
-    /// The last of the draws: all others are allowed.
-    #[inline]
+    /// The last of the draws: all others are allowed, and the locks of the company and of the source
+    /// are held.
     fn draw_platform(&self, draws: &mut Draws<'_>, now: u64) -> bool {
-        let Some(mut platform) = self.lock_platform(draws) else {
-            return true;
-        };
+        let mut platform = cells::lock(&self.platform);
         let now = platform.advance(now);
         draws.weigh(&platform, Home::Platform, now);
         let allowed = draws.are_allowed();
@@ -206,12 +210,6 @@ impl LocalLimits {
             draws.commit(&mut platform, Home::Platform);
         }
         allowed
-    }
-
-    /// Always after the locks of the company and of the source.
-    fn lock_platform(&self, draws: &Draws<'_>) -> Option<MutexGuard<'_, Shard>> {
-        let needed = draws.has(Home::Platform);
-        needed.then(|| cells::lock(&self.platform))
     }
 
     fn reserve_one(&self, shard: &mut Shard, now: u64) -> Result<(), StoreError> {

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_core::{
-    AccessContext, CompanyId, ConfigError, Denial, Identity, KeyId, LimitOverride, LimitOverrides,
-    OperationType, Quota,
+    AccessContext, CompanyId, ConfigError, Denial, Endpoint, Identity, KeyId, LimitOverride,
+    LimitOverrides, OperationType,
 };
-use http::{HeaderValue, Request};
+use http::Request;
 
-use crate::cost::{Call, Cost, Costs};
-use crate::fields;
+use crate::cost::{Call, Costs, is_same};
 use crate::policy::Window;
-use crate::request::{LimitRequest, MAX_LIMITS, Own, Subject};
-use crate::{Dimension, Policy, StoreFailure};
+use crate::request::{LimitRequest, Own};
+use crate::{Dimension, Policy};
+
+mod plan;
+
+pub(crate) use plan::{Counts, Plan, Planned};
 
 /// All policies of a stack, checked. A clone is a handle to the same.
 #[derive(Debug, Clone)]
@@ -27,36 +30,6 @@ struct Compiled {
     without_endpoint: Option<Plan>,
     companies: HashMap<CompanyId, LimitOverrides>,
     keys: HashMap<KeyId, LimitOverrides>,
-}
-
-/// The policies that one kind of request meets.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) planned: Box<[Planned]>,
-    /// `RateLimit-Policy` for callers without a quota of their own.
-    pub(crate) field: Option<HeaderValue>,
-    /// Whether a function must be asked what a request costs.
-    asks: bool,
-}
-
-/// One quota of a policy as it applies to one kind of request.
-#[derive(Debug, Clone)]
-pub(crate) struct Planned {
-    pub(crate) name: Arc<str>,
-    /// The policy that this is a quota of.
-    policy: Arc<str>,
-    pub(crate) class: Option<OperationType>,
-    pub(crate) tag: u64,
-    pub(crate) dimension: Dimension,
-    pub(crate) quota: Quota,
-    pub(crate) cost: Cost,
-    pub(crate) on_failure: Option<StoreFailure>,
-    /// Under which name another quota is looked up.
-    override_name: Box<str>,
-    /// The name as it stands in response fields.
-    pub(crate) member: Box<str>,
-    /// The least that another quota must hold, so that some request can pass.
-    dearest: u32,
 }
 
 impl Policies {
@@ -169,15 +142,67 @@ impl Policies {
                 return Err("the request: a function says what it costs");
             }
             let own = self.own(context.identity());
-            Ok(LimitRequest::new(
-                plan,
-                subject,
-                own,
-                context.received(),
-                costs,
-            ))
+            let received = context.received();
+            Ok(LimitRequest::new(plan, subject, own, received, costs))
         };
         request().map_err(|missing| context.misconfigured("rate-limit", missing))
+    }
+
+    /// Whether calls of `endpoint` can be counted as its contract says.
+    ///
+    /// # Errors
+    /// When a call costs more than a quota holds, so that none would ever pass, or when the
+    /// endpoint has a quota of its own and no policy counts by endpoint, so that nobody would
+    /// apply it. The error's subject names the endpoint.
+    pub fn check(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
+        let problem = |problem: String| {
+            let subject = format!("{} {}", endpoint.method(), endpoint.template());
+            Err(ConfigError::new(subject, problem))
+        };
+        let planned = &self.0.by_operation[endpoint.operation() as usize].planned;
+        for policy in planned {
+            let cost = policy.cost.least(endpoint);
+            if cost > policy.quota_at(endpoint.quota()).burst() {
+                return problem(format!(
+                    "a call costs {cost} and policy {} holds fewer, so none would ever pass",
+                    policy.name
+                ));
+            }
+        }
+        let by_endpoint = |policy: &Planned| policy.dimension == Dimension::Endpoint;
+        if endpoint.quota().is_some() && !planned.iter().any(by_endpoint) {
+            let advice = "it has a quota of its own, and no policy counts by endpoint: add one";
+            return problem(advice.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether calls of all these endpoints, a contract's, can be counted, and whether every endpoint
+    /// that a policy names is one of them.
+    ///
+    /// # Errors
+    /// As [`Policies::check`], and when a policy names the cost of an endpoint that is not there.
+    pub fn check_all<'a>(
+        &self,
+        endpoints: impl IntoIterator<Item = &'a Endpoint>,
+    ) -> Result<(), ConfigError> {
+        let endpoints: Vec<&Endpoint> = endpoints.into_iter().collect();
+        for planned in self.planned() {
+            for (named, _) in &planned.cost.endpoints {
+                if !endpoints.iter().any(|endpoint| is_same(endpoint, named)) {
+                    let problem = format!(
+                        "a cost for {} {}, which the contract doesn't have",
+                        named.method(),
+                        named.template()
+                    );
+                    return Err(ConfigError::new(
+                        format!("policy {}", planned.name),
+                        problem,
+                    ));
+                }
+            }
+        }
+        endpoints.iter().try_for_each(|it| self.check(it))
     }
 
     fn plan(&self, context: &AccessContext) -> Result<&Plan, &'static str> {
@@ -246,117 +271,6 @@ impl Policies {
     fn planned(&self) -> impl Iterator<Item = &Planned> {
         let plans = self.0.by_operation.iter().chain(&self.0.without_endpoint);
         plans.flat_map(|plan| &plan.planned)
-    }
-}
-
-impl Plan {
-    fn new(policies: &[Policy], operation: Option<OperationType>) -> Result<Self, ConfigError> {
-        let applying = policies
-            .iter()
-            .filter(|policy| policy.applies_to(operation));
-        let planned: Box<[Planned]> = applying
-            .flat_map(|policy| policy.windows.iter().map(move |window| (policy, window)))
-            .map(|(policy, window)| Planned::new(policy, window, operation))
-            .collect::<Result<_, _>>()?;
-        if let Some(excess) = planned.get(MAX_LIMITS) {
-            let subject = format!("policy {}", excess.name);
-            let problem = format!("at most {MAX_LIMITS} quotas can apply to one request");
-            return Err(ConfigError::new(subject, problem));
-        }
-        let field = fields::fixed_policy_field(&planned)?;
-        let asks = planned.iter().any(|planned| planned.cost.by.is_some());
-        Ok(Self {
-            planned,
-            field,
-            asks,
-        })
-    }
-
-    #[inline]
-    fn subject<'a>(&self, context: &'a AccessContext) -> Result<Subject<'a>, &'static str> {
-        let identity = context.identity();
-        let subject = Subject {
-            company: identity.map(Identity::company),
-            key: identity.and_then(Identity::key_id),
-            endpoint: context.endpoint(),
-            source: context.source().map(|source| source.bucket()),
-        };
-        for planned in &self.planned {
-            planned.require(&subject)?;
-        }
-        Ok(subject)
-    }
-
-    #[cold]
-    fn costs(&self, call: &Call<'_>) -> Costs {
-        let mut last: Option<(&Arc<str>, u32)> = None;
-        Costs::new(self.planned.iter().map(|planned| {
-            let Some(by) = &planned.cost.by else {
-                return planned.cost.of(call.context().endpoint());
-            };
-            // The quotas of one policy stand side by side: its function is asked for the first.
-            let units = match last {
-                Some((policy, units)) if Arc::ptr_eq(policy, &planned.policy) => units,
-                _ => by(call),
-            };
-            last = Some((&planned.policy, units));
-            units
-        }))
-    }
-}
-
-impl Planned {
-    fn new(
-        policy: &Policy,
-        window: &Window,
-        operation: Option<OperationType>,
-    ) -> Result<Self, ConfigError> {
-        let (quota, class) = window.quota_for(operation);
-        Ok(Self {
-            member: fields::member(&window.name)?,
-            override_name: match class {
-                None => (&*window.name).into(),
-                Some(class) => format!("{}:{class}", window.name).into(),
-            },
-            name: Arc::clone(&window.name),
-            policy: Arc::clone(&policy.name),
-            class,
-            tag: window.tag(policy.dimension, class),
-            dimension: policy.dimension,
-            quota,
-            cost: policy.cost.clone(),
-            on_failure: policy.on_failure,
-            dearest: operation.map_or(0, |operation| policy.cost.dearest(operation)),
-        })
-    }
-
-    fn require(&self, subject: &Subject<'_>) -> Result<(), &'static str> {
-        if self.dimension.is_per_company() && subject.company.is_none() {
-            return Err("identity: a layer outside this one that verifies the caller");
-        }
-        if self.dimension.is_per_key() && subject.key.is_none() {
-            return Err("a key: this caller was verified without one, and a policy counts by key");
-        }
-        if self.dimension.needs_endpoint() && subject.endpoint.is_none() {
-            return Err(MISSING_ENDPOINT);
-        }
-        if self.dimension == Dimension::Scope && subject.scope().is_none() {
-            return Err("the endpoint's scope: a policy counts by it");
-        }
-        if self.dimension == Dimension::Source && subject.source.is_none() {
-            return Err("the peer's address: a policy counts by it");
-        }
-        Ok(())
-    }
-
-    /// The quota of somebody who has quotas of its `own` for some policies.
-    pub(crate) fn quota_of(&self, own: &Own<'_>) -> Quota {
-        let find = |overrides: Option<&LimitOverrides>| overrides?.get(&self.override_name);
-        let by_key = || find(own.record).or_else(|| find(own.key));
-        let by_key = self.dimension.is_per_key().then(by_key).flatten();
-        let by_company = || find(own.company);
-        let by_company = || self.dimension.is_per_company().then(by_company).flatten();
-        by_key.or_else(by_company).unwrap_or(self.quota)
     }
 }
 

@@ -17,16 +17,16 @@ use crate::{Dimension, StoreFailure};
 ///
 /// const DAY: Duration = Duration::from_secs(86_400);
 /// let policies = Policies::new([
-///     // 20 at once and 10 a second, of them 5 writes at once and 1 a second; and, reads and writes
-///     // together, 50 000 at once and 50 000 a day.
-///     Policy::new("key", Dimension::Key, Quota::per_second(20, 10)?)
-///         .for_operation(OperationType::Write, Quota::per_second(5, 1)?)
-///         .and("day", Quota::per(50_000, 50_000, DAY)?),
+///     // Reads: 20 at once and 10 a second. Writes apart from them: 5 at once and 1 a second. And,
+///     // reads and writes together, never more than 50 000 in any 24 hours.
+///     Policy::new("key", Dimension::Key, Quota::per_second(20, 10))
+///         .for_operation(OperationType::Write, Quota::per_second(5, 1))
+///         .and("day", Quota::at_most(50_000, DAY)),
 ///     // An export takes as much as 25 other requests.
-///     Policy::new("company", Dimension::Company, Quota::per_second(400, 100)?)
+///     Policy::new("company", Dimension::Company, Quota::per_second(400, 100))
 ///         .cost_of(Endpoint::post("/external/v1/exports"), 25),
 ///     // One unit for each payment of a batch.
-///     Policy::new("payments", Dimension::Company, Quota::per_minute(1000, 1000)?)
+///     Policy::new("payments", Dimension::Company, Quota::per_minute(1000, 1000))
 ///         .only(OperationType::Write)
 ///         .cost_by(|call| {
 ///             let count = call.headers().get("x-batch-size");
@@ -44,6 +44,8 @@ pub struct Policy {
     only: Vec<OperationType>,
     pub(crate) cost: Cost,
     pub(crate) on_failure: Option<StoreFailure>,
+    /// The first quota that was none.
+    broken: Option<ConfigError>,
 }
 
 /// One quota of a policy, and the quotas of operation types that count apart from it.
@@ -58,16 +60,24 @@ pub(crate) struct Window {
 impl Policy {
     /// A policy for every request. `name` is what callers and the audit see: 1 to 32 characters
     /// of `a-z 0-9 -`.
-    pub fn new(name: impl Into<Arc<str>>, dimension: Dimension, quota: Quota) -> Self {
-        let name = name.into();
-        Self {
-            windows: vec![Window::new(Arc::clone(&name), quota)],
-            name,
+    ///
+    /// A quota can be given as the attempt at one: what is wrong with it is then told by
+    /// [`Policies::new`](crate::Policies::new), with the policy's name.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        dimension: Dimension,
+        quota: impl Into<Result<Quota, ConfigError>>,
+    ) -> Self {
+        let policy = Self {
+            name: name.into(),
             dimension,
+            windows: Vec::new(),
             only: Vec::new(),
             cost: Cost::default(),
             on_failure: None,
-        }
+            broken: None,
+        };
+        policy.window(None, quota.into())
     }
 
     /// One more quota that every request must fit into: a sustained one beside the burst. Both are
@@ -77,18 +87,27 @@ impl Policy {
     /// A quota is a burst *and* a rate: `Quota::per(50_000, 50_000, DAY)` allows 50 000 at once and
     /// gives back 50 000 in the course of each day, so that the first day of a caller can see twice
     /// that. [`Quota::at_most`] never allows more than its number in any period.
-    pub fn and(mut self, suffix: &str, quota: Quota) -> Self {
-        let name = format!("{}-{suffix}", self.name);
-        self.windows.push(Window::new(name.into(), quota));
-        self
+    pub fn and(self, suffix: &str, quota: impl Into<Result<Quota, ConfigError>>) -> Self {
+        self.window(Some(suffix), quota.into())
     }
 
     /// Another quota for requests of this operation type, counted apart from the rest, in place of
     /// the quota that was named last. Callers see it under the same name. A quota that says nothing
     /// of an operation type counts it with the rest.
-    pub fn for_operation(mut self, operation: OperationType, quota: Quota) -> Self {
+    pub fn for_operation(
+        mut self,
+        operation: OperationType,
+        quota: impl Into<Result<Quota, ConfigError>>,
+    ) -> Self {
+        // Without a last one, the quota that this belongs to was wrong already.
         if let Some(window) = self.windows.last_mut() {
-            window.classes.push((operation, quota));
+            match quota.into() {
+                Ok(quota) => window.classes.push((operation, quota)),
+                Err(error) => {
+                    let name = format!("{}:{operation}", window.name);
+                    self.is_broken(&name, error);
+                }
+            }
         }
         self
     }
@@ -100,22 +119,22 @@ impl Policy {
         self
     }
 
-    /// How many units one request takes; 1 unless said otherwise.
+    /// How many units one request takes, as many times as the endpoint's own
+    /// [`cost`](countersign_core::Endpoint::cost) says; 1 unless said otherwise.
     pub fn cost(mut self, units: u32) -> Self {
         self.cost.units = units;
         self
     }
 
-    /// How many units a request to `endpoint` takes: the entry with its method and template, whatever
-    /// its scope. Its operation type is that of `endpoint` here, which must be that of the contract.
-    /// 0 lets the endpoint's requests pass uncounted.
+    /// How many units of this policy a request to `endpoint` takes, whatever its cost elsewhere: the
+    /// entry with its method and template. 0 lets the endpoint's requests pass uncounted.
     pub fn cost_of(mut self, endpoint: Endpoint, units: u32) -> Self {
         self.cost.endpoints.push((endpoint, units));
         self
     }
 
-    /// How many units a request takes, by a function that looks at it: in place of every other cost of
-    /// this policy. It is asked once for each request, on the request's path, so it must be quick. 0
+    /// How many units of this policy a request takes, by a function that looks at it: in place of every
+    /// other cost. It is asked once for each request, on the request's path, so it must be quick. 0
     /// lets a request pass uncounted. A request that costs more than a quota holds could never pass,
     /// however long its caller waits: it is refused with 400 `invalid_request`.
     pub fn cost_by(mut self, units: impl Fn(&Call<'_>) -> u32 + Send + Sync + 'static) -> Self {
@@ -133,7 +152,27 @@ impl Policy {
         self.only.is_empty() || operation.is_some_and(|operation| self.only.contains(&operation))
     }
 
+    fn window(mut self, suffix: Option<&str>, quota: Result<Quota, ConfigError>) -> Self {
+        let name = match suffix {
+            None => Arc::clone(&self.name),
+            Some(suffix) => format!("{}-{suffix}", self.name).into(),
+        };
+        match quota {
+            Ok(quota) => self.windows.push(Window::new(name, quota)),
+            Err(error) => self.is_broken(&name, error),
+        }
+        self
+    }
+
+    fn is_broken(&mut self, name: &str, error: ConfigError) {
+        let named = || error.within(format!("policy {name}"));
+        self.broken.get_or_insert_with(named);
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         for window in &self.windows {
             window.check(self)?;
         }

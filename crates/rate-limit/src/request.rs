@@ -9,7 +9,7 @@ use countersign_core::{
 
 use crate::cost::Costs;
 use crate::failure::Mode;
-use crate::policies::{Plan, Planned};
+use crate::policies::{Counts, Plan, Planned};
 use crate::{Dimension, StoreFailure};
 
 /// How many quotas can apply to one request: each quota of each policy is one.
@@ -102,24 +102,23 @@ impl<'a> LimitRequest<'a> {
     #[inline]
     pub fn limits(&self) -> impl ExactSizeIterator<Item = Limit<'a>> + use<'a> {
         let request = *self;
+        let declared = self.subject.endpoint.and_then(Endpoint::quota);
         let planned = self.plan.planned.iter().enumerate();
-        planned.map(move |(index, policy)| request.limit(index, policy))
+        planned.map(move |(index, policy)| request.limit(index, policy, declared))
     }
 
     #[inline]
-    fn limit(&self, index: usize, policy: &'a Planned) -> Limit<'a> {
+    fn limit(&self, index: usize, policy: &'a Planned, declared: Option<Quota>) -> Limit<'a> {
         let said = || self.costs.and_then(|costs| costs.of(index));
         let known = || policy.cost.of(self.subject.endpoint);
-        let cost = self.cost.or_else(said).unwrap_or_else(known);
-        let whole = if self.own.is_none() {
-            policy.quota
-        } else {
-            policy.quota_of(&self.own)
-        };
         let limit = Limit {
             policy,
-            quota: whole,
-            cost,
+            quota: if self.own.is_none() {
+                policy.quota_at(declared)
+            } else {
+                policy.quota_of(&self.own, declared)
+            },
+            cost: self.cost.or_else(said).unwrap_or_else(known),
         };
         match self.down {
             None => limit,
@@ -173,13 +172,19 @@ impl<'a> LimitRequest<'a> {
         self
     }
 
+    /// What the limits count by.
+    pub(crate) const fn counts(&self) -> Counts {
+        self.plan.counts
+    }
+
     pub(crate) const fn plan(&self) -> &'a Plan {
         self.plan
     }
 
     /// Whether the quotas are surely those that the policies name.
-    pub(crate) const fn has_default_quotas(&self) -> bool {
-        self.own.is_none() && self.down.is_none()
+    pub(crate) fn has_default_quotas(&self) -> bool {
+        let declared = self.subject.endpoint.and_then(Endpoint::quota);
+        self.own.is_none() && self.down.is_none() && declared.is_none()
     }
 }
 
@@ -215,7 +220,8 @@ impl<'a> Limit<'a> {
         self.policy.class
     }
 
-    /// The quota: the policy's, or the one that the key or the company has in its place.
+    /// The quota: the one that the key, the company or the endpoint has in place of the policy's, or
+    /// the policy's.
     #[must_use]
     pub const fn quota(&self) -> Quota {
         self.quota

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+#[cfg(test)]
+use countersign_core::PeerAddr;
 use countersign_core::{
     AccessContext, Clock, CompanyId, Edge, Endpoint, Environment, Identity, KeyId, LimitOverrides,
     MatchedEndpoint, Moment, Monotonic, ScopeSet, Timestamp,
@@ -45,11 +47,28 @@ impl Caller {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) const fn company(&self) -> CompanyId {
+        self.company
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn key(&self) -> KeyId {
+        self.key
+    }
+
     /// The record of a request by this caller to `endpoint`.
     pub(crate) fn asks(&self, endpoint: Endpoint, at: Moment) -> AccessContext {
-        let edge = Edge::builder().clock(Stopped(at)).build();
-        let mut request = Request::new(());
-        let context = edge.enter(&mut request).context(&request).clone();
+        self.fill(enter(Request::new(()), at), endpoint)
+    }
+
+    /// The record of a read by this caller from an address.
+    #[cfg(test)]
+    pub(crate) fn reads_from(&self, source: &str, at: Moment) -> AccessContext {
+        self.fill(anonymous(source, at), Endpoint::get("/accounts"))
+    }
+
+    fn fill(&self, context: AccessContext, endpoint: Endpoint) -> AccessContext {
         let prefix = "acme_test_000000000000".parse();
         let identity = Identity::new(self.company, Environment::Test, ScopeSet::new())
             .with_key(self.key, prefix.expect("a prefix by its form"))
@@ -66,6 +85,22 @@ impl Caller {
     pub(crate) fn reads(&self, at: Moment) -> AccessContext {
         self.asks(Endpoint::get("/accounts"), at)
     }
+}
+
+/// The record of a request of which nothing is known but the address it came from.
+#[cfg(test)]
+pub(crate) fn anonymous(source: &str, at: Moment) -> AccessContext {
+    let mut request = Request::new(());
+    let address = source.parse().expect("an address");
+    request
+        .extensions_mut()
+        .insert(PeerAddr(std::net::SocketAddr::new(address, 4711)));
+    enter(request, at)
+}
+
+fn enter(mut request: Request<()>, at: Moment) -> AccessContext {
+    let edge = Edge::builder().clock(Stopped(at)).build();
+    edge.enter(&mut request).context(&request).clone()
 }
 
 /// So long after the clock's start.

@@ -49,6 +49,10 @@ impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
 /// that comes later borrows nothing, neither the store nor the request, so that the layer can hold
 /// it beside both: the store copies what it needs, usually the counters' names.
 #[must_use = "a decision counts only once it is looked at"]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an answer at once is there to spare the allocation that a box would cost"
+)]
 pub enum LimitFuture {
     /// The answer.
     Ready(Result<LimitDecision, StoreError>),
@@ -247,6 +251,6 @@ mod tests {
         assert_eq!(refused(&[fine, wait(1), wait(3), wait(3)]), Some(2));
         assert_eq!(refused(&[wait(9), never, wait(10)]), Some(1));
         assert_eq!(never.retry_after(), None);
-        assert!(LimitDecision::new([fine; 9]).is_err());
+        assert!(LimitDecision::new([fine; MAX_LIMITS + 1]).is_err());
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
 use countersign_core::{
     AccessContext, Edge, Endpoint, Environment, Identity, KeyId, ManualClock, MatchedEndpoint,
-    Quota, Reason, ScopeSet, StoreError, StoreErrorKind,
+    PeerAddr, Quota, Reason, ScopeSet, StoreError, StoreErrorKind,
 };
 use countersign_rate_limit::{
     Dimension, LimitFuture, LimitRequest, LimitStore, LocalLimits, Policies, Policy, RateLimit,
@@ -333,6 +333,141 @@ async fn a_store_that_is_down_can_close_or_open_the_door() {
     }
 }
 
+#[tokio::test]
+async fn each_policy_says_what_happens_to_it_while_the_store_is_down() {
+    let key = || Policy::new("key", Dimension::Key, hourly(6));
+    let company = || Policy::new("company", Dimension::Company, hourly(2));
+    let open = StoreFailure::insecure_fail_open();
+    let closed = StoreFailure::fail_closed();
+    let whole = StoreFailure::local(1.0).unwrap();
+    // The policies, what the layer is set to, and how many of eight requests pass.
+    let cases = [
+        ([key(), company()], StoreFailure::default(), 1),
+        (
+            [key(), company().on_store_failure(open)],
+            StoreFailure::default(),
+            3,
+        ),
+        (
+            [
+                key().on_store_failure(whole),
+                company().on_store_failure(open),
+            ],
+            closed,
+            6,
+        ),
+        ([key(), company().on_store_failure(closed)], open, 0),
+        ([key(), company()], open, 8),
+    ];
+    for (policies, otherwise, passing) in cases {
+        let store = Remote::default();
+        store.fails.store(true, Ordering::SeqCst);
+        let probe = ReadinessProbe::default();
+        let layer = RateLimitLayer::new(Policies::new(policies).unwrap(), store);
+        let mut service = layer.on_store_failure(otherwise).layer(probe.clone());
+        for i in 0..8 {
+            let (response, context) = call(&mut service, request(1)).await;
+            let refused = if passing == 0 { 503 } else { 429 };
+            let expected = if i < passing { 200 } else { refused };
+            assert_eq!(response.status(), expected, "request {i}, {otherwise:?}");
+            if expected != 503 {
+                assert!(context.limit().unwrap().fallback);
+            }
+        }
+        assert_eq!(probe.calls(), passing);
+    }
+}
+
+fn batch(size: &'static str) -> Request<Body> {
+    let mut request = request(1);
+    request
+        .headers_mut()
+        .insert("x-batch-size", size.parse().unwrap());
+    request
+}
+
+fn by_batch() -> Policies {
+    let size = |headers: &http::HeaderMap| headers.get("x-batch-size")?.to_str().ok()?.parse().ok();
+    Policies::new([
+        Policy::new("calls", Dimension::Key, hourly(100)),
+        Policy::new("batch", Dimension::Company, hourly(5))
+            .cost_by(move |call| size(call.headers()).unwrap_or(1)),
+    ])
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_function_says_what_a_request_costs() {
+    let local: Arc<dyn LimitStore> = Arc::new(LocalLimits::new());
+    let remote: Arc<dyn LimitStore> = Arc::new(Remote::default());
+    for store in [local, remote] {
+        let mut service = RateLimitLayer::new(by_batch(), store).layer(ReadinessProbe::default());
+        let (response, _) = call(&mut service, batch("3")).await;
+        assert_eq!(
+            response.headers()["ratelimit"],
+            "\"calls\";r=99;t=3600, \"batch\";r=2;t=10800"
+        );
+        let (response, context) = call(&mut service, batch("3")).await;
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after"], "3600");
+        assert_eq!(context.limit().unwrap().policy.as_deref(), Some("batch"));
+        assert_eq!(json(response).await["details"]["policy"], "batch");
+        assert_eq!(call(&mut service, batch("2")).await.0.status(), 200);
+        assert_eq!(call(&mut service, batch("0")).await.0.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn what_can_never_fit_is_told_so_and_not_to_wait() {
+    let probe = ReadinessProbe::default();
+    let mut service = RateLimitLayer::new(by_batch(), LocalLimits::new()).layer(probe.clone());
+    let (response, context) = call(&mut service, batch("6")).await;
+    assert_eq!(response.status(), 400);
+    assert!(!response.headers().contains_key("retry-after"));
+    let fields = response.headers()["ratelimit"].to_str().unwrap();
+    assert!(fields.starts_with("\"calls\";r=100;t=0"), "{fields}");
+    assert_eq!(context.denial().unwrap().reason(), Reason::MalformedRequest);
+    assert_eq!(context.limit().unwrap().policy.as_deref(), Some("batch"));
+    let body = json(response).await;
+    assert_eq!(
+        (&body["error"], &body["details"]["policy"]),
+        (&"invalid_request".into(), &"batch".into())
+    );
+    assert!(body.get("retryAfterSeconds").is_none());
+    assert_eq!(probe.calls(), 0);
+    // Nothing was taken from anybody.
+    assert_eq!(call(&mut service, batch("5")).await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn a_source_is_limited_before_anybody_knows_who_calls() {
+    let policies = Policies::new([Policy::new("source", Dimension::Source, hourly(1))]).unwrap();
+    let layer = RateLimitLayer::new(policies, LocalLimits::new());
+    let mut service = layer.layer(ReadinessProbe::default());
+    for (peer, status) in [("192.0.2.1", 200), ("192.0.2.1", 429), ("192.0.2.2", 200)] {
+        let mut request = Request::new(Body::default());
+        let peer = PeerAddr(std::net::SocketAddr::new(peer.parse().unwrap(), 4711));
+        request.extensions_mut().insert(peer);
+        assert!(Edge::default().enter(&mut request).is_first());
+        let (response, context) = call(&mut service, request).await;
+        assert_eq!(response.status(), status);
+        assert!(
+            !response.headers().contains_key("ratelimit"),
+            "never the source's"
+        );
+        if status == 429 {
+            let reason = context.denial().unwrap().reason();
+            assert_eq!(reason, Reason::SourceThrottled);
+            assert_eq!(context.limit().unwrap().policy.as_deref(), Some("source"));
+            assert_eq!(json(response).await.get("details"), None);
+        }
+    }
+    let (response, context) = call(&mut service, entered(&Edge::default())).await;
+    assert_eq!(response.status(), 500, "without a peer's address");
+    let reason = context.denial().unwrap().reason();
+    assert_eq!(reason, Reason::MisconfiguredStack);
+}
+
 /// Answers about fewer limits than it was asked about.
 #[derive(Debug)]
 struct Forgetful;
@@ -356,7 +491,7 @@ async fn an_answer_about_some_of_the_limits_is_a_failure() {
 async fn a_full_store_refuses_whatever_is_set() {
     for setting in [StoreFailure::default(), StoreFailure::insecure_fail_open()] {
         let probe = ReadinessProbe::default();
-        let layer = RateLimitLayer::new(policies(), LocalLimits::with_capacity(3))
+        let layer = RateLimitLayer::new(policies(), LocalLimits::with_capacity(2))
             .on_store_failure(setting);
         let mut service = layer.layer(probe.clone());
         assert_eq!(call(&mut service, request(1)).await.0.status(), 200);

@@ -201,15 +201,16 @@ impl Endpoint {
         self
     }
 
-    /// A call takes this many times the units of every limit; 1 unless said otherwise.
+    /// A call takes this many times the units of every limit; 1 unless said otherwise. A limit that
+    /// names the endpoint itself, or asks a function, has the last word.
     #[must_use]
     pub fn cost(mut self, times: NonZeroU32) -> Self {
         self.cost = times;
         self
     }
 
-    /// A quota of its own, in place of that of every policy that counts by endpoint. A key's own
-    /// quota goes before it.
+    /// A quota of its own, in place of the first one of every policy that counts by endpoint. A key's
+    /// or a company's own quota goes before it.
     #[must_use]
     pub fn limit(mut self, quota: Quota) -> Self {
         self.quota = Some(quota);

@@ -1,4 +1,5 @@
-//! Names of counters: 128 bits, keyed with a secret of the store.
+//! Names of counters: two halves of 64 bits, keyed with a secret of the store. The low one names a
+//! counter within its shard, the high one chooses the shard.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -48,8 +49,8 @@ impl std::fmt::Debug for Seeds {
 /// Two folded multiplications side by side, each under its own secret start and factor.
 ///
 /// Ids are short, so this costs a tenth of two SipHashes. It is no MAC. What it must keep is that
-/// a caller who sees neither seed nor fingerprint can't choose two names that meet: each half is
-/// met by chance once in 2^64, and only a meeting of both halves mixes two counters up.
+/// a caller who sees neither seed nor fingerprint can't choose two names that meet: the low half is
+/// met by chance once in 2^64, and only a meeting within one shard mixes two counters up.
 #[derive(Clone, Copy)]
 pub(crate) struct Fingerprinter {
     state: Fingerprint,

@@ -87,7 +87,8 @@ impl Cells {
         }
     }
 
-    /// Takes room for `count` counters even where there is none: for the few that stand for all others.
+    /// Takes room for `count` counters even where there is none: for the few that stand for all
+    /// others.
     pub(crate) fn reserve_beyond(&self, count: usize) {
         if count > 0 {
             self.live.fetch_add(count, Ordering::Relaxed);

@@ -4,10 +4,11 @@ use hashbrown::HashTable;
 
 use super::Fingerprint;
 
-/// A counter: 24 bytes.
+/// A counter: 16 bytes. Its name is the low half of its fingerprint; where it stands says eight bits
+/// more or so of the high half. Of four million counters two meet once in a billion stores.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
-    name: Fingerprint,
+    name: u64,
     tat: u64,
 }
 
@@ -51,7 +52,7 @@ impl Shard {
 
     #[inline]
     pub(crate) fn find(&self, name: Fingerprint) -> Option<Slot> {
-        let same = |cell: &Cell| cell.name == name;
+        let same = |cell: &Cell| cell.name == name.low;
         self.cells.find_bucket_index(name.low, same).map(Slot)
     }
 
@@ -73,7 +74,10 @@ impl Shard {
 
     /// Adds a counter that is not there. All slots found before are void.
     pub(crate) fn insert(&mut self, name: Fingerprint, tat: u64) {
-        let cell = Cell { name, tat };
+        let cell = Cell {
+            name: name.low,
+            tat,
+        };
         self.cells.insert_unique(name.low, cell, rehash);
     }
 
@@ -122,7 +126,7 @@ impl Shard {
 }
 
 fn rehash(cell: &Cell) -> u64 {
-    cell.name.low
+    cell.name
 }
 
 /// How many places one sweep looks at.

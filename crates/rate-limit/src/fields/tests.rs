@@ -131,12 +131,12 @@ fn nothing_is_shown_of_the_platforms_limits() {
 #[test]
 fn the_longest_line_fits() {
     let quota = Quota::new(u32::MAX, Duration::from_millis(8)).unwrap();
-    let policy = |i| Policy::new(format!("{i}{}", "x".repeat(31)), Dimension::Key, quota);
-    let policies = Policies::new((0..8).map(policy)).unwrap();
+    let policy = |i| Policy::new(format!("{i}{}", "x".repeat(30)), Dimension::Key, quota);
+    let policies = Policies::new((10..10 + MAX_LIMITS).map(policy)).unwrap();
     let context = Caller::new().reads(noon());
     let request = policies.request(&context).unwrap();
     let outcome = crate::LimitOutcome::refused(u32::MAX, Duration::MAX, None);
-    let decision = LimitDecision::new([outcome; 8]).unwrap();
+    let decision = LimitDecision::new([outcome; MAX_LIMITS]).unwrap();
     let mut headers = HeaderMap::new();
     of(&request, &decision, true).unwrap().write(&mut headers);
     let last = members(&headers["ratelimit"]).pop().unwrap();

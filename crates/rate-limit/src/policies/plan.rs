@@ -1,0 +1,212 @@
+//! What one kind of request meets, laid out before it comes.
+
+use std::sync::Arc;
+
+use countersign_core::{
+    AccessContext, ConfigError, Identity, LimitOverrides, OperationType, Quota,
+};
+use http::HeaderValue;
+
+use crate::cost::{Call, Cost, Costs};
+use crate::fields;
+use crate::policy::Window;
+use crate::request::{MAX_LIMITS, Own, Subject};
+use crate::{Dimension, Policy, StoreFailure};
+
+/// The policies that one kind of request meets.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) planned: Box<[Planned]>,
+    /// `RateLimit-Policy` for callers without a quota of their own.
+    pub(crate) field: Option<HeaderValue>,
+    /// Whether a function must be asked what a request costs.
+    pub(super) asks: bool,
+    pub(crate) counts: Counts,
+}
+
+/// What the policies of a plan count by, so that nothing is looked for that none of them needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) company: bool,
+    key: bool,
+    endpoint: bool,
+    scope: bool,
+    pub(crate) source: bool,
+    pub(crate) platform: bool,
+}
+
+/// One quota of a policy as it applies to one kind of request.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub(crate) name: Arc<str>,
+    /// The policy that this is a quota of.
+    family: Arc<str>,
+    /// Whether it is the policy's first quota, which an endpoint may replace.
+    is_first: bool,
+    pub(crate) class: Option<OperationType>,
+    pub(crate) tag: u64,
+    pub(crate) dimension: Dimension,
+    pub(crate) quota: Quota,
+    pub(crate) cost: Cost,
+    pub(crate) on_failure: Option<StoreFailure>,
+    /// Under which name another quota is looked up.
+    pub(super) override_name: Box<str>,
+    /// The name as it stands in response fields.
+    pub(crate) member: Box<str>,
+    /// The least that another quota must hold, so that some request can pass.
+    pub(super) dearest: u32,
+}
+
+impl Plan {
+    pub(super) fn new(
+        policies: &[Policy],
+        operation: Option<OperationType>,
+    ) -> Result<Self, ConfigError> {
+        let applying = policies
+            .iter()
+            .filter(|policy| policy.applies_to(operation));
+        let planned: Box<[Planned]> = applying
+            .flat_map(|policy| policy.windows.iter().map(move |window| (policy, window)))
+            .map(|(policy, window)| Planned::new(policy, window, operation))
+            .collect::<Result<_, _>>()?;
+        if let Some(excess) = planned.get(MAX_LIMITS) {
+            let subject = format!("policy {}", excess.name);
+            let problem = format!("at most {MAX_LIMITS} quotas can apply to one request");
+            return Err(ConfigError::new(subject, problem));
+        }
+        Ok(Self {
+            field: fields::fixed_policy_field(&planned)?,
+            asks: planned.iter().any(|planned| planned.cost.by.is_some()),
+            counts: Counts::of(&planned),
+            planned,
+        })
+    }
+
+    /// Whom `context`'s request is counted for.
+    ///
+    /// # Errors
+    /// What an earlier layer should have found out, if it did not.
+    #[inline]
+    pub(super) fn subject<'a>(
+        &self,
+        context: &'a AccessContext,
+    ) -> Result<Subject<'a>, &'static str> {
+        let identity = context.identity();
+        let source = || context.source().map(|source| source.bucket());
+        let subject = Subject {
+            company: identity.map(Identity::company),
+            key: identity.and_then(Identity::key_id),
+            endpoint: context.endpoint(),
+            source: self.counts.source.then(source).flatten(),
+        };
+        self.counts.require(&subject)?;
+        Ok(subject)
+    }
+
+    #[cold]
+    pub(super) fn costs(&self, call: &Call<'_>) -> Costs {
+        let mut last: Option<(&Arc<str>, u32)> = None;
+        Costs::new(self.planned.iter().map(|planned| {
+            let Some(by) = &planned.cost.by else {
+                return planned.cost.of(call.context().endpoint());
+            };
+            // The quotas of one policy stand side by side: its function is asked for the first.
+            let units = match last {
+                Some((family, units)) if Arc::ptr_eq(family, &planned.family) => units,
+                _ => by(call),
+            };
+            last = Some((&planned.family, units));
+            units
+        }))
+    }
+}
+
+impl Counts {
+    fn of(planned: &[Planned]) -> Self {
+        let by = |test: fn(Dimension) -> bool| planned.iter().any(|it| test(it.dimension));
+        Self {
+            company: by(Dimension::is_per_company),
+            key: by(Dimension::is_per_key),
+            endpoint: by(Dimension::needs_endpoint),
+            scope: by(|dimension| dimension == Dimension::Scope),
+            source: by(|dimension| dimension == Dimension::Source),
+            platform: by(|dimension| dimension == Dimension::Platform),
+        }
+    }
+
+    #[inline]
+    fn require(self, subject: &Subject<'_>) -> Result<(), &'static str> {
+        let missing = [
+            (
+                self.company && subject.company.is_none(),
+                "identity: a layer outside this one that verifies the caller",
+            ),
+            (
+                self.key && subject.key.is_none(),
+                "a verified key: a policy counts by it",
+            ),
+            (
+                self.endpoint && subject.endpoint.is_none(),
+                super::MISSING_ENDPOINT,
+            ),
+            (
+                self.scope && subject.scope().is_none(),
+                "the endpoint's scope: a policy counts by it",
+            ),
+            (
+                self.source && subject.source.is_none(),
+                "the peer's address: a policy counts by it",
+            ),
+        ];
+        let first = missing.into_iter().find(|(is_missing, _)| *is_missing);
+        first.map_or(Ok(()), |(_, what)| Err(what))
+    }
+}
+
+impl Planned {
+    fn new(
+        policy: &Policy,
+        window: &Window,
+        operation: Option<OperationType>,
+    ) -> Result<Self, ConfigError> {
+        let (quota, class) = window.quota_for(operation);
+        Ok(Self {
+            member: fields::member(&window.name)?,
+            override_name: match class {
+                None => (&*window.name).into(),
+                Some(class) => format!("{}:{class}", window.name).into(),
+            },
+            name: Arc::clone(&window.name),
+            family: Arc::clone(&policy.name),
+            is_first: window.name == policy.name,
+            class,
+            tag: window.tag(policy.dimension, class),
+            dimension: policy.dimension,
+            quota,
+            cost: policy.cost.clone(),
+            on_failure: policy.on_failure,
+            dearest: operation.map_or(0, |operation| policy.cost.dearest(operation)),
+        })
+    }
+
+    /// The quota of somebody who has quotas of its `own` for some policies, this one perhaps, at an
+    /// endpoint that may have `declared` one.
+    pub(crate) fn quota_of(&self, own: &Own<'_>, declared: Option<Quota>) -> Quota {
+        let find = |overrides: Option<&LimitOverrides>| overrides?.get(&self.override_name);
+        let by_key = || find(own.record).or_else(|| find(own.key));
+        let by_key = self.dimension.is_per_key().then(by_key).flatten();
+        let by_company = || find(own.company);
+        let by_company = || self.dimension.is_per_company().then(by_company).flatten();
+        let own = by_key.or_else(by_company);
+        own.unwrap_or_else(|| self.quota_at(declared))
+    }
+
+    /// The quota at an endpoint that may have `declared` one of its own.
+    #[inline]
+    pub(crate) fn quota_at(&self, declared: Option<Quota>) -> Quota {
+        match declared {
+            Some(quota) if self.dimension == Dimension::Endpoint && self.is_first => quota,
+            _ => self.quota,
+        }
+    }
+}
