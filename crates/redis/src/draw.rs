@@ -154,9 +154,13 @@ impl Said {
         let seconds = number(seconds).and_then(|seconds| seconds.checked_mul(NANOS));
         let nanos = number(micros).and_then(|micros| micros.checked_mul(1000));
         let now = seconds.zip(nanos).and_then(|(s, n)| s.checked_add(n));
+        Self::at(now.ok_or_else(corrupt)?, taken, held, draw)
+    }
+
+    fn at(now: u64, taken: &Value, held: &[Value], draw: &Draw) -> Result<Self, StoreError> {
         let tats: Option<Vec<u64>> = held.iter().map(number).collect();
         let said = Self {
-            now: now.ok_or_else(corrupt)?,
+            now,
             taken: *taken == Value::Int(1),
             tats: tats.ok_or_else(corrupt)?,
         };
@@ -242,3 +246,7 @@ fn number(value: &Value) -> Option<u64> {
 }
 
 const NANOS: u64 = 1_000_000_000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

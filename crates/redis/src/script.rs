@@ -34,7 +34,8 @@ impl Script {
         }
     }
 
-    fn with_text(&self, call: &Cmd) -> Cmd {
+    /// The same call for a server that does not know the script.
+    pub(crate) fn with_text(&self, call: &Cmd) -> Cmd {
         let mut whole = redis::cmd("EVAL");
         whole.arg(self.text);
         for argument in call.args_iter().skip(2) {

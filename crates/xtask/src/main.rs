@@ -8,7 +8,7 @@
 //! | `drill NAME [--short]` | revocation, kills and outages with real processes |
 //! | `fuzz TARGET SECONDS` | looks for input that breaks a parser or a log |
 //! | `crash [ROUNDS]` | kills a process under load, fills its disk, makes its system calls fail: the audit log loses nothing |
-//! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL and Redis |
+//! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL, Redis and Redis Cluster |
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -82,5 +82,6 @@ usage: cargo xtask <chore>
                      looks for input that breaks a parser or a log, with libFuzzer
   crash [ROUNDS]     kills a process under load, fills its disk and makes its system calls
                      fail: the audit log loses nothing
-  servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL and Redis, whose addresses it
-                     finds in COUNTERSIGN_TEST_POSTGRES and COUNTERSIGN_TEST_REDIS";
+  servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL, Redis and Redis Cluster, whose
+                     addresses it finds in COUNTERSIGN_TEST_POSTGRES, COUNTERSIGN_TEST_REDIS and
+                     COUNTERSIGN_TEST_REDIS_CLUSTER";

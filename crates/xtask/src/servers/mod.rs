@@ -7,13 +7,15 @@ mod process;
 mod redis;
 
 use std::env;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
 pub(crate) use install::require_tool;
 pub(crate) use postgres::Postgres;
-use redis::Redis;
+use redis::Cluster;
+pub(crate) use redis::Redis;
 
 use crate::workspace::Workspace;
 
@@ -22,6 +24,7 @@ use crate::workspace::Workspace;
 pub(crate) struct Servers {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
+    cluster: Option<Cluster>,
 }
 
 impl Servers {
@@ -47,6 +50,9 @@ impl Servers {
         if redis {
             let server = install::redis()?;
             servers.redis = Some(Redis::start(&server).context("Redis")?);
+            if !is_given(CLUSTER) {
+                servers.cluster = Some(Cluster::start(&server).context("a cluster")?);
+            }
         }
         Ok(servers)
     }
@@ -56,7 +62,8 @@ impl Servers {
         let postgres = self.postgres.iter();
         let postgres = postgres.flat_map(|it| [(POSTGRES, it.url()), (AUTHORITY, it.authority())]);
         let redis = self.redis.as_ref().map(|it| (REDIS, it.url()));
-        postgres.chain(redis).collect()
+        let cluster = self.cluster.as_ref().map(|it| (CLUSTER, it.urls()));
+        postgres.chain(redis).chain(cluster).collect()
     }
 }
 
@@ -66,6 +73,14 @@ impl Servers {
 /// When it can't be found, installed or started.
 pub(crate) fn postgres() -> Result<Postgres> {
     Postgres::start(&install::postgres()?).context("PostgreSQL")
+}
+
+/// The program of Redis's or Valkey's server.
+///
+/// # Errors
+/// When it can't be found or installed.
+pub(crate) fn redis_program() -> Result<PathBuf> {
+    install::redis()
 }
 
 /// `cargo xtask servers COMMAND…`
@@ -94,3 +109,4 @@ fn is_given(variable: &str) -> bool {
 const POSTGRES: &str = "COUNTERSIGN_TEST_POSTGRES";
 const AUTHORITY: &str = "COUNTERSIGN_TEST_POSTGRES_CA";
 const REDIS: &str = "COUNTERSIGN_TEST_REDIS";
+const CLUSTER: &str = "COUNTERSIGN_TEST_REDIS_CLUSTER";

@@ -1,0 +1,151 @@
+//! The script itself, with the time given instead of read.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Deserialize)]
+struct Vectors {
+    redis_cell_published_table: Vec<CellRow>,
+    sequences: Vec<Sequence>,
+}
+
+/// A row of the table that redis-cell publishes, for a limit of five and one unit a second.
+#[derive(Deserialize)]
+struct CellRow {
+    t_ms: u64,
+    quantity: u32,
+    remaining: u32,
+    reset_after_ms: u64,
+    retry_after_ms: i64,
+    limited: bool,
+}
+
+#[derive(Deserialize)]
+struct Sequence {
+    #[serde(rename = "T_ns")]
+    interval: u64,
+    burst: u32,
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    t_ns: u64,
+    cost: u32,
+    allowed: bool,
+    remaining: u32,
+    retry_after_ns: u64,
+    reset_after_ns: u64,
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("../../tests/vectors/gcra.json")).unwrap()
+}
+
+/// One counter on the server, and the script with a clock that the test sets.
+struct Counter {
+    connection: MultiplexedConnection,
+    script: Script,
+    quota: Quota,
+    name: String,
+}
+
+impl Counter {
+    async fn new(name: &str, quota: Quota) -> Self {
+        let address = std::env::var("COUNTERSIGN_TEST_REDIS").unwrap();
+        let client = redis::Client::open(address).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let name = format!("countersign-vectors:{name}");
+        let forget = redis::cmd("DEL").arg(&name).to_owned();
+        forget.exec_async(&mut connection).await.unwrap();
+        let mut text = include_str!("../lua/draw.lua").to_owned();
+        // The test's time, and expiry by no clock at all.
+        for (read, given) in [
+            ("redis.call('TIME')", "{ARGV[2], ARGV[3]}"),
+            ("time[2] * 1000", "tonumber(time[2])"),
+            ("'PX', tat[3]", "'EX', 3600"),
+        ] {
+            assert_eq!(text.matches(read).count(), 1, "{read}");
+            text = text.replace(read, given);
+        }
+        Self {
+            connection,
+            script: Script::new(text.leak()),
+            quota,
+            name,
+        }
+    }
+
+    async fn draw(&mut self, cost: u32, now: u64) -> LimitOutcome {
+        let part = Part {
+            place: 0,
+            quota: self.quota,
+            cost,
+        };
+        let draw = Draw::of(self.name.clone(), part);
+        let mut call = self.script.with_text(&draw.call(&self.script));
+        call.arg(now / NANOS).arg(now % NANOS);
+        let answer = call.query_async(&mut self.connection).await.unwrap();
+        let Value::Array(answer) = answer else {
+            panic!("{answer:?}");
+        };
+        let [_, _, taken, Value::Array(held)] = &answer[..] else {
+            panic!("{answer:?}");
+        };
+        let said = Said::at(now, taken, held, &draw).unwrap();
+        decision(&[draw], &[said]).unwrap().outcomes()[0]
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Redis server: cargo xtask test gives it one"]
+async fn the_script_follows_the_published_table() {
+    let quota = Quota::per_second(5, 1).unwrap();
+    let mut counter = Counter::new("cell", quota).await;
+    for row in vectors().redis_cell_published_table {
+        let now = START + row.t_ms * 1_000_000;
+        let outcome = counter.draw(row.quantity, now).await;
+        assert_eq!(outcome.is_allowed(), !row.limited);
+        assert_eq!(outcome.remaining(), row.remaining);
+        assert_eq!(
+            outcome.reset_after(),
+            Duration::from_millis(row.reset_after_ms)
+        );
+        // The table says -1 where there is nothing to wait for, or where waiting is no use.
+        let wait = match outcome.retry_after() {
+            None | Some(Duration::ZERO) => -1,
+            Some(wait) => i64::try_from(wait.as_millis()).unwrap(),
+        };
+        assert_eq!(wait, row.retry_after_ms);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Redis server: cargo xtask test gives it one"]
+async fn the_script_follows_the_sequences() {
+    for (number, sequence) in vectors().sequences.into_iter().enumerate() {
+        let interval = Duration::from_nanos(sequence.interval);
+        let quota = Quota::new(sequence.burst, interval).unwrap();
+        let mut counter = Counter::new(&number.to_string(), quota).await;
+        for row in sequence.rows {
+            let outcome = counter.draw(row.cost, START + row.t_ns).await;
+            let wait = outcome
+                .retry_after()
+                .unwrap_or(Duration::from_nanos(u64::MAX));
+            let found = (outcome.is_allowed(), outcome.remaining());
+            assert_eq!(found, (row.allowed, row.remaining));
+            assert_eq!(wait, Duration::from_nanos(row.retry_after_ns));
+            assert_eq!(
+                outcome.reset_after(),
+                Duration::from_nanos(row.reset_after_ns)
+            );
+        }
+    }
+}
+
+/// The vectors begin at zero; this is in 2033.
+const START: u64 = 2_000_000_000 * NANOS;
