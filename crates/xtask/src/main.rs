@@ -5,7 +5,7 @@
 //! | `test` | formatting, lints, documentation and all tests, those that need a server included |
 //! | `bench [--quick]` | the performance budget with today's figures |
 //! | `vectors DIR` | replays test vectors against this code |
-//! | `drill NAME [--short]` | revocation, kills and outages with real processes |
+//! | `drill NAME [--short]` | revocation, kills, outages and a fleet's limits with real processes |
 //! | `fuzz TARGET SECONDS` | looks for input that breaks a parser or a log |
 //! | `crash [ROUNDS]` | kills a process under load, fills its disk, makes its system calls fail: the audit log loses nothing |
 //! | `servers COMMAND…` | runs a command beside a throw-away PostgreSQL, Redis and Redis Cluster |
@@ -60,6 +60,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["crash", rounds] => crash::run(rounds.parse().context("how many rounds")?),
         ["crash-child", directory] => crash::child(directory.as_ref(), false),
         ["crash-child", directory, "slowly"] => crash::child(directory.as_ref(), true),
+        ["fleet-node", address, company, seconds] => drill::run_node(address, company, seconds),
         ["servers", ref command @ ..] if !command.is_empty() => servers::run(command),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -76,7 +77,7 @@ usage: cargo xtask <chore>
   bench [--quick]    the performance budget with today's figures
   vectors DIR        replays the test vectors found in DIR
   drill NAME [--short]
-                     holds the promises about revocation, kill and outage (or all of them)
+                     holds the promises about revocation, kill, outage and fleet (or all of them)
                      against real processes
   fuzz TARGET SECONDS
                      looks for input that breaks a parser or a log, with libFuzzer

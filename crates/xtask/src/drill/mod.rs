@@ -1,8 +1,9 @@
-//! `cargo xtask drill`: the promises about revocation, crashes and outages, held against real
+//! `cargo xtask drill`: the promises about revocation, crashes, outages and a fleet's limits, held against real
 //! processes.
 
 mod audit;
 mod figures;
+mod fleet;
 mod http;
 mod kill;
 mod load;
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+pub(crate) use self::fleet::run_node;
 use self::processes::Programs;
 use crate::workspace::Workspace;
 
@@ -50,21 +52,38 @@ pub(crate) fn run(name: &str, scale: Scale) -> Result<ExitCode> {
         let names = DRILLS.map(|(name, _)| name).join(", ");
         bail!("there is no such drill; there are {names}, and all");
     }
-    let programs = Programs::build(&Workspace::load()?)?;
+    let mut programs = None;
     for (name, drill) in drills {
         println!("==> drill {name}");
         let started = Instant::now();
-        drill(&programs, scale)?;
+        match drill {
+            Drill::Programs(drill) => {
+                let built = match programs.take() {
+                    Some(built) => built,
+                    None => Programs::build(&Workspace::load()?)?,
+                };
+                drill(programs.insert(built), scale)?;
+            }
+            Drill::Alone(drill) => drill(scale)?,
+        }
         let seconds = started.elapsed().as_secs_f32();
         println!("    drill {name}: ok, {seconds:.1} s");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-type Drill = fn(&Programs, Scale) -> Result<()>;
+/// What a drill needs.
+#[derive(Clone, Copy)]
+enum Drill {
+    /// The example service and the command line.
+    Programs(fn(&Programs, Scale) -> Result<()>),
+    /// Nothing but this program.
+    Alone(fn(Scale) -> Result<()>),
+}
 
-const DRILLS: [(&str, Drill); 3] = [
-    ("revocation", revocation::run),
-    ("kill", kill::run),
-    ("outage", outage::run),
+const DRILLS: [(&str, Drill); 4] = [
+    ("revocation", Drill::Programs(revocation::run)),
+    ("kill", Drill::Programs(kill::run)),
+    ("outage", Drill::Programs(outage::run)),
+    ("fleet", Drill::Alone(fleet::run)),
 ];

@@ -25,7 +25,7 @@ impl Redis {
     ///
     /// # Errors
     /// When that fails.
-    pub(super) fn start(program: &Path) -> Result<Self> {
+    pub(crate) fn start(program: &Path) -> Result<Self> {
         Self::start_at(program, process::free_port()?, &[])
     }
 
@@ -74,6 +74,11 @@ impl Redis {
     /// The address of the server's first database.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// The port that the server listens on.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Tells the server to do something.
