@@ -1,6 +1,9 @@
 //! A store of one's own on the server that `cargo xtask servers` names.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[cfg(feature = "rls")]
+pub(crate) mod bank;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
