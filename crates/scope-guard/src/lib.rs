@@ -122,6 +122,8 @@
 mod contract;
 mod layer;
 mod lookup;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod permit;
 mod registry;
 pub mod target;

@@ -56,6 +56,12 @@ impl ScopeRegistry {
         self
     }
 
+    /// Whether [`ScopeRegistry::with_wildcards`] was called.
+    #[must_use]
+    pub const fn allows_wildcards(&self) -> bool {
+        self.wildcards
+    }
+
     /// The scopes of these names.
     ///
     /// # Errors

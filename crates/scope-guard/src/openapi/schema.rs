@@ -1,0 +1,323 @@
+//! What changed between two schemas of one value.
+
+use std::collections::HashSet;
+
+use super::changes::Changes;
+use super::node::Node;
+use super::refs::follow;
+
+/// Who writes the value that a schema describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Callers do: what was taken must be taken still.
+    Request,
+    /// The service does: what it answers must be what was promised.
+    Response,
+}
+
+/// A schema that takes every value.
+pub(super) static ANYTHING: Node = Node::Bool(true);
+
+pub(super) struct Schemas<'d, 'c> {
+    old: &'d Node,
+    new: &'d Node,
+    direction: Direction,
+    changes: &'c mut Changes,
+    /// Pairs that are being compared or have been: a schema may contain itself.
+    seen: HashSet<(*const Node, *const Node)>,
+}
+
+impl<'d, 'c> Schemas<'d, 'c> {
+    pub(super) fn new(
+        old: &'d Node,
+        new: &'d Node,
+        direction: Direction,
+        changes: &'c mut Changes,
+    ) -> Self {
+        Self {
+            old,
+            new,
+            direction,
+            changes,
+            seen: HashSet::new(),
+        }
+    }
+
+    pub(super) fn compare(&mut self, old: &'d Node, new: &'d Node, name: &str) {
+        let (old, _) = follow(self.old, old, "#");
+        let (new, _) = follow(self.new, new, "#");
+        if !self
+            .seen
+            .insert((std::ptr::from_ref(old), std::ptr::from_ref(new)))
+        {
+            return;
+        }
+        let (old_parts, new_parts) = (parts(self.old, old), parts(self.new, new));
+        self.types(&old_parts, &new_parts, name);
+        self.values(&old_parts, &new_parts, name);
+        self.bounds(&old_parts, &new_parts, name);
+        self.members(&old_parts, &new_parts, name);
+        self.alternatives(&old_parts, &new_parts, name);
+        let items = |parts: &[&'d Node]| parts.iter().find_map(|part| part.get("items"));
+        if let (Some(old), Some(new)) = (items(&old_parts), items(&new_parts)) {
+            self.compare(old, new, &format!("{name}[]"));
+        }
+    }
+
+    fn types(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
+        let (was, is) = (types(old), types(new));
+        let within = |some: &Types<'_>, all: &Types<'_>| match (some, all) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(some), Some(all)) => some
+                .iter()
+                .all(|it| all.contains(it) || (*it == "integer" && all.contains("number"))),
+        };
+        let fits = match self.direction {
+            Direction::Request => within(&was, &is),
+            Direction::Response => within(&is, &was),
+        };
+        if !fits {
+            let text = |types: Types<'_>| {
+                types.map_or_else(
+                    || "anything".to_owned(),
+                    |types| {
+                        let mut names: Vec<_> = types.into_iter().collect();
+                        names.sort_unstable();
+                        names.join(" or ")
+                    },
+                )
+            };
+            let change = format!("{name}: its type was {} and is {}", text(was), text(is));
+            self.changes.breaking(change);
+        }
+        let (was, is) = (text(old, "format"), text(new, "format"));
+        if was != is && (self.direction == Direction::Request || was.is_some()) {
+            let text = |format: Option<&str>| format.unwrap_or("none").to_owned();
+            let change = format!("{name}: its format was {} and is {}", text(was), text(is));
+            match (self.direction, is) {
+                (Direction::Request, None) => self.changes.harmless(change),
+                _ => self.changes.breaking(change),
+            }
+        }
+    }
+
+    fn values(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
+        let (was, is) = (values(old), values(new));
+        let lacks = |some: &[&'d Node], all: Option<&[&'d Node]>| {
+            let missing = some
+                .iter()
+                .find(|value| !all.is_none_or(|all| all.contains(value)));
+            missing.map(|value| serde_json::to_string(value).unwrap_or_default())
+        };
+        match (self.direction, was, is) {
+            (Direction::Request, None, Some(_)) => {
+                let text = format!("{name}: only some values are taken any more");
+                self.changes.breaking(text);
+            }
+            (Direction::Request, Some(was), is) => {
+                if let Some(value) = lacks(&was, is.as_deref()) {
+                    let text = format!("{name}: the value {value} is not taken any more");
+                    self.changes.breaking(text);
+                }
+            }
+            (Direction::Response, Some(_), None) => {
+                let text = format!("{name}: it may have other values than before");
+                self.changes.breaking(text);
+            }
+            (Direction::Response, was, Some(is)) => {
+                if let Some(value) = lacks(&is, was.as_deref()) {
+                    let text = format!("{name}: it may be {value}, which it never was");
+                    self.changes.breaking(text);
+                }
+            }
+            (_, None, None) => {}
+        }
+    }
+
+    /// Lengths, sizes and patterns: of what callers send, none may take less than before.
+    fn bounds(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
+        if self.direction == Direction::Response {
+            return;
+        }
+        for (bound, is_upper) in BOUNDS {
+            let number = |parts: &[&'d Node]| {
+                let mut given = parts.iter().filter_map(|part| part.get(bound));
+                given.find_map(|bound| match bound {
+                    Node::Number(number) => number.as_f64(),
+                    _ => None,
+                })
+            };
+            let tighter = match (number(old), number(new)) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(was), Some(is)) => {
+                    if is_upper {
+                        is < was
+                    } else {
+                        is > was
+                    }
+                }
+            };
+            if tighter {
+                self.changes
+                    .breaking(format!("{name}: its {bound} takes less than before"));
+            }
+        }
+        let pattern = text(new, "pattern");
+        if pattern.is_some() && pattern != text(old, "pattern") {
+            self.changes
+                .breaking(format!("{name}: its pattern is another one"));
+        }
+    }
+
+    fn members(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
+        let find = |parts: &[&'d Node], member: &str| {
+            let mut all = parts.iter().filter_map(|part| part.get("properties"));
+            all.find_map(|properties| properties.get(member))
+        };
+        let is_required = |parts: &[&'d Node], member: &str| {
+            let mut all = parts
+                .iter()
+                .filter_map(|part| part.get("required")?.as_list());
+            all.any(|names| names.iter().any(|it| it.as_text() == Some(member)))
+        };
+        for (member, was) in properties(old) {
+            let inner = format!("{name}.{member}");
+            let Some(is) = find(new, member) else {
+                self.changes.breaking(format!("{inner} is gone"));
+                continue;
+            };
+            match (
+                is_required(old, member),
+                is_required(new, member),
+                self.direction,
+            ) {
+                (false, true, Direction::Request) => {
+                    self.changes
+                        .breaking(format!("{inner} has become required"));
+                }
+                (true, false, Direction::Response) => {
+                    self.changes.breaking(format!("{inner} may be absent"));
+                }
+                _ => {}
+            }
+            self.compare(was, is, &inner);
+        }
+        for (member, _) in properties(new) {
+            if find(old, member).is_some() {
+                continue;
+            }
+            if self.direction == Direction::Request && is_required(new, member) {
+                let text = format!("{name}.{member} is new and required");
+                self.changes.breaking(text);
+            } else {
+                self.changes.harmless(format!("{name}.{member} is new"));
+            }
+        }
+        let is_closed = |parts: &[&'d Node]| {
+            let mut all = parts.iter();
+            all.any(|part| part.get("additionalProperties") == Some(&Node::Bool(false)))
+        };
+        if self.direction == Direction::Request && is_closed(new) && !is_closed(old) {
+            let text = format!("{name}: other members are not taken any more");
+            self.changes.breaking(text);
+        }
+    }
+
+    /// Alternatives are compared in their order.
+    fn alternatives(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
+        for keyword in ["oneOf", "anyOf"] {
+            let list = |parts: &[&'d Node]| {
+                let mut all = parts.iter();
+                all.find_map(|part| part.get(keyword)?.as_list())
+            };
+            let (was, is) = (list(old), list(new));
+            let lost = match (was, is, self.direction) {
+                (None, None, _) => false,
+                (Some(was), Some(is), Direction::Request) => is.len() < was.len(),
+                (Some(was), Some(is), Direction::Response) => is.len() > was.len(),
+                (None, Some(_), Direction::Request) | (Some(_), None, Direction::Response) => true,
+                _ => false,
+            };
+            if lost {
+                let text = format!("{name}: the alternatives are others");
+                self.changes.breaking(text);
+            }
+            for (was, is) in was.into_iter().flatten().zip(is.into_iter().flatten()) {
+                self.compare(was, is, name);
+            }
+        }
+    }
+}
+
+type Types<'d> = Option<HashSet<&'d str>>;
+
+/// The schema and everything that its `allOf` puts together.
+fn parts<'d>(root: &'d Node, schema: &'d Node) -> Vec<&'d Node> {
+    let mut parts = vec![schema];
+    let mut next = 0;
+    while next < parts.len() && parts.len() < MAX_PARTS {
+        let all = parts[next].get("allOf").and_then(Node::as_list);
+        let all = all.unwrap_or_default().iter();
+        parts.extend(all.map(|part| follow(root, part, "#").0));
+        next += 1;
+    }
+    parts
+}
+
+fn text<'d>(parts: &[&'d Node], member: &str) -> Option<&'d str> {
+    parts.iter().find_map(|part| part.get(member)?.as_text())
+}
+
+/// The types of the value, `None` where it may have any.
+fn types<'d>(parts: &[&'d Node]) -> Types<'d> {
+    let mut types: Types<'d> = None;
+    for part in parts {
+        let own: HashSet<&str> = match part.get("type") {
+            Some(Node::Text(one)) => HashSet::from([one.as_str()]),
+            Some(Node::List(some)) => some.iter().filter_map(Node::as_text).collect(),
+            _ => continue,
+        };
+        types = Some(match types {
+            None => own,
+            Some(known) => known.intersection(&own).copied().collect(),
+        });
+    }
+    let nullable = |part: &&Node| part.get("nullable") == Some(&Node::Bool(true));
+    if parts.iter().any(nullable)
+        && let Some(types) = &mut types
+    {
+        types.insert("null");
+    }
+    types
+}
+
+/// The values that alone are meant, `None` where all are.
+fn values<'d>(parts: &[&'d Node]) -> Option<Vec<&'d Node>> {
+    parts.iter().find_map(|part| match part.get("enum") {
+        Some(Node::List(some)) => Some(some.iter().collect()),
+        _ => part.get("const").map(|one| vec![one]),
+    })
+}
+
+fn properties<'d>(parts: &[&'d Node]) -> Vec<(&'d str, &'d Node)> {
+    let all = parts.iter().filter_map(|part| part.get("properties"));
+    all.flat_map(Node::members).collect()
+}
+
+/// Keyword, and whether it is an upper bound.
+const BOUNDS: [(&str, bool); 10] = [
+    ("maxLength", true),
+    ("maxItems", true),
+    ("maxProperties", true),
+    ("maximum", true),
+    ("exclusiveMaximum", true),
+    ("minLength", false),
+    ("minItems", false),
+    ("minProperties", false),
+    ("minimum", false),
+    ("exclusiveMinimum", false),
+];
+
+const MAX_PARTS: usize = 200;

@@ -1,0 +1,227 @@
+//! What breaks the callers of an older document.
+
+use super::{document, parse};
+
+const OLD: &str = "  /payments/{id}:
+    parameters: [{name: id, in: path, required: true, schema: {type: string}}]
+    get:
+      security: [{key: ['payments:read']}]
+      parameters:
+        - {name: page, in: query, schema: {type: integer, maximum: 100}}
+      responses:
+        '200':
+          description: A payment
+          headers: {ETag: {schema: {type: string}}}
+          content:
+            application/json:
+              schema:
+                type: object
+                required: [id, status]
+                properties:
+                  id: {type: string}
+                  status: {type: string, enum: [pending, settled]}
+                  parent: {$ref: '#/paths/~1payments~1{id}/get/responses/200/content/application~1json/schema'}
+        '404':
+          description: None
+          content: {application/json: {schema: {type: object, properties: {error: {enum: [resource_not_found]}}}}}
+    put:
+      security: [{key: ['payments:write']}]
+      requestBody:
+        content:
+          application/json:
+            schema:
+              allOf:
+                - type: object
+                  required: [value]
+                  properties:
+                    value: {type: string, maxLength: 10}
+                    note: {type: [string, 'null']}
+      responses: {'204': {description: Done}}
+";
+
+/// The changes that a replacement makes: the breaking ones, and the others.
+fn changes(from: &str, to: &str) -> (Vec<String>, Vec<String>) {
+    assert!(OLD.contains(from), "{from}");
+    between(OLD, &OLD.replace(from, to))
+}
+
+fn between(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
+    let (old, new) = (parse(&document(old)), parse(&document(new)));
+    let all = new.changes_since(&old).unwrap();
+    let (breaking, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.is_breaking());
+    let text = |all: Vec<countersign_scope_guard::openapi::Change>| {
+        all.iter().map(ToString::to_string).collect()
+    };
+    (text(breaking), text(others))
+}
+
+#[test]
+fn a_document_did_not_change_since_itself() {
+    assert_eq!(between(OLD, OLD), (vec![], vec![]));
+}
+
+#[test]
+fn what_breaks_callers_is_told_and_nothing_beside() {
+    for (from, to, told) in [
+        ("    put:", "    patch:", "not open any more"),
+        ("['payments:write']", "['payments:admin']", "the scope was"),
+        (
+            "['payments:write']",
+            "['payments:write', 'a:read']",
+            "the scope was",
+        ),
+        (
+            "id: {type: string}\n",
+            "other: {type: string}\n",
+            ".id is gone",
+        ),
+        (
+            "id: {type: string}\n",
+            "id: {type: integer}\n",
+            "its type was string and is integer",
+        ),
+        (
+            "[pending, settled]",
+            "[pending, settled, failed]",
+            "\"failed\", which it never was",
+        ),
+        (
+            "required: [id, status]",
+            "required: [id]",
+            ".status may be absent",
+        ),
+        ("'404':", "'410':", "the error 404 is gone"),
+        (
+            "[resource_not_found]",
+            "[not_found]",
+            "\"not_found\", which it never was",
+        ),
+        ("'204':", "'200':", "the answer 204 is gone"),
+        (
+            "headers: {ETag: {schema: {type: string}}}",
+            "headers: {}",
+            "the header field ETag is gone",
+        ),
+        (
+            "- {name: page, in: query,",
+            "- {name: page, in: query, required: true,",
+            "has become required",
+        ),
+        (
+            "- {name: page,",
+            "- {name: seite,",
+            "parameter `page` is gone",
+        ),
+        ("maximum: 100", "maximum: 50", "its maximum takes less"),
+        (
+            "schema: {type: integer, maximum: 100}}",
+            "schema: {type: integer, maximum: 100}}\n        - {name: x, in: header, required: true}",
+            "a new required header parameter",
+        ),
+        (
+            "requestBody:\n",
+            "requestBody:\n        required: true\n",
+            "a body has become required",
+        ),
+        (
+            "required: [value]",
+            "required: [value, note]",
+            ".note has become required",
+        ),
+        (
+            "note: {type: [string, 'null']}",
+            "note: {type: string}",
+            "its type was null or string and is string",
+        ),
+        ("note: {type: [string, 'null']}", "{}: {}", ".note is gone"),
+        ("maxLength: 10", "maxLength: 9", "its maxLength takes less"),
+        ("maxLength: 10", "pattern: '^x'", "its pattern"),
+        ("maxLength: 10", "enum: ['1']", "only some values"),
+        (
+            "          application/json:\n            schema:\n              allOf",
+            "          text/json:\n            schema:\n              allOf",
+            "application/json is gone",
+        ),
+        (
+            "    put:\n",
+            "    put:\n      x-countersign-cost: 2\n",
+            "a call cost 1 and costs 2",
+        ),
+        (
+            "    put:\n",
+            "    put:\n      x-countersign-limit: {burst: 1, refill: 1}\n",
+            "a limit of its own",
+        ),
+        (
+            "    put:\n",
+            "    put:\n      x-countersign-stage: retired\n",
+            "not open any more",
+        ),
+        (
+            "    put:\n",
+            "    put:\n      x-countersign-stage: beta\n",
+            "it was ga and is beta",
+        ),
+    ] {
+        let to = if to == "{}: {}" {
+            "other: {type: string}"
+        } else {
+            to
+        };
+        let (breaking, _) = changes(from, to);
+        assert_eq!(breaking.len(), 1, "{from} -> {to}: {breaking:?}");
+        assert!(breaking[0].contains(told), "{from} -> {to}: {breaking:?}");
+    }
+}
+
+#[test]
+fn what_callers_need_not_notice_does_not_break_them() {
+    for (from, to) in [
+        ("'404':", "'409': {description: New}\n        '404':"),
+        (
+            "id: {type: string}\n",
+            "id: {type: string}\n                  more: {type: string}\n",
+        ),
+        ("[pending, settled]", "[pending]"),
+        ("maximum: 100", "maximum: 200"),
+        ("maxLength: 10", "maxLength: 11"),
+        ("required: [value]", "required: []"),
+        ("type: integer, maximum: 100", "type: number, maximum: 100"),
+        (
+            "['payments:write']}]",
+            "['payments:write']}, {key: ['payments:admin']}]",
+        ),
+        ("{id}", "{payment_id}"),
+        (
+            "    put:\n",
+            "    put:\n      deprecated: true\n      x-countersign-deprecation: {since: '2026-10-01T00:00:00Z'}\n",
+        ),
+        (
+            "schema: {type: integer, maximum: 100}}",
+            "schema: {type: integer, maximum: 100}}\n        - {name: x, in: header}",
+        ),
+    ] {
+        let to = to.replace("{name: id,", "{name: payment_id,");
+        let new = OLD.replace(from, &to);
+        let new = if from == "{id}" {
+            new.replace("name: id,", "name: payment_id,")
+        } else {
+            new
+        };
+        let (breaking, _) = between(OLD, &new);
+        assert_eq!(breaking, Vec::<String>::new(), "{from} -> {to}");
+    }
+}
+
+#[test]
+fn a_sunset_may_come_later_and_not_earlier() {
+    let with = |sunset: &str| {
+        let lines = format!(
+            "    put:\n      deprecated: true\n      x-countersign-deprecation: {{since: '2026-10-01T00:00:00Z', sunset: '{sunset}'}}\n"
+        );
+        OLD.replace("    put:\n", &lines)
+    };
+    let (early, late) = (with("2027-01-01T00:00:00Z"), with("2027-06-01T00:00:00Z"));
+    assert_eq!(between(&late, &early).0.len(), 1);
+    assert_eq!(between(&early, &late).0, Vec::<String>::new());
+}
