@@ -13,6 +13,7 @@ use countersign::{
 use ipnet::IpNet;
 
 use crate::audit::AuditCommand;
+use crate::contract::ContractCommand;
 
 /// Keys and companies of a countersign store.
 #[derive(Debug, Parser)]
@@ -52,6 +53,9 @@ pub(crate) enum Command {
     /// The audit log: verify it, ask it, draw it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// The external contract: check a document, compare two, publish one, see who uses what
+    #[command(subcommand)]
+    Contract(ContractCommand),
     /// Writes a completion script for a shell
     Completions {
         /// The shell

@@ -1,4 +1,4 @@
-//! `countersign`: keys and companies from the command line.
+//! `countersign`: keys, companies, contracts and the audit log from the command line.
 //!
 //! | exit code | meaning |
 //! |---|---|
@@ -12,6 +12,7 @@
 mod args;
 mod audit;
 mod companies;
+mod contract;
 mod error;
 mod keys;
 mod leak;
@@ -43,8 +44,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
-    if let Command::Audit(command) = &args.command {
-        return audit::run(command, args.actor.as_deref(), output);
+    match &args.command {
+        Command::Audit(command) => return audit::run(command, args.actor.as_deref(), output),
+        Command::Contract(command) => return contract::run(command, args.actor.as_deref(), output),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -58,7 +61,7 @@ fn run(args: &Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
                 companies::run(&session, command, output).await
             }
             Command::Completions { shell } => completions(*shell, output),
-            Command::Audit(_) => Ok(()),
+            Command::Audit(_) | Command::Contract(_) => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)

@@ -77,6 +77,11 @@ pub use countersign_rate_limit::{
 /// Limits that a fleet keeps together.
 #[cfg(feature = "redis")]
 pub use countersign_redis as redis;
+/// The contract from an `OpenAPI` document, and back.
+#[cfg(feature = "openapi")]
+pub use countersign_scope_guard::openapi;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+pub use countersign_scope_guard::routes;
 pub use countersign_scope_guard::{
     Contract, ContractBuilder, ContractLayer, ScopeGuardLayer, ScopeRegistry, UnknownScope,
 };

@@ -126,6 +126,8 @@ mod lookup;
 pub mod openapi;
 mod permit;
 mod registry;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+pub mod routes;
 pub mod target;
 mod template;
 

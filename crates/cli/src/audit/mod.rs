@@ -14,8 +14,7 @@ use std::process::ExitCode;
 
 use countersign::record_read;
 
-pub(crate) use self::args::AuditCommand;
-use self::args::Reading;
+pub(crate) use self::args::{AuditCommand, Filter};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -86,12 +85,17 @@ fn tell_of_reading(command: &AuditCommand, actor: &str) -> Result<(), CliError> 
             return Ok(());
         }
     };
-    leave_word(
-        directory,
-        &reading.reading,
-        actor,
-        &reading.purpose(purpose),
-    )
+    leave_word_of(directory, reading, actor, purpose)
+}
+
+/// Leaves word of a reading of the events that pass a filter.
+pub(crate) fn leave_word_of(
+    directory: &Path,
+    filter: &Filter,
+    actor: &str,
+    purpose: &str,
+) -> Result<(), CliError> {
+    leave_word(directory, &filter.reading, actor, &filter.purpose(purpose))
 }
 
 fn leave_word(

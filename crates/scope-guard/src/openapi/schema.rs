@@ -24,7 +24,7 @@ pub(super) struct Schemas<'d, 'c> {
     direction: Direction,
     changes: &'c mut Changes,
     /// Pairs that are being compared or have been: a schema may contain itself.
-    seen: HashSet<(*const Node, *const Node)>,
+    seen: HashSet<[Vec<*const Node>; 2]>,
 }
 
 impl<'d, 'c> Schemas<'d, 'c> {
@@ -44,24 +44,29 @@ impl<'d, 'c> Schemas<'d, 'c> {
     }
 
     pub(super) fn compare(&mut self, old: &'d Node, new: &'d Node, name: &str) {
-        let (old, _) = follow(self.old, old, "#");
-        let (new, _) = follow(self.new, new, "#");
-        if !self
-            .seen
-            .insert((std::ptr::from_ref(old), std::ptr::from_ref(new)))
-        {
+        self.compare_all(&[old], &[new], name);
+    }
+
+    /// Compares values that several schemas describe at once.
+    fn compare_all(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
+        let (old_parts, new_parts) = (parts(self.old, old), parts(self.new, new));
+        let pair = [&old_parts, &new_parts].map(|parts| {
+            let places = parts.iter().map(|part| std::ptr::from_ref(*part));
+            places.collect()
+        });
+        if !self.seen.insert(pair) {
             return;
         }
-        let (old_parts, new_parts) = (parts(self.old, old), parts(self.new, new));
         self.types(&old_parts, &new_parts, name);
         self.values(&old_parts, &new_parts, name);
         self.bounds(&old_parts, &new_parts, name);
         self.members(&old_parts, &new_parts, name);
         self.alternatives(&old_parts, &new_parts, name);
-        let items = |parts: &[&'d Node]| parts.iter().find_map(|part| part.get("items"));
-        if let (Some(old), Some(new)) = (items(&old_parts), items(&new_parts)) {
-            self.compare(old, new, &format!("{name}[]"));
-        }
+        let items = |parts: &[&'d Node]| {
+            let all = parts.iter().filter_map(|part| part.get("items"));
+            all.collect::<Vec<_>>()
+        };
+        self.compare_all(&items(&old_parts), &items(&new_parts), &format!("{name}[]"));
     }
 
     fn types(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
@@ -173,8 +178,9 @@ impl<'d, 'c> Schemas<'d, 'c> {
 
     fn members(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
         let find = |parts: &[&'d Node], member: &str| {
-            let mut all = parts.iter().filter_map(|part| part.get("properties"));
-            all.find_map(|properties| properties.get(member))
+            let all = parts.iter().filter_map(|part| part.get("properties"));
+            let found = all.filter_map(|properties| properties.get(member));
+            found.collect::<Vec<_>>()
         };
         let is_required = |parts: &[&'d Node], member: &str| {
             let mut all = parts
@@ -182,12 +188,13 @@ impl<'d, 'c> Schemas<'d, 'c> {
                 .filter_map(|part| part.get("required")?.as_list());
             all.any(|names| names.iter().any(|it| it.as_text() == Some(member)))
         };
-        for (member, was) in properties(old) {
+        for member in properties(old) {
             let inner = format!("{name}.{member}");
-            let Some(is) = find(new, member) else {
+            let (was, is) = (find(old, member), find(new, member));
+            if is.is_empty() {
                 self.changes.breaking(format!("{inner} is gone"));
                 continue;
-            };
+            }
             match (
                 is_required(old, member),
                 is_required(new, member),
@@ -202,10 +209,10 @@ impl<'d, 'c> Schemas<'d, 'c> {
                 }
                 _ => {}
             }
-            self.compare(was, is, &inner);
+            self.compare_all(&was, &is, &inner);
         }
-        for (member, _) in properties(new) {
-            if find(old, member).is_some() {
+        for member in properties(new) {
+            if !find(old, member).is_empty() {
                 continue;
             }
             if self.direction == Direction::Request && is_required(new, member) {
@@ -253,9 +260,10 @@ impl<'d, 'c> Schemas<'d, 'c> {
 
 type Types<'d> = Option<HashSet<&'d str>>;
 
-/// The schema and everything that its `allOf` puts together.
-fn parts<'d>(root: &'d Node, schema: &'d Node) -> Vec<&'d Node> {
-    let mut parts = vec![schema];
+/// The schemas and everything that their `allOf` puts together.
+fn parts<'d>(root: &'d Node, schemas: &[&'d Node]) -> Vec<&'d Node> {
+    let schemas = schemas.iter().map(|schema| follow(root, schema, "#").0);
+    let mut parts: Vec<&Node> = schemas.collect();
     let mut next = 0;
     while next < parts.len() && parts.len() < MAX_PARTS {
         let all = parts[next].get("allOf").and_then(Node::as_list);
@@ -295,15 +303,31 @@ fn types<'d>(parts: &[&'d Node]) -> Types<'d> {
 
 /// The values that alone are meant, `None` where all are.
 fn values<'d>(parts: &[&'d Node]) -> Option<Vec<&'d Node>> {
-    parts.iter().find_map(|part| match part.get("enum") {
-        Some(Node::List(some)) => Some(some.iter().collect()),
-        _ => part.get("const").map(|one| vec![one]),
-    })
+    let mut values: Option<Vec<&Node>> = None;
+    for part in parts {
+        let own: Vec<&Node> = match (part.get("enum"), part.get("const")) {
+            (Some(Node::List(some)), _) => some.iter().collect(),
+            (_, Some(one)) => vec![one],
+            _ => continue,
+        };
+        values = Some(match values {
+            None => own,
+            Some(known) => known.into_iter().filter(|it| own.contains(it)).collect(),
+        });
+    }
+    values
 }
 
-fn properties<'d>(parts: &[&'d Node]) -> Vec<(&'d str, &'d Node)> {
+/// The names of all properties, each once.
+fn properties<'d>(parts: &[&'d Node]) -> Vec<&'d str> {
     let all = parts.iter().filter_map(|part| part.get("properties"));
-    all.flat_map(Node::members).collect()
+    let mut names = Vec::new();
+    for (name, _) in all.flat_map(Node::members) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// Keyword, and whether it is an upper bound.

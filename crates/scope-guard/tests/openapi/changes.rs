@@ -31,6 +31,7 @@ const OLD: &str = "  /payments/{id}:
           application/json:
             schema:
               allOf:
+                - {properties: {value: {minLength: 1}}}
                 - type: object
                   required: [value]
                   properties:
@@ -136,6 +137,7 @@ fn what_breaks_callers_is_told_and_nothing_beside() {
         ("note: {type: [string, 'null']}", "{}: {}", ".note is gone"),
         ("maxLength: 10", "maxLength: 9", "its maxLength takes less"),
         ("maxLength: 10", "pattern: '^x'", "its pattern"),
+        ("minLength: 1", "minLength: 2", "its minLength takes less"),
         ("maxLength: 10", "enum: ['1']", "only some values"),
         (
             "          application/json:\n            schema:\n              allOf",
