@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use countersign::record_read;
 
+use self::args::Reading;
 pub(crate) use self::args::{AuditCommand, Filter};
 use crate::error::CliError;
 use crate::output::Output;
