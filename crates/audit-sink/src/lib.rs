@@ -135,7 +135,8 @@ mod writer;
 
 pub use backend::{AuditBackend, Recovery};
 pub use event::{
-    AgentHash, AuditEvent, AuditSource, Decision, EventType, Notice, SourceForm, SourceKey,
+    AbuseLog, AgentHash, AuditEvent, AuditSource, Decision, EventType, Notice, SourceForm,
+    SourceKey,
 };
 pub use fan_out::{FanOut, FanOutBuilder};
 pub use future::ResponseFuture;

@@ -62,6 +62,9 @@ impl Recording {
         let event = AuditEvent::outcome(&self.context, self.arrival, outcome);
         metrics::count(&event);
         permit.send(event);
+        if let Some(observer) = self.context.edge().observer() {
+            observer.finished(&self.context);
+        }
     }
 }
 

@@ -85,6 +85,13 @@ impl AuditSink {
         self.append_durable(AuditEvent::notice(Notice::read(actor, purpose), now))
     }
 
+    /// Queues `event` without waiting for it: it is written with the next batch. False where the
+    /// log can't take it; it is then counted as lost, and an `external_api.audit.gap` event tells.
+    pub fn append(&self, event: AuditEvent) -> bool {
+        let permit = self.reserve();
+        permit.map(|permit| permit.send(event)).is_some()
+    }
+
     /// Resolves once everything that was queued before is on disk.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::body::DenialBody;
 use crate::context::Record;
 use crate::respond::{DenialStyle, Format, X_REQUEST_ID};
 use crate::source::TrustedProxies;
-use crate::{AccessContext, Clock, Moment, RequestId, SystemClock, TraceId};
+use crate::{AccessContext, Clock, Moment, RequestId, RequestObserver, SystemClock, TraceId};
 
 /// The address of the peer, put into a request's extensions by whoever accepted its connection.
 /// With the feature `axum`, axum's `ConnectInfo<SocketAddr>` is read as well.
@@ -31,12 +31,13 @@ pub struct PeerAddr(pub SocketAddr);
 #[derive(Debug, Clone)]
 pub struct Edge(Arc<Settings>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Settings {
     clock: Arc<dyn Clock>,
     proxies: TrustedProxies,
     trusts_request_id: bool,
     style: DenialStyle,
+    observer: Option<Arc<dyn RequestObserver>>,
 }
 
 impl Edge {
@@ -47,6 +48,7 @@ impl Edge {
             proxies: TrustedProxies::default(),
             trusts_request_id: false,
             style: DenialStyle::default(),
+            observer: None,
         })
     }
 
@@ -70,6 +72,20 @@ impl Edge {
     #[must_use]
     pub fn now(&self) -> Moment {
         self.0.clock.now()
+    }
+
+    /// The same edge, with somebody who is told of each request's outcome, in place of whoever was.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl RequestObserver) -> Self {
+        Arc::make_mut(&mut self.0).observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Who is told of each request's outcome, if anybody is.
+    #[must_use]
+    #[inline]
+    pub fn observer(&self) -> Option<&dyn RequestObserver> {
+        self.0.observer.as_deref()
     }
 
     pub(crate) fn style(&self) -> &DenialStyle {

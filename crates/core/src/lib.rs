@@ -11,6 +11,7 @@
 //! | what is called | [`Endpoint`], [`OperationType`], [`Sensitivity`], [`RequiredScopes`], [`Stage`] |
 //! | what was decided | [`AccessContext`], [`Denial`], [`Reason`], [`ErrorCode`] |
 //! | how a request enters | [`Edge`]: clock, trusted proxies, request ids, answer format |
+//! | what is noticed of callers who misuse the API | [`AbuseSignal`], [`AbuseObserver`] |
 //! | how a denial leaves | [`respond`]: JSON, RFC 9457 problem details, gRPC trailers-only |
 //!
 //! A layer of your own joins the stack by using the same record:
@@ -32,6 +33,7 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod abuse;
 pub mod body;
 mod clock;
 mod context;
@@ -58,6 +60,10 @@ pub mod source;
 pub mod testing;
 mod timestamp;
 
+pub use abuse::{
+    AbuseKind, AbuseObserver, AbusePenalty, AbuseReaction, AbuseSignal, AbuseSubject,
+    RequestObserver,
+};
 pub use clock::{Clock, ManualClock, Moment, Monotonic, SystemClock};
 pub use context::{
     AccessContext, AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::source::SourceBucket;
-use crate::{KeyPrefix, Monotonic};
+use crate::{KeyPrefix, Monotonic, Reason};
 
 /// One attempt to authenticate.
 #[derive(Debug, Clone, Copy)]
@@ -18,11 +18,43 @@ pub struct Attempt<'a> {
     pub at: Monotonic,
 }
 
-/// Too many failures: when the next attempt will be looked at.
+/// An attempt is not looked at now: when the next one will be, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttled {
     /// How long to wait.
     pub retry_after: Duration,
+    penalty: bool,
+}
+
+impl Throttled {
+    /// Too many attempts failed: `source_throttled`.
+    #[must_use]
+    pub const fn failures(retry_after: Duration) -> Self {
+        let penalty = false;
+        Self {
+            retry_after,
+            penalty,
+        }
+    }
+
+    /// A rule against abuse keeps the source or the prefix away for a while: `abuse_denied`.
+    #[must_use]
+    pub const fn penalty(retry_after: Duration) -> Self {
+        let penalty = true;
+        Self {
+            retry_after,
+            penalty,
+        }
+    }
+
+    /// The audit's reason.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self.penalty {
+            true => Reason::AbuseDenied,
+            false => Reason::SourceThrottled,
+        }
+    }
 }
 
 /// Counts failed authentications. An authenticating layer asks it before it asks a store, and

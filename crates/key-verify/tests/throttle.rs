@@ -41,9 +41,7 @@ impl Meter {
     }
 }
 
-const LATER: Throttled = Throttled {
-    retry_after: Duration::from_millis(6_001),
-};
+const LATER: Throttled = Throttled::failures(Duration::from_millis(6_001));
 
 impl FailureMeter for Meter {
     fn admit(&self, _: &Attempt<'_>) -> Result<(), Throttled> {

@@ -138,7 +138,7 @@ impl FailureMeter for SourceThrottle {
         }
         match wait {
             None => Ok(()),
-            Some(retry_after) => Err(Throttled { retry_after }),
+            Some(retry_after) => Err(Throttled::failures(retry_after)),
         }
     }
 }
@@ -164,9 +164,8 @@ impl Table {
         if verdict.allowed {
             return Ok(());
         }
-        Err(Throttled {
-            retry_after: Duration::from_nanos(verdict.retry_after_ns),
-        })
+        let wait = Duration::from_nanos(verdict.retry_after_ns);
+        Err(Throttled::failures(wait))
     }
 
     fn weigh<K: Hash + ?Sized>(&self, key: &K, at: Monotonic) -> Weighed<'_> {

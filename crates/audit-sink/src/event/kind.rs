@@ -29,6 +29,9 @@ pub enum EventType {
     Intent,
     /// A key's or a company's state changed.
     Lifecycle(LifecycleKind),
+    /// A caller was noticed to misuse the API: the signal's kind is the event's `reason`, and what
+    /// is done about it stands in `metadata`.
+    AbuseSignal,
     /// Events were lost; how many stands in `metadata.count`.
     Gap,
     /// The log was repaired when it was opened; the bytes that were set aside stand in
@@ -67,6 +70,7 @@ impl EventType {
             Self::Failed => "external_api.request.failed",
             Self::Intent => "external_api.request.intent",
             Self::Lifecycle(kind) => kind.as_str(),
+            Self::AbuseSignal => "external_api.abuse.signal",
             Self::Gap => "external_api.audit.gap",
             Self::Recovered => "external_api.audit.recovered",
             Self::Started => "external_api.audit.started",

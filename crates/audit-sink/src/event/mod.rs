@@ -1,5 +1,6 @@
 //! One event of the audit log.
 
+mod abuse;
 mod build;
 mod json;
 mod kind;
@@ -16,6 +17,7 @@ use countersign_core::{
 };
 use http::StatusCode;
 
+pub use abuse::AbuseLog;
 pub(crate) use build::{Arrival, Outcome};
 pub(crate) use json::MAX_LINE;
 pub use kind::{Decision, EventType};
@@ -24,8 +26,9 @@ pub(crate) use source::SourceGroup;
 pub use source::{AgentHash, AuditSource, SourceForm, SourceKey};
 
 /// One event of the audit log. It is made from the record of a request, from a
-/// [`LifecycleEvent`](countersign_core::LifecycleEvent) or by the log itself, and from nothing
-/// else: no field can take a header's value, a raw path, a query string, a body or a credential.
+/// [`LifecycleEvent`](countersign_core::LifecycleEvent), from an
+/// [`AbuseSignal`](countersign_core::AbuseSignal) or by the log itself, and from nothing else: no
+/// field can take a header's value, a raw path, a query string, a body or a credential.
 ///
 /// What an ordinary request has stands inline, so that making an event allocates nothing; the rest
 /// is boxed. A field that does not apply is absent.

@@ -1,6 +1,7 @@
 //! The whole log from the outside: layers, queue, writer, backends.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod abuse;
 mod common;
 #[cfg(feature = "conformance")]
 mod conformance;

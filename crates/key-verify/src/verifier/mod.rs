@@ -201,7 +201,7 @@ impl KeyVerifier {
             at: context.received().monotonic,
         };
         ask(&**meter, &attempt).map_err(|throttled| {
-            Denial::new(Reason::SourceThrottled).with_retry_after(throttled.retry_after)
+            Denial::new(throttled.reason()).with_retry_after(throttled.retry_after)
         })
     }
 }

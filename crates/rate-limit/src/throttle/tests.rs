@@ -28,9 +28,7 @@ fn a_hundred_failures_of_a_source_and_no_more() {
         assert_eq!(throttle.admit(&attempt(1, None, START)), Ok(()));
         assert_eq!(throttle.record_failure(&attempt(1, None, START)), Ok(()));
     }
-    let wait = Throttled {
-        retry_after: Duration::from_millis(600),
-    };
+    let wait = Throttled::failures(Duration::from_millis(600));
     assert_eq!(throttle.admit(&attempt(1, None, START)), Err(wait));
     assert_eq!(throttle.record_failure(&attempt(1, None, START)), Err(wait));
     assert_eq!(throttle.admit(&attempt(2, None, START)), Ok(()));
