@@ -123,7 +123,7 @@ pub(crate) enum KeysCommand {
         brand: Option<String>,
     },
     /// Looks for keys in a file or a tree of files, and says whether they still work; exit code 1
-    /// when there is one
+    /// when one may
     Scan {
         /// Where to look
         path: PathBuf,

@@ -62,17 +62,20 @@ async fn change(
         KeysCommand::SetScopes { key, scopes } => {
             let (company, id) = name(session, &key).await?;
             let scopes = scopes.into_iter().collect();
-            m.set_scopes(actor, &company, id, scopes).await?
+            let changed = m.set_scopes(actor, &company, id, scopes).await?;
+            return output.replaced(&changed, "scopes", now());
         }
         // Clap lets exactly one of `--limit` and `--none` through.
         KeysCommand::SetLimits { key, limits, .. } => {
             let (company, id) = name(session, &key).await?;
-            m.set_limits(actor, &company, id, limits).await?
+            let changed = m.set_limits(actor, &company, id, limits).await?;
+            return output.replaced(&changed, "limits", now());
         }
         // Clap lets exactly one of `--company` and `--none` through.
         KeysCommand::SetSubsidiaries { key, companies, .. } => {
             let (company, id) = name(session, &key).await?;
-            m.set_subsidiaries(actor, &company, id, companies).await?
+            let changed = m.set_subsidiaries(actor, &company, id, companies).await?;
+            return output.replaced(&changed, "acts for", now());
         }
         // These three don't come here.
         KeysCommand::ScanRule { .. } | KeysCommand::Scan { .. } | KeysCommand::RevokeAll { .. } => {
@@ -81,7 +84,8 @@ async fn change(
         // Clap lets exactly one of `--network` and `--any` through.
         KeysCommand::SetNetworks { key, networks, .. } => {
             let (company, id) = name(session, &key).await?;
-            m.set_networks(actor, &company, id, networks).await?
+            let changed = m.set_networks(actor, &company, id, networks).await?;
+            return output.replaced(&changed, "networks", now());
         }
     };
     output.changed(&record, now())

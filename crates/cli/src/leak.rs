@@ -61,7 +61,7 @@ pub(crate) async fn scan(
     };
     let mut found = Vec::new();
     let mut unread = 0;
-    for entry in WalkDir::new(path) {
+    for entry in WalkDir::new(path).sort_by_file_name() {
         let entry = entry.map_err(|error| CliError::Failed(error.to_string()))?;
         if !entry.file_type().is_file() {
             continue;
@@ -88,7 +88,7 @@ pub(crate) async fn scan(
     match found.iter().filter(|key| key.works != Some(false)).count() {
         0 => Ok(()),
         some => Err(CliError::Refused(format!(
-            "{some} keys that may work; end them with `keys revoke-all --prefixes FILE`"
+            "keys that may still work: {some}; end them with `keys revoke`, or `keys revoke-all`"
         ))),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use countersign::{
     CompanyId, CompanyRecord, Environment, IssuedKey, KeyId, KeyPrefix, KeyRecord, KeyStatus,
@@ -66,6 +67,27 @@ impl<'a> Output<'a> {
         }
         let (prefix, status) = (record.prefix, record.status_at(now));
         Ok(writeln!(self.err, "{prefix} ({}) is {status}", record.id)?)
+    }
+
+    /// A key after one of its parts, called as `show` calls it, was replaced.
+    pub(crate) fn replaced(
+        &mut self,
+        record: &KeyRecord,
+        part: &str,
+        now: Timestamp,
+    ) -> Result<(), CliError> {
+        let shown = Shown::new(record, now);
+        if self.json {
+            return self.value(&shown);
+        }
+        let rows = shown.rows();
+        let row = rows.iter().find(|row| row[0] == part);
+        let value = row.map_or("nobody else", |row| &row[1]);
+        let (prefix, status) = (record.prefix, record.status_at(now));
+        self.say(format_args!(
+            "{prefix} ({}) is {status}, {part}: {value}",
+            record.id
+        ))
     }
 
     pub(crate) fn show(&mut self, record: &KeyRecord, now: Timestamp) -> Result<(), CliError> {
@@ -233,6 +255,10 @@ impl<'a> Shown<'a> {
             [] => "any".to_owned(),
             some => join(some),
         };
+        let limits = match self.limits {
+            [] => "the policies' own".to_owned(),
+            some => some.iter().map(limit).collect::<Vec<_>>().join(","),
+        };
         let acts_for = match self.subsidiaries {
             [] => None,
             some => Some(join(some)),
@@ -245,6 +271,7 @@ impl<'a> Shown<'a> {
             ("status", Some(self.status.to_owned())),
             ("scopes", Some(self.scopes.names().join(","))),
             ("networks", Some(networks)),
+            ("limits", Some(limits)),
             ("label", Some(printable(self.label))),
             ("created", Some(self.created_at.to_string())),
             ("expires", Some(self.expires_at.to_string())),
@@ -281,6 +308,25 @@ impl Company {
 fn join(items: &[impl ToString]) -> String {
     let texts: Vec<_> = items.iter().map(ToString::to_string).collect();
     texts.join(",")
+}
+
+/// A quota as `set-limits` takes it, in the shortest unit in which it is a whole number.
+fn limit(limit: &LimitOverride) -> String {
+    let LimitOverride { policy, quota } = limit;
+    let interval = u128::from(quota.interval_nanos());
+    let whole = |(unit, nanos): (&str, u128)| {
+        // Rounded as the interval was, when the quota was made.
+        let count = nanos / interval;
+        (nanos.checked_div(count) == Some(interval)).then(|| format!("{count}/{unit}"))
+    };
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let mut units = units
+        .map(|(unit, seconds)| (unit, seconds * 1_000_000_000))
+        .into_iter();
+    let rate = units.find_map(whole);
+    let rate = rate
+        .unwrap_or_else(|| format!("1 every {:?}", Duration::from_nanos(quota.interval_nanos())));
+    format!("{policy}={}:{rate}", quota.burst())
 }
 
 /// A label as a terminal may show it: what would move the cursor or turn the text is spelled out.
@@ -325,12 +371,34 @@ fn aligned(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use countersign::Quota;
+
     use super::*;
 
     #[test]
     fn columns_stand_under_each_other() {
         let rows = [["a", "bb", "c"], ["üüü", "d", ""]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(aligned(&rows), "a    bb  c\nüüü  d\n");
+    }
+
+    #[test]
+    fn a_quota_is_shown_as_it_was_given() {
+        let shown = |burst, rate, seconds| {
+            let quota = Quota::per(burst, rate, Duration::from_secs(seconds)).unwrap();
+            let policy = "key".to_owned();
+            limit(&LimitOverride { policy, quota })
+        };
+        for (count, seconds, text) in [
+            (5, 1, "5/s"),
+            (7, 1, "7/s"),
+            (60, 60, "1/s"),
+            (7, 60, "7/m"),
+            (1, 60, "1/m"),
+            (100, 3600, "100/h"),
+            (1, 86_400, "1 every 86400s"),
+        ] {
+            assert_eq!(shown(20, count, seconds), format!("key=20:{text}"));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use countersign::{
     Actor, Digester, KeyManager, KeyManagerBuilder, KeyStore, PepperId, StoreLocator,
 };
 
-use crate::args::{Args, Command, CompaniesCommand};
+use crate::args::{Args, Command, CompaniesCommand, KeysCommand};
 use crate::error::CliError;
 
 pub(crate) struct Session {
@@ -26,7 +26,8 @@ impl Session {
                     .to_owned(),
             ));
         };
-        let Some(actor) = &args.actor else {
+        let actor = args.actor.as_deref().or_else(|| looks_only(&args.command));
+        let Some(actor) = actor else {
             let problem = "say who you are, for the audit log: --actor NAME";
             return Err(CliError::Failed(problem.to_owned()));
         };
@@ -86,6 +87,17 @@ fn is_absent(file: &Path) -> bool {
 
 const fn makes_the_file(command: &Command) -> bool {
     matches!(command, Command::Companies(CompaniesCommand::Create { .. }))
+}
+
+/// The name that does for who changes nothing, and so is told to nobody.
+const fn looks_only(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Keys(
+            KeysCommand::List { .. } | KeysCommand::Show(_) | KeysCommand::Scan { .. },
+        )
+        | Command::Companies(CompaniesCommand::Show { .. }) => Some("somebody"),
+        _ => None,
+    }
 }
 
 /// One pepper a line, `<id>:<hex>`, the one for new keys first.

@@ -12,6 +12,7 @@ pub(super) fn activate(record: &mut KeyRecord, now: Timestamp) -> Done {
     in_life(record, now, "activated")?;
     match record.status {
         KeyStatus::Pending => enter(record, KeyStatus::Active),
+        KeyStatus::Active => illegal(record, now, "activated", ALREADY),
         _ => illegal(record, now, "activated", "a suspended key is reactivated"),
     }
 }
@@ -21,6 +22,7 @@ pub(super) fn suspend(record: &mut KeyRecord, now: Timestamp) -> Done {
     in_life(record, now, "suspended")?;
     match record.status {
         KeyStatus::Active => enter(record, KeyStatus::Suspended),
+        KeyStatus::Suspended => illegal(record, now, "suspended", ALREADY),
         _ => illegal(record, now, "suspended", "revoke it to end it for ever"),
     }
 }
@@ -30,6 +32,7 @@ pub(super) fn reactivate(record: &mut KeyRecord, now: Timestamp) -> Done {
     in_life(record, now, "reactivated")?;
     match record.status {
         KeyStatus::Suspended => enter(record, KeyStatus::Active),
+        KeyStatus::Active => illegal(record, now, "reactivated", ALREADY),
         _ => illegal(record, now, "reactivated", "a pending key is activated"),
     }
 }
@@ -56,7 +59,7 @@ pub(super) fn rotate(
 // pending, active, suspended, rotated → revoked, expired or not
 pub(super) fn revoke(record: &mut KeyRecord, reason: RevocationReason, now: Timestamp) -> Done {
     match record.status {
-        KeyStatus::Revoked { .. } => illegal(record, now, "revoked", "it is already"),
+        KeyStatus::Revoked { .. } => illegal(record, now, "revoked", ALREADY),
         _ => {
             record.status = KeyStatus::Revoked { at: now, reason };
             Ok(Edited::because(reason.as_str()))
@@ -100,3 +103,5 @@ fn illegal(record: &KeyRecord, now: Timestamp, verb: &'static str, instead: &'st
         instead,
     })
 }
+
+const ALREADY: &str = "it is already";
