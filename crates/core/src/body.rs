@@ -1,4 +1,4 @@
-//! The two things that layers ask of bodies they don't know.
+//! What layers ask of bodies they don't know.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -8,6 +8,8 @@ use pin_project_lite::pin_project;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+pub use crate::watch::{WatchBody, Watched, Watcher};
 
 /// A response body that can be made from the bytes of a denial. Implement it for a body of your
 /// own with one line; layers never change a response's body type.
@@ -46,6 +48,13 @@ where
 impl DenialBody for axum_core::body::Body {
     fn from_denial(bytes: Bytes) -> Self {
         Self::from(bytes)
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl DenialBody for tonic::body::Body {
+    fn from_denial(bytes: Bytes) -> Self {
+        Self::new(Full::new(bytes))
     }
 }
 
@@ -93,6 +102,13 @@ impl ReplayBody for axum_core::body::Body {
                 Some(Err(trailers)) => read.push(trailers),
             }
         }
+        Self::new(Replay::new(read, rest))
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl ReplayBody for tonic::body::Body {
+    fn replay(read: Vec<Frame<Bytes>>, rest: Self) -> Self {
         Self::new(Replay::new(read, rest))
     }
 }

@@ -310,7 +310,7 @@ impl AccessContext {
     }
 
     pub(crate) fn settle<B: DenialBody>(&self, response: &mut Response<B>) {
-        if let Some(HandlerDenial(denial)) = response.extensions_mut().remove() {
+        if let Some(denial) = handler_denial(response) {
             let rendered = self.refuse::<B>(denial);
             let (parts, body) = rendered.into_parts();
             *response.status_mut() = parts.status;
@@ -393,6 +393,14 @@ impl std::fmt::Debug for MatchedEndpoint {
 /// A handler's denial, on its way to the layer that puts it into the caller's form.
 #[derive(Debug, Clone)]
 pub(crate) struct HandlerDenial(pub(crate) Denial);
+
+fn handler_denial<B>(response: &mut Response<B>) -> Option<Denial> {
+    let extensions = response.extensions_mut();
+    let denial = extensions.remove().map(|HandlerDenial(denial)| denial);
+    #[cfg(feature = "tonic")]
+    let denial = denial.or_else(|| crate::status::denial_of(extensions.get()?));
+    denial
+}
 
 /// A handler's error: plain JSON by itself, and in the caller's form, with the request's id and
 /// its audit event, behind any layer of the stack.

@@ -12,7 +12,8 @@ use crate::source::TrustedProxies;
 use crate::{AccessContext, Clock, Moment, RequestId, RequestObserver, SystemClock, TraceId};
 
 /// The address of the peer, put into a request's extensions by whoever accepted its connection.
-/// With the feature `axum`, axum's `ConnectInfo<SocketAddr>` is read as well.
+/// With the feature `axum`, axum's `ConnectInfo<SocketAddr>` is read as well, with the feature
+/// `tonic` the `TcpConnectInfo` that a tonic server puts there by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
@@ -203,6 +204,11 @@ fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     let ours = ours.or_else(|| {
         let info = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()?;
         Some(info.0.ip())
+    });
+    #[cfg(feature = "tonic")]
+    let ours = ours.or_else(|| {
+        let info = extensions.get::<tonic::transport::server::TcpConnectInfo>()?;
+        Some(info.remote_addr()?.ip())
     });
     ours
 }

@@ -56,9 +56,12 @@ pub mod respond;
 mod scope;
 mod shared_scopes;
 pub mod source;
+#[cfg(feature = "tonic")]
+mod status;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod timestamp;
+mod watch;
 
 pub use abuse::{
     AbuseKind, AbuseObserver, AbusePenalty, AbuseReaction, AbuseSignal, AbuseSubject,

@@ -96,6 +96,7 @@ pub struct Endpoint {
     deprecation: Option<Deprecation>,
     cost: NonZeroU32,
     quota: Option<Quota>,
+    is_grpc: bool,
 }
 
 impl Endpoint {
@@ -117,6 +118,7 @@ impl Endpoint {
             deprecation: None,
             cost: NonZeroU32::MIN,
             quota: None,
+            is_grpc: false,
         }
     }
 
@@ -143,6 +145,15 @@ impl Endpoint {
     /// `DELETE template`.
     pub fn delete(template: impl Into<Box<str>>) -> Self {
         Self::new(Method::DELETE, template)
+    }
+
+    /// The gRPC method at `path`, for example `/payments.v1.Payments/CreatePayment`: `POST path`
+    /// that is open to gRPC and gRPC-Web calls only. It writes, unless said otherwise.
+    pub fn grpc(path: impl Into<Box<str>>) -> Self {
+        Self {
+            is_grpc: true,
+            ..Self::post(path)
+        }
     }
 
     /// The scope that a key needs.
@@ -262,6 +273,12 @@ impl Endpoint {
     #[must_use]
     pub const fn operation(&self) -> OperationType {
         self.operation
+    }
+
+    /// Whether it is a gRPC method, see [`Endpoint::grpc`].
+    #[must_use]
+    pub const fn is_grpc(&self) -> bool {
+        self.is_grpc
     }
 
     /// Whether the intent must be durable before the handler runs.

@@ -13,13 +13,19 @@ use prost::Message;
 use super::{DenialStyle, Rendered};
 use crate::{Denial, RequestId};
 
-pub(super) fn render(denial: &Denial, request_id: &RequestId, style: &DenialStyle) -> Rendered {
+pub(super) fn render(
+    content_type: &'static str,
+    denial: &Denial,
+    request_id: &RequestId,
+    style: &DenialStyle,
+) -> Rendered {
     let code = denial.error().grpc_code();
     let message = utf8_percent_encode(denial.message(), MESSAGE).to_string();
-    let details = STANDARD_NO_PAD.encode(status(denial, request_id, style).encode_to_vec());
+    let details = details(denial, Some(request_id), &style.grpc_domain);
+    let details = STANDARD_NO_PAD.encode(details);
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(GRPC_STATUS, HeaderValue::from(code));
     for (name, value) in [(GRPC_MESSAGE, message), (GRPC_STATUS_DETAILS, details)] {
         // Proof: percent-encoded text and base64 hold only visible ASCII.
@@ -30,8 +36,14 @@ pub(super) fn render(denial: &Denial, request_id: &RequestId, style: &DenialStyl
     response
 }
 
-fn status(denial: &Denial, request_id: &RequestId, style: &DenialStyle) -> Status {
-    let mut metadata = BTreeMap::from([("requestId".to_owned(), request_id.to_string())]);
+/// The bytes of a `google.rpc.Status` that tells of `denial`.
+pub(crate) fn details(denial: &Denial, request_id: Option<&RequestId>, domain: &str) -> Vec<u8> {
+    status(denial, request_id, domain).encode_to_vec()
+}
+
+fn status(denial: &Denial, request_id: Option<&RequestId>, domain: &str) -> Status {
+    let id = request_id.map(|id| ("requestId".to_owned(), id.to_string()));
+    let mut metadata: BTreeMap<_, _> = id.into_iter().collect();
     for (name, value) in denial.details().into_iter().flatten() {
         let text = match value {
             serde_json::Value::String(text) => text,
@@ -41,7 +53,7 @@ fn status(denial: &Denial, request_id: &RequestId, style: &DenialStyle) -> Statu
     }
     let info = ErrorInfo {
         reason: denial.error().as_str().to_ascii_uppercase(),
-        domain: style.grpc_domain.clone(),
+        domain: domain.to_owned(),
         metadata,
     };
     let mut details = vec![any("google.rpc.ErrorInfo", &info)];
@@ -110,7 +122,7 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// What the gRPC protocol's percent-encoding must hide, and what tonic hides beyond it.
-const MESSAGE: &AsciiSet = &CONTROLS
+pub(super) const MESSAGE: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')

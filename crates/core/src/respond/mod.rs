@@ -1,6 +1,6 @@
 //! How a denial becomes a response: JSON, RFC 9457 problem details, or gRPC trailers-only.
 
-mod grpc;
+pub(crate) mod grpc;
 mod json;
 
 use bytes::Bytes;
@@ -21,6 +21,10 @@ pub enum Format {
     Problem,
     /// gRPC: status 200, trailers-only.
     Grpc,
+    /// gRPC-Web (`application/grpc-web`): the same fields, under the caller's content type.
+    GrpcWeb,
+    /// gRPC-Web whose bodies are base64 (`application/grpc-web-text`).
+    GrpcWebText,
 }
 
 impl Format {
@@ -29,8 +33,8 @@ impl Format {
     #[must_use]
     pub fn negotiate(headers: &HeaderMap, default: Self) -> Self {
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        if content_type.is_some_and(|value| starts_with(value, b"application/grpc")) {
-            return Self::Grpc;
+        if let Some(grpc) = content_type.and_then(Self::of_grpc) {
+            return grpc;
         }
         let mut accept = headers.get_all(ACCEPT).iter();
         if accept.any(|value| accepts_problem(value.as_bytes())) {
@@ -38,6 +42,29 @@ impl Format {
         } else {
             default
         }
+    }
+
+    /// The kind of gRPC that a content type names; `None` for any other content type.
+    #[must_use]
+    pub fn of_grpc(content_type: &[u8]) -> Option<Self> {
+        const GRPC: &[u8] = b"application/grpc";
+        if !starts_with(content_type, GRPC) {
+            return None;
+        }
+        let rest = &content_type[GRPC.len()..];
+        Some(if starts_with(rest, b"-web-text") {
+            Self::GrpcWebText
+        } else if starts_with(rest, b"-web") {
+            Self::GrpcWeb
+        } else {
+            Self::Grpc
+        })
+    }
+
+    /// Whether the caller speaks gRPC or gRPC-Web.
+    #[must_use]
+    pub const fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb | Self::GrpcWebText)
     }
 }
 
@@ -71,7 +98,11 @@ pub fn render<B: DenialBody>(
     style: &DenialStyle,
 ) -> Response<B> {
     let mut response = match format {
-        Format::Grpc => grpc::render(denial, request_id, style),
+        Format::Grpc => grpc::render("application/grpc", denial, request_id, style),
+        Format::GrpcWeb => grpc::render("application/grpc-web+proto", denial, request_id, style),
+        Format::GrpcWebText => {
+            grpc::render("application/grpc-web-text+proto", denial, request_id, style)
+        }
         Format::Json => json::render(denial, request_id),
         Format::Problem => json::render_problem(denial, request_id, style),
     }

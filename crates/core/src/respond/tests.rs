@@ -107,6 +107,59 @@ fn grpc_is_trailers_only_with_details() {
     assert_eq!(retry.delay.unwrap().seconds, 5);
 }
 
+/// What tonic writes for the same texts, byte for byte.
+#[test]
+fn messages_are_encoded_as_tonic_encodes_them() {
+    for (text, encoded) in [
+        ("invalid API key", "invalid%20API%20key"),
+        (
+            "100% é {x} \"q\"\n~",
+            "100%25%20%C3%A9%20%7Bx%7D%20%22q%22%0A~",
+        ),
+    ] {
+        let denial = Denial::validation(text);
+        let (response, _) = respond(&denial, Format::Grpc);
+        assert_eq!(response.headers()["grpc-message"], encoded);
+    }
+}
+
+#[test]
+fn grpc_details_are_read_by_the_types_of_google() {
+    use tonic_types::StatusExt;
+    for reason in Reason::ALL {
+        let denial = Denial::new(*reason).with_detail("field", "x");
+        let (response, id) = respond(&denial, Format::Grpc);
+        let headers = response.headers();
+        let details = headers["grpc-status-details-bin"].as_bytes();
+        let details = STANDARD_NO_PAD.decode(details).unwrap();
+        let status = tonic_types::Status::decode(&details[..]).unwrap();
+        assert_eq!(headers["grpc-status"], status.code.to_string().as_str());
+        assert_eq!(status.code, reason.error().grpc_code(), "{reason}");
+        let status = tonic_types::pb::Status::decode(&details[..]).unwrap();
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.reason, reason.error().as_str().to_ascii_uppercase());
+        assert_eq!(info.domain, "countersign");
+        assert_eq!(info.metadata["requestId"], id.to_string());
+        assert_eq!(info.metadata["field"], "x");
+        let retry = status.get_details_retry_info();
+        let seconds = retry.map(|retry| retry.retry_delay.unwrap().as_secs());
+        assert_eq!(seconds, denial.retry_after_seconds(), "{reason}");
+    }
+}
+
+#[test]
+fn grpc_web_is_answered_under_its_own_content_type() {
+    for (format, content_type) in [
+        (Format::GrpcWeb, "application/grpc-web+proto"),
+        (Format::GrpcWebText, "application/grpc-web-text+proto"),
+    ] {
+        let (response, _) = respond(&Denial::new(Reason::ScopeMissing), format);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()[CONTENT_TYPE], content_type);
+        assert_eq!(response.headers()["grpc-status"], "7");
+    }
+}
+
 #[test]
 fn the_format_follows_the_request() {
     let ask = |name: HeaderName, value: &'static str| {
@@ -115,6 +168,14 @@ fn the_format_follows_the_request() {
     };
     assert_eq!(ask(CONTENT_TYPE, "application/grpc"), Format::Grpc);
     assert_eq!(ask(CONTENT_TYPE, "application/grpc+proto"), Format::Grpc);
+    for (value, format) in [
+        ("application/grpc-web", Format::GrpcWeb),
+        ("Application/gRPC-Web+proto", Format::GrpcWeb),
+        ("application/grpc-web-text+proto", Format::GrpcWebText),
+    ] {
+        assert_eq!(ask(CONTENT_TYPE, value), format);
+        assert!(format.is_grpc());
+    }
     assert_eq!(ask(CONTENT_TYPE, "application/json"), Format::Json);
     assert_eq!(
         ask(ACCEPT, "text/html, application/problem+json;q=0.8"),
