@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use countersign_core::Entered;
-use countersign_core::body::DenialBody;
+use countersign_core::body::{DenialBody, WatchBody};
 use http::Response;
 use pin_project_lite::pin_project;
 
 use crate::recording::Recording;
 
 pin_project! {
-    /// An answer that is recorded on its way out. Dropped before there is one, the request is
-    /// recorded as failed, `client_disconnected`.
+    /// An answer that is recorded on its way out; that of a gRPC call when its body is over. Dropped
+    /// before that, the request is recorded as failed, `client_disconnected`.
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,
@@ -58,7 +58,7 @@ impl<F, B> ResponseFuture<F, B> {
 impl<F, B, E> Future for ResponseFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: DenialBody,
+    B: DenialBody + WatchBody,
 {
     type Output = F::Output;
 
@@ -87,8 +87,7 @@ where
                     Ok(Poll::Pending) | Err(_) => recording.panicked(),
                 };
                 entered.settle(&mut response);
-                recording.answered(&response);
-                Poll::Ready(Ok(response))
+                Poll::Ready(Ok(recording.answered(response)))
             }
         }
     }

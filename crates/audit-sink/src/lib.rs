@@ -28,10 +28,15 @@
 //! | outcome | type `external_api.request.…` | decision |
 //! |---|---|---|
 //! | an answer below 500 that is no refusal | `allowed` | `allowed` |
-//! | an answer of 500 and above (for gRPC: a status of such a kind, in `metadata.grpc_status`) | `failed` | `allowed` |
+//! | an answer of 500 and above (for gRPC: a status of such a kind; `metadata.grpc_status` has every status but 0) | `failed` | `allowed` |
 //! | a refusal | by its error, see [`EventType`] | `denied` or `rate_limited` |
 //! | `validation_failed` | `failed` | `allowed`: the handler ran |
 //! | panic, caller gone, the service itself failed (`metadata.cause`) | `failed` | `allowed` once a caller was identified, because the handler may have run; else `denied` |
+//!
+//! A gRPC call is recorded when its answer is over, which for a stream may be long after its head:
+//! with the status that ended it and with `metadata.messages_received` and
+//! `metadata.messages_sent`. It holds its place in the log for so long. An answer that breaks off is
+//! `failed` (`metadata.cause` is `answer_broke_off`), one whose caller is gone `client_disconnected`.
 //!
 //! An event can't hold a header's value, a raw path, a query string, a body or a credential: its
 //! fields are typed, and [`AuditEvent`] is made from the request's record and in no other way. The
@@ -113,6 +118,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
+mod call;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod event;

@@ -1,22 +1,29 @@
 //! One request's place in the log, from its entry to its one outcome event.
 
-use countersign_core::body::DenialBody;
-use countersign_core::respond::Format;
-use countersign_core::{AccessContext, Reason};
-use http::{HeaderName, Response};
+use std::sync::Arc;
 
+use countersign_core::body::{DenialBody, WatchBody};
+use countersign_core::{AccessContext, Reason, grpc};
+use http::{Request, Response, StatusCode};
+
+use crate::call::{Answer, Call};
 use crate::event::{Arrival, Outcome};
 use crate::queue::Permit;
 use crate::{AuditEvent, metrics};
 
-/// A request that is being recorded. Whatever becomes of it, exactly one outcome event is made:
-/// by [`Recording::answered`] or [`Recording::service_failed`], or when it is dropped.
+/// A request that is being recorded. Whatever becomes of it, exactly one outcome event is made: by
+/// [`Recording::answered`] or [`Recording::service_failed`], when a call's answer is over, or when
+/// the recording is dropped.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Recording {
     context: AccessContext,
     arrival: Arrival,
     permit: Option<Permit>,
+    /// The status that was sent before the answer's end.
+    status: Option<StatusCode>,
+    /// What passes of a gRPC call.
+    call: Option<Arc<Call>>,
 }
 
 impl Recording {
@@ -25,7 +32,20 @@ impl Recording {
             context,
             arrival,
             permit: Some(permit),
+            status: None,
+            call: None,
         }
+    }
+
+    /// Counts the messages of a gRPC call's request from now on.
+    pub(crate) fn watch<B: WatchBody>(&mut self, request: Request<B>) -> Request<B> {
+        let format = self.context.format();
+        if !format.is_grpc() {
+            return request;
+        }
+        let call = Arc::new(Call::default());
+        self.call = Some(Arc::clone(&call));
+        request.map(|body| body.watch(call.request(format)))
     }
 
     /// The answer for a handler, or a layer, that panicked.
@@ -39,16 +59,47 @@ impl Recording {
         self.context.refuse(Reason::HandlerPanicked.into())
     }
 
-    pub(crate) fn answered<B>(mut self, response: &Response<B>) {
-        let grpc = match self.context.format() {
-            Format::Grpc => response.headers().get(GRPC_STATUS),
-            _ => None,
+    /// Records the answer, or, where the head of a gRPC call's answer does not end the call, lets
+    /// the answer's body record it at its end.
+    pub(crate) fn answered<B: WatchBody>(mut self, response: Response<B>) -> Response<B> {
+        let status = response.status();
+        let grpc = match &self.call {
+            Some(_) => grpc::status(response.headers()),
+            None => None,
         };
-        let code = |value: &http::HeaderValue| value.to_str().ok()?.parse().ok();
-        self.record(Outcome::Answered {
-            status: response.status(),
-            grpc: grpc.and_then(code),
-        });
+        match &self.call {
+            Some(call) if grpc.is_none() && self.context.denial().is_none() => {
+                let call = Arc::clone(call);
+                self.status = Some(status);
+                response.map(|body| body.watch(Answer::watching(self, &call)))
+            }
+            _ => {
+                self.record(Outcome::Answered { status, grpc });
+                response
+            }
+        }
+    }
+
+    /// Records a call whose answer is over. Not `whole`, it broke off.
+    pub(crate) fn ended(&mut self, whole: bool, grpc: Option<u8>) {
+        let outcome = match self.status {
+            Some(status) if whole => Outcome::Answered {
+                status,
+                grpc: grpc.or_else(|| self.without_status()),
+            },
+            status => Outcome::BrokeOff { status },
+        };
+        self.record(outcome);
+    }
+
+    /// A gRPC method's answer without a status is one of an unknown status (2) to its caller.
+    fn without_status(&self) -> Option<u8> {
+        let endpoint = self.context.endpoint()?;
+        endpoint.is_grpc().then_some(2)
+    }
+
+    pub(crate) const fn context(&self) -> &AccessContext {
+        &self.context
     }
 
     pub(crate) fn service_failed(mut self) {
@@ -59,7 +110,10 @@ impl Recording {
         let Some(permit) = self.permit.take() else {
             return;
         };
-        let event = AuditEvent::outcome(&self.context, self.arrival, outcome);
+        let mut event = AuditEvent::outcome(&self.context, self.arrival, outcome);
+        if let Some(call) = &self.call {
+            event.add_messages(call.received(), call.sent());
+        }
         metrics::count(&event);
         permit.send(event);
         if let Some(observer) = self.context.edge().observer() {
@@ -70,7 +124,15 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.record(Outcome::Dropped);
+        if self.permit.is_none() {
+            return;
+        }
+        // An answer's body that panics takes its recording along.
+        if std::thread::panicking() {
+            self.context.deny(Reason::HandlerPanicked.into());
+        }
+        let status = self.status;
+        self.record(Outcome::Dropped { status });
     }
 }
 
@@ -88,5 +150,3 @@ pub(crate) fn count_unrecorded<B>(
         metrics::count(&AuditEvent::outcome(context, arrival, outcome));
     }
 }
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");

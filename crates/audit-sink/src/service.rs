@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use countersign_core::body::DenialBody;
+use countersign_core::body::{DenialBody, WatchBody};
 use countersign_core::{AccessContext, Reason};
 use http::{Request, Response};
 use tower_service::Service;
@@ -30,7 +30,8 @@ impl<S> Audit<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Audit<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: DenialBody,
+    ReqBody: WatchBody,
+    ResBody: DenialBody + WatchBody,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -47,19 +48,17 @@ where
         let Some(permit) = self.settings.sink.reserve() else {
             return ResponseFuture::refused(without_record(context, arrival));
         };
-        let recording = Recording::new(context.clone(), arrival, permit);
+        let mut recording = Recording::new(context.clone(), arrival, permit);
         if !entered.is_first() {
             let denial = context.misconfigured("audit", "its place as the outermost layer");
-            let response = context.refuse(denial);
-            recording.answered(&response);
+            let response = recording.answered(context.refuse(denial));
             return ResponseFuture::refused(response);
         }
-        match call(&mut self.inner, request) {
+        match call(&mut self.inner, recording.watch(request)) {
             Some(future) => ResponseFuture::running(future, entered, recording),
             None => {
                 let response = recording.panicked();
-                recording.answered(&response);
-                ResponseFuture::refused(response)
+                ResponseFuture::refused(recording.answered(response))
             }
         }
     }

@@ -105,7 +105,7 @@
 
 mod chosen;
 mod claims;
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tonic"))]
 mod extract;
 mod inspect;
 #[cfg(feature = "job")]
@@ -121,7 +121,7 @@ mod read;
 mod route;
 mod scope;
 
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub use extract::VerifiedKey;
 #[cfg(feature = "job")]
 pub use job::{Job, JobError, JobKeys, JobSealer, ScopedJob};

@@ -13,6 +13,7 @@
 //! | how a request enters | [`Edge`]: clock, trusted proxies, request ids, answer format |
 //! | what is noticed of callers who misuse the API | [`AbuseSignal`], [`AbuseObserver`] |
 //! | how a denial leaves | [`respond`]: JSON, RFC 9457 problem details, gRPC trailers-only |
+//! | what a gRPC call is made of | [`grpc`]: its head, its messages, its status |
 //!
 //! A layer of your own joins the stack by using the same record:
 //!
@@ -43,6 +44,7 @@ mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+pub mod grpc;
 mod guard;
 mod identity;
 mod ids;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 
-use crate::Denial;
 use crate::respond::DenialStyle;
 use crate::respond::grpc::details;
+use crate::{AccessContext, Denial, Reason};
 
 /// A handler's refusal: its code, its sentence, and `google.rpc.ErrorInfo` and `RetryInfo` in its
 /// details. Where the call ends with it before its first message, the outermost layer of the stack
@@ -22,6 +22,25 @@ impl From<Denial> for Status {
         let mut status = Self::with_details(code, denial.message(), details.into());
         status.set_source(Arc::new(Refused(denial)));
         status
+    }
+}
+
+impl AccessContext {
+    /// The record of a tonic handler's request, for example to add [`Notes`](crate::Notes) for the
+    /// audit.
+    ///
+    /// # Errors
+    /// `misconfigured_stack` where no layer of the stack stands around the handler.
+    pub fn of_call<T>(request: &tonic::Request<T>) -> Result<&Self, Denial> {
+        request.extensions().get().ok_or_else(|| {
+            tracing::error!(
+                target: "countersign",
+                layer = "handler",
+                missing = "record: a layer of the stack around this handler",
+                "misconfigured stack"
+            );
+            Denial::new(Reason::MisconfiguredStack)
+        })
     }
 }
 

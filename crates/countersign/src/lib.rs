@@ -39,7 +39,7 @@ pub use countersign_audit_sink::{
     MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport, SourceForm,
     SourceKey, TracingBackend, check_proof, prove_event, record_read,
 };
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub use countersign_company_scope::VerifiedKey;
 pub use countersign_company_scope::{
     CompanyScope, CompanyScopeLayer, JsonPointer, OverLimit, Owned,
@@ -56,7 +56,7 @@ pub use countersign_core::{
     Quota, Reason, RequestId, RequiredScopes, Resource, Scope, ScopeSet, Sensitivity, Stage,
     StoreError, StoreErrorKind, Subsidiaries, SystemClock, Throttled, Timestamp, TraceId,
 };
-pub use countersign_core::{body, respond, source};
+pub use countersign_core::{body, grpc, respond, source};
 pub use countersign_key_verify::{
     Actor, Change, ChangeFeed, ChangeFollower, ChangeStream, Changed, Changes, CompanyRecord,
     CompanyStatus, Digester, EventClaim, FeedPosition, FoundKey, HeldClaim, ImportedHash,

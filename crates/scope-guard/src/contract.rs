@@ -7,7 +7,7 @@ use std::sync::Arc;
 use countersign_core::{ConfigError, Endpoint, RequiredScopes, ScopeSet};
 use http::Method;
 
-use crate::{ScopeRegistry, template};
+use crate::{ScopeRegistry, descriptor, template};
 
 /// The endpoints that outside callers may use. Everything else is the internal API. Cloning is
 /// cheap.
@@ -136,6 +136,18 @@ impl ContractBuilder {
         self
     }
 
+    /// Adds the gRPC methods of an encoded `google.protobuf.FileDescriptorSet`, as protocol buffer
+    /// compilers write it, under the conditions that their `(countersign.v1.access)` options state
+    /// ([`ACCESS_PROTO`](crate::ACCESS_PROTO)). A service none of whose methods has the option is
+    /// not external and is left out; in any other each method needs a scope, as every endpoint does.
+    ///
+    /// # Errors
+    /// Names the file and the method whose option is broken; or the set, when it is none. Nothing is
+    /// read but `encoded`.
+    pub fn descriptor_set(self, encoded: &[u8]) -> Result<Self, ConfigError> {
+        Ok(self.endpoints(descriptor::endpoints(encoded)?))
+    }
+
     /// The finished contract.
     ///
     /// # Errors
@@ -177,7 +189,11 @@ impl ContractBuilder {
         if endpoint.required_scopes().is_none() && !self.denies_unscoped {
             return Err("it declares no scope: give it one, or choose `deny_unscoped`");
         }
-        template::check(endpoint.template())
+        template::check(endpoint.template())?;
+        if endpoint.is_grpc() && !template::is_grpc_path(endpoint.template()) {
+            return Err("the path of a gRPC method is `/package.Service/Method`");
+        }
+        Ok(())
     }
 }
 
@@ -316,6 +332,11 @@ mod tests {
 
     #[test]
     fn methods_that_are_always_refused_and_bad_templates_name_the_endpoint() {
+        let grpc = |path: &str| Endpoint::grpc(path).scope("accounts:read".parse().unwrap());
+        assert!(build([grpc("/a.v1.B/C")]).is_ok());
+        for bad in ["/a", "/a/b/c", "/a.B/{method}", "/a.B/"] {
+            assert!(build([grpc(bad)]).is_err(), "{bad}");
+        }
         let trace = Endpoint::new(Method::TRACE, "/a").scope("accounts:read".parse().unwrap());
         assert_eq!(build([trace]).unwrap_err().subject(), "TRACE /a");
         assert_eq!(build([get("/a//b")]).unwrap_err().subject(), "GET /a//b");

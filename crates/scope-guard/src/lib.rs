@@ -6,7 +6,9 @@
 //! 2. the [`Contract`] declares its method for the template that its path matches, and
 //! 3. inside an axum router (feature `axum`) the router took the same template, and says so: for
 //!    a fallback and for `nest_service` the outer router can't, so the layer goes on the nested
-//!    router there.
+//!    router there, and
+//! 4. where that is a gRPC method's, the request's head is that of a gRPC call
+//!    ([`check_head`](countersign_core::grpc::check_head)).
 //!
 //! Around a router the contract decides alone, before a route is taken. The extractors of the
 //! company scope and of the key then compare the route with the contract's template.
@@ -18,7 +20,7 @@
 //!
 //! | refusal | answer | audit reason |
 //! |---|---|---|
-//! | the target is ambiguous, or too long | 400 `invalid_request` | `ambiguous_target`, `malformed_request` |
+//! | the target is ambiguous or too long, or a call of a gRPC method is none | 400 `invalid_request` | `ambiguous_target`, `malformed_request` |
 //! | the contract has no such endpoint, or one that is a draft or retired | 403 `endpoint_not_allowed` | `endpoint_unknown` |
 //! | the endpoint declares no scope | 403 `endpoint_not_allowed` | `endpoint_without_scope` |
 //! | the caller lacks the scope | 403 `insufficient_scope` | `scope_missing` |
@@ -113,13 +115,14 @@
 //! whose path also matches a declared template is then reachable. With the feature `axum` and
 //! inside the router (`Router::layer`, also on a router that is nested elsewhere) it is not: the
 //! contract is asked with axum's `OriginalUri`, and the router's `MatchedPath` must be the
-//! template of the declared endpoint, letter by letter, names of parameters included. The layer
-//! refuses everything where the router knows a route only as a wildcard that the contract does not
-//! declare, as tonic's routes are (`/package.Service/{*rest}`): put it around those from outside.
+//! template of the declared endpoint, letter by letter, names of parameters included. Only a gRPC
+//! method ([`Endpoint::grpc`](countersign_core::Endpoint::grpc)) may be routed as a wildcard, that of
+//! its service, as tonic's routes are (`/package.Service/{*rest}`).
 //! Routes that are added after `Router::layer` was called are not covered by any layer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod contract;
+mod descriptor;
 mod layer;
 mod lookup;
 #[cfg(feature = "openapi")]
@@ -132,5 +135,6 @@ pub mod target;
 mod template;
 
 pub use contract::{Contract, ContractBuilder};
+pub use descriptor::ACCESS_PROTO;
 pub use layer::{ContractLayer, ContractService, ScopeGuard, ScopeGuardLayer};
 pub use registry::{ScopeRegistry, UnknownScope};

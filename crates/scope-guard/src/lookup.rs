@@ -1,6 +1,6 @@
 //! Which entry of the contract a request is for.
 
-use countersign_core::{AccessContext, Denial, Endpoint, MatchedEndpoint, Reason, Stage};
+use countersign_core::{AccessContext, Denial, Endpoint, MatchedEndpoint, Reason, Stage, grpc};
 use http::{Request, Uri};
 
 use crate::{Contract, target};
@@ -37,9 +37,13 @@ pub(crate) fn look_up<B>(
         .match_endpoint(matched)
         .map_err(|_| misplaced("a request that no other contract matched before"))?;
     match endpoint.stage() {
-        Stage::Ga => Ok(()),
-        stage => at_stage(stage, endpoint, context),
+        Stage::Ga => {}
+        stage => at_stage(stage, endpoint, context)?,
     }
+    if endpoint.is_grpc() {
+        grpc::check_head(request.version(), request.headers())?;
+    }
+    Ok(())
 }
 
 /// What an endpoint's stage has to say, where it is not the usual one. The audit reads the stage
@@ -93,7 +97,7 @@ fn agreed<B>(
     let Some(route) = request.extensions().get::<axum::extract::MatchedPath>() else {
         return unrouted(request, found);
     };
-    if found.is_some_and(|endpoint| endpoint.template() == route.as_str()) {
+    if found.is_some_and(|endpoint| is_routed(endpoint, route.as_str())) {
         return Ok(found);
     }
     match contract.find_template(request.method(), route.as_str()) {
@@ -117,6 +121,19 @@ fn unrouted<B>(
         );
     }
     Ok(found)
+}
+
+/// Whether `route` is the endpoint's. A gRPC method's is that of its whole service, which then
+/// takes the method's name from the same path: `/package.Service/{*rest}`.
+#[cfg(feature = "axum")]
+fn is_routed(endpoint: &Endpoint, route: &str) -> bool {
+    let template = endpoint.template();
+    let service = || {
+        let (service, rest) = route.split_once("/{*")?;
+        let is_last = rest.find('}') == Some(rest.len() - 1);
+        (is_last && template.rsplit_once('/')?.0 == service).then_some(())
+    };
+    template == route || (endpoint.is_grpc() && service().is_some())
 }
 
 #[cfg(not(feature = "axum"))]

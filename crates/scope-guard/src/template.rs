@@ -37,6 +37,17 @@ pub(crate) fn check(template: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Whether a template that passed [`check`] is that of one gRPC method: a service, a method.
+pub(crate) fn is_grpc_path(template: &str) -> bool {
+    let mut segments = template.split('/').skip(1);
+    let mut next = || segments.next().is_some_and(is_name);
+    next() && next() && segments.next().is_none()
+}
+
+fn is_name(segment: &str) -> bool {
+    !segment.is_empty() && !segment.contains('{')
+}
+
 struct Parameter<'a> {
     name: &'a str,
     is_tail: bool,

@@ -46,8 +46,10 @@ pub(crate) enum Outcome {
     },
     /// The inner service failed instead of answering.
     ServiceError,
-    /// Nobody waited for an answer any longer.
-    Dropped,
+    /// The answer's body failed before its end.
+    BrokeOff { status: Option<StatusCode> },
+    /// Nobody waited for the answer, or its end, any longer. The status, where it was sent.
+    Dropped { status: Option<StatusCode> },
 }
 
 impl AuditEvent {
@@ -64,6 +66,14 @@ impl AuditEvent {
             event.add_notes(*notes);
         }
         event
+    }
+
+    /// How many messages of a call passed. A call that was refused before its handler ran has none.
+    pub(crate) fn add_messages(&mut self, received: u32, sent: u32) {
+        if self.reason.is_none() || received > 0 || sent > 0 {
+            self.add("messages_received", MetadataValue::Integer(received.into()));
+            self.add("messages_sent", MetadataValue::Integer(sent.into()));
+        }
     }
 
     /// That the handler of a sensitive endpoint is about to run.
@@ -167,10 +177,12 @@ impl AuditEvent {
     }
 
     fn decide(&mut self, context: &AccessContext, outcome: Outcome) {
-        if let Outcome::Answered { status, .. } = outcome {
-            self.status = Some(status);
-        }
-        if matches!(outcome, Outcome::Dropped) && context.denial().is_none() {
+        self.status = match outcome {
+            Outcome::Answered { status, .. } => Some(status),
+            Outcome::BrokeOff { status } | Outcome::Dropped { status } => status,
+            Outcome::ServiceError => None,
+        };
+        if matches!(outcome, Outcome::Dropped { .. }) && context.denial().is_none() {
             context.deny(Reason::ClientDisconnected.into());
         }
         let identified = context.identity().is_some();
@@ -178,7 +190,10 @@ impl AuditEvent {
             // A layer's reason stands whatever happened to the answer afterwards.
             (Some(denial), _) => self.refused(denial, identified),
             (None, Outcome::Answered { status, grpc }) => self.answered(status, grpc),
-            (None, Outcome::ServiceError | Outcome::Dropped) => self.service_failed(identified),
+            (None, Outcome::BrokeOff { .. }) => self.failed("answer_broke_off", identified),
+            (None, Outcome::ServiceError | Outcome::Dropped { .. }) => {
+                self.failed("service_error", identified);
+            }
         }
     }
 
@@ -195,21 +210,21 @@ impl AuditEvent {
     }
 
     fn answered(&mut self, status: StatusCode, grpc: Option<u8>) {
-        let grpc = grpc.filter(|code| GRPC_FAULTS.contains(code));
-        if status.is_server_error() || grpc.is_some() {
+        let is_fault = grpc.is_some_and(|code| GRPC_FAULTS.contains(&code));
+        if status.is_server_error() || is_fault {
             self.kind = EventType::Failed;
         }
-        if let Some(code) = grpc {
+        if let Some(code) = grpc.filter(|code| *code != 0) {
             self.add("grpc_status", MetadataValue::Integer(code.into()));
         }
     }
 
-    fn service_failed(&mut self, identified: bool) {
+    fn failed(&mut self, cause: &'static str, identified: bool) {
         self.kind = EventType::Failed;
         if !identified {
             self.decision = Some(Decision::Denied);
         }
-        self.add("cause", MetadataValue::label("service_error"));
+        self.add("cause", MetadataValue::label(cause));
     }
 
     fn add_limit(&mut self, context: &AccessContext) {

@@ -237,7 +237,7 @@ impl AuditEvent {
         self.agent
     }
 
-    /// Microseconds from the request's entry to the head of its answer.
+    /// Microseconds from the request's entry to the head of its answer; of a gRPC call, to its end.
     #[must_use]
     pub const fn latency_us(&self) -> Option<u64> {
         self.latency_us

@@ -125,7 +125,7 @@ fn messages_are_encoded_as_tonic_encodes_them() {
 
 #[test]
 fn grpc_details_are_read_by_the_types_of_google() {
-    use tonic_types::StatusExt;
+    use tonic_types::RpcStatusExt;
     for reason in Reason::ALL {
         let denial = Denial::new(*reason).with_detail("field", "x");
         let (response, id) = respond(&denial, Format::Grpc);
