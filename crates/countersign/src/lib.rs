@@ -83,7 +83,8 @@ pub use countersign_scope_guard::openapi;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 pub use countersign_scope_guard::routes;
 pub use countersign_scope_guard::{
-    ACCESS_PROTO, Contract, ContractBuilder, ContractLayer, ScopeGuardLayer, ScopeRegistry, UnknownScope,
+    ACCESS_PROTO, Contract, ContractBuilder, ContractLayer, ScopeGuardLayer, ScopeRegistry,
+    UnknownScope,
 };
 /// The embedded key store.
 #[cfg(feature = "sqlite")]

@@ -1,5 +1,7 @@
 //! The endpoints that a protobuf descriptor set declares.
 
+use std::num::NonZeroU32;
+
 use countersign_core::{ConfigError, Endpoint, OperationType};
 use prost::Message;
 
@@ -62,10 +64,12 @@ impl MethodDescriptor {
             let scope = access.scope.parse();
             endpoint = endpoint.scope(scope.map_err(|e| format!("`{}`: {e}", access.scope))?);
         }
-        Ok(if access.sensitive {
-            endpoint.sensitive()
-        } else {
-            endpoint
+        if access.sensitive {
+            endpoint = endpoint.sensitive();
+        }
+        Ok(match NonZeroU32::new(access.cost) {
+            Some(times) => endpoint.cost(times),
+            None => endpoint,
         })
     }
 
@@ -126,6 +130,8 @@ struct Access {
     operation: i32,
     #[prost(bool, tag = "3")]
     sensitive: bool,
+    #[prost(uint32, tag = "4")]
+    cost: u32,
 }
 
 const NO_SIDE_EFFECTS: i32 = 1;
@@ -164,7 +170,7 @@ mod tests {
         let set = api(r#"
             service Payments {
               rpc Create(M) returns (M) {
-                option (countersign.v1.access) = { scope: "payments:create" sensitive: true };
+                option (countersign.v1.access) = { scope: "payments:create" sensitive: true cost: 5 };
               }
               rpc Watch(M) returns (stream M) {
                 option idempotency_level = NO_SIDE_EFFECTS;
@@ -184,6 +190,7 @@ mod tests {
         assert_eq!(create.required_scope().unwrap().as_str(), "payments:create");
         assert_eq!(create.operation(), OperationType::Write);
         assert_eq!(create.sensitivity(), Sensitivity::Sensitive);
+        assert_eq!(create.call_cost().get(), 5);
         assert_eq!(
             find("/pay.v1.Payments/Watch").operation(),
             OperationType::Read

@@ -297,3 +297,44 @@ proptest! {
         }
     }
 }
+
+/// tonic routes a whole service as one wildcard.
+#[tokio::test]
+async fn a_grpc_method_is_reached_by_the_route_of_its_service() {
+    let scope = "accounts:read".parse().unwrap();
+    let contract = Contract::builder()
+        .endpoint(countersign_core::Endpoint::grpc("/pay.v1.Payments/Create").scope(scope))
+        .build()
+        .unwrap();
+    let layer = ContractLayer::new(contract);
+    let app = |route: &str| {
+        Router::new()
+            .route(route, says("POST", "it"))
+            .layer(layer.clone())
+    };
+    let call = |target: &str| {
+        let mut request = ask("POST", target);
+        *request.version_mut() = http::Version::HTTP_2;
+        let grpc = "application/grpc".parse().unwrap();
+        request.headers_mut().insert("content-type", grpc);
+        request
+    };
+    let asked = |route: &str, target: &str| {
+        let (app, mut request) = (app(route), call(target));
+        async move {
+            let context = enter(&mut request);
+            app.oneshot(request).await.unwrap();
+            reason(&context)
+        }
+    };
+    let service = "/pay.v1.Payments/{*rest}";
+    assert_eq!(asked(service, "/pay.v1.Payments/Create").await, None);
+    for (route, target) in [
+        (service, "/pay.v1.Payments/Delete"),
+        ("/{*rest}", "/pay.v1.Payments/Create"),
+        ("/{service}/{method}", "/pay.v1.Payments/Create"),
+    ] {
+        let reason = asked(route, target).await;
+        assert_eq!(reason, Some(Reason::EndpointUnknown), "{route} {target}");
+    }
+}

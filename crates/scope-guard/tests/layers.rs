@@ -310,3 +310,76 @@ async fn the_stage_of_an_endpoint_opens_it_closes_it_or_shows_on_its_answers() {
     assert_eq!(answer.status(), 403);
     assert_eq!(answer.headers().get_all("deprecation").iter().count(), 1);
 }
+
+fn grpc_contract() -> ContractLayer {
+    let scope = "payments:create".parse().unwrap();
+    let method = Endpoint::grpc("/pay.v1.Payments/Create").scope(scope);
+    ContractLayer::new(Contract::builder().endpoint(method).build().unwrap())
+}
+
+#[tokio::test]
+async fn a_grpc_method_takes_grpc_calls_and_nothing_else() {
+    const METHOD: &str = "/pay.v1.Payments/Create";
+    let json = ("content-type", "application/json");
+    let grpc = ("content-type", "application/grpc");
+    let web = ("content-type", "application/grpc-web+proto");
+    let (one, two) = (http::Version::HTTP_11, http::Version::HTTP_2);
+    let malformed = Some(Reason::MalformedRequest);
+    for (version, target, fields, expected) in [
+        (two, METHOD, vec![grpc], None),
+        (two, METHOD, vec![web], None),
+        (one, METHOD, vec![web], None),
+        (two, METHOD, vec![grpc, ("grpc-timeout", "1S")], None),
+        (one, METHOD, vec![grpc], malformed),
+        (two, METHOD, vec![json], malformed),
+        (two, METHOD, vec![], malformed),
+        (two, METHOD, vec![grpc, ("grpc-timeout", "0S")], malformed),
+        (two, METHOD, vec![grpc, ("x-note-bin", "!!")], malformed),
+        (
+            two,
+            "/pay.v1.Payments/create",
+            vec![grpc],
+            Some(Reason::EndpointUnknown),
+        ),
+        (
+            two,
+            "/pay.v1.Payments/",
+            vec![grpc],
+            Some(Reason::EndpointUnknown),
+        ),
+        (
+            two,
+            "//pay.v1.Payments/Create",
+            vec![grpc],
+            Some(Reason::AmbiguousTarget),
+        ),
+        (
+            two,
+            "pay.v1.Payments",
+            vec![grpc],
+            Some(Reason::AmbiguousTarget),
+        ),
+    ] {
+        let mut request = request("POST", target);
+        *request.version_mut() = version;
+        for (name, value) in &fields {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let context = enter(&mut request);
+        let probe = ReadinessProbe::default();
+        let service = grpc_contract().layer(probe.clone());
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(
+            reason(&context),
+            expected,
+            "{version:?} {target} {fields:?}"
+        );
+        assert_eq!(probe.calls(), usize::from(expected.is_none()));
+        let speaks_grpc = fields.contains(&grpc) || fields.contains(&web);
+        assert_eq!(
+            response.headers().contains_key("grpc-status"),
+            speaks_grpc && expected.is_some()
+        );
+    }
+}
