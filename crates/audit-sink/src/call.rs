@@ -58,10 +58,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Watches the answer of the call that `recording` is about.
-    pub(crate) fn watching(recording: Recording, call: &Arc<Call>) -> Box<dyn Watcher> {
+    /// Watches the answer, in this form, of the call that `recording` is about.
+    pub(crate) fn watching(
+        recording: Recording,
+        call: &Arc<Call>,
+        format: Format,
+    ) -> Box<dyn Watcher> {
         Box::new(Self {
-            messages: Messages::new(recording.context().format()),
+            messages: Messages::new(format),
             call: Arc::clone(call),
             status: None,
             recording,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use countersign_core::body::{DenialBody, WatchBody};
+use countersign_core::respond::Format;
 use countersign_core::{AccessContext, Reason, grpc};
+use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode};
 
 use crate::call::{Answer, Call};
@@ -71,7 +73,8 @@ impl Recording {
             Some(call) if grpc.is_none() && self.context.denial().is_none() => {
                 let call = Arc::clone(call);
                 self.status = Some(status);
-                response.map(|body| body.watch(Answer::watching(self, &call)))
+                let format = self.answer_format(&response);
+                response.map(|body| body.watch(Answer::watching(self, &call, format)))
             }
             _ => {
                 self.record(Outcome::Answered { status, grpc });
@@ -98,8 +101,12 @@ impl Recording {
         endpoint.is_grpc().then_some(2)
     }
 
-    pub(crate) const fn context(&self) -> &AccessContext {
-        &self.context
+    /// A gRPC-Web caller may ask in one form and be answered in the other.
+    fn answer_format<B>(&self, response: &Response<B>) -> Format {
+        let content_type = response.headers().get(CONTENT_TYPE);
+        content_type
+            .and_then(|value| Format::of_grpc(value.as_bytes()))
+            .unwrap_or(self.context.format())
     }
 
     pub(crate) fn service_failed(mut self) {

@@ -20,10 +20,10 @@ pub(crate) struct Bank {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Account {
-    id: String,
-    bank_id: String,
-    name: String,
-    currency: String,
+    pub(crate) id: String,
+    pub(crate) bank_id: String,
+    pub(crate) name: String,
+    pub(crate) currency: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -43,9 +43,9 @@ pub(crate) struct Payment {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Notification {
-    id: String,
-    kind: String,
-    resource_id: String,
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) resource_id: String,
 }
 
 impl Data {

@@ -130,7 +130,7 @@ impl Demo<'_> {
 }
 
 /// Writes the keys where only the owner of this process can read them.
-pub(crate) fn write(keys: &DemoKeys, path: &Path) -> io::Result<()> {
+pub(crate) fn write(keys: &impl Serialize, path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -2,7 +2,7 @@
 //! before it runs, and it is handed the company whose data it may touch.
 
 mod body;
-mod payments;
+pub(crate) mod payments;
 mod reads;
 mod tokens;
 mod webhooks;

@@ -12,16 +12,16 @@ use super::{App, data};
 use crate::data::{Amount, Payment, new_id};
 
 #[derive(Debug, Deserialize)]
-pub(super) struct NewPayment {
-    source_account_id: String,
-    amount: NewAmount,
-    reference: String,
+pub(crate) struct NewPayment {
+    pub(crate) source_account_id: String,
+    pub(crate) amount: NewAmount,
+    pub(crate) reference: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct NewAmount {
-    currency: String,
-    value: String,
+pub(crate) struct NewAmount {
+    pub(crate) currency: String,
+    pub(crate) value: String,
 }
 
 pub(super) async fn create(
@@ -56,7 +56,7 @@ pub(super) async fn status(
     Ok(data(json!({"id": payment.id, "status": payment.status})))
 }
 
-fn validate(new: NewPayment) -> Result<Payment, Denial> {
+pub(crate) fn validate(new: NewPayment) -> Result<Payment, Denial> {
     let refuse = |field, message| Err(Denial::validation(message).with_detail("field", field));
     let NewAmount { currency, value } = new.amount;
     if !matches!(currency.as_str(), "EUR" | "GBP" | "USD") {

@@ -1,0 +1,184 @@
+//! The payments API over gRPC, with the data and the keys of payments-api. In production it serves
+//! gRPC, gRPC-Web and HTTP on one port; beside it, in the same process and with data of its own, a
+//! sandbox serves gRPC to sandbox keys. Start it, paste the lines it prints, then copy this file
+//! into a service of your own.
+
+mod args;
+mod keys;
+mod service;
+
+// What is the same over HTTP.
+#[path = "../../payments-api/src/contract.rs"]
+mod contract;
+#[path = "../../payments-api/src/data.rs"]
+mod data;
+#[path = "../../payments-api/src/demo.rs"]
+mod demo;
+#[path = "../../payments-api/src/handlers/mod.rs"]
+#[allow(dead_code, reason = "the internal routes are payments-api's alone")]
+mod handlers;
+
+/// What the build made of `payments/v1/payments.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+mod proto {
+    tonic::include_proto!("payments.v1");
+
+    pub(crate) const DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/payments.v1.bin"));
+}
+
+use std::error::Error;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use clap::Parser;
+use countersign::{AuditSink, Builder, Contract, Countersign, FileLog, KeyManager, KeyStore};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_web::GrpcWebLayer;
+use tower_layer::Layer;
+
+use crate::args::Args;
+use crate::data::Data;
+use crate::handlers::App;
+use crate::proto::payments_server::PaymentsServer;
+use crate::service::PaymentsService;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let args = Args::parse();
+    std::fs::create_dir_all(&args.data)?;
+
+    let store: Arc<dyn KeyStore> = args.locator()?.open().await?;
+    // A log of its own: each has one writer.
+    let log = FileLog::open(args.data.join("audit-grpc"))?;
+    let (audit, writer) = AuditSink::builder(log).spawn()?;
+
+    // A stack for each environment: a key of the one is refused by the other.
+    let http = contract::contract()?;
+    let both = Contract::builder()
+        .endpoints(http.endpoints().cloned())
+        .descriptor_set(proto::DESCRIPTOR_SET)?
+        .build()?;
+    let calls = Contract::builder()
+        .descriptor_set(proto::DESCRIPTOR_SET)?
+        .build()?;
+    let live = stack(both, &store, &audit, |live| live)?;
+    let sandbox = stack(calls, &store, &audit, Builder::sandbox)?;
+    let changes = [live.follow_changes()?, sandbox.follow_changes()?];
+    let outbox = live.drain_outbox(Arc::clone(&store));
+
+    let manager = KeyManager::builder(Arc::clone(&store))
+        .brand("acme")
+        .known_scopes(http.scopes())
+        .evict_from(live.key_cache())
+        .build()?;
+    let live_data = Data::open(&args.data.join("payments.db"))?;
+    let sandbox_data = Data::open(&args.data.join("sandbox.db"))?;
+    let keys = keys::seed(&live_data, &sandbox_data, &store, &manager).await?;
+
+    let production = TcpListener::bind(args.listen).await?;
+    let trial = TcpListener::bind(args.sandbox_listen).await?;
+    let addresses = [production.local_addr()?, trial.local_addr()?];
+    match &args.demo_keys {
+        Some(path) => demo::write(&keys, path)?,
+        None => keys.print(addresses)?,
+    }
+    announce(addresses)?;
+
+    let app = App {
+        data: live_data.clone(),
+        keys: manager,
+    };
+    tokio::try_join!(
+        serve_one_port(production, app, live),
+        serve_grpc(trial, PaymentsService { data: sandbox_data }, sandbox),
+    )?;
+
+    for follower in changes {
+        follower.shutdown().await;
+    }
+    outbox.shutdown().await;
+    let report = writer.shutdown(Duration::from_secs(10)).await;
+    tracing::info!(?report, "the audit log is closed");
+    Ok(())
+}
+
+type Complete = Builder<Contract, Arc<dyn KeyStore>, countersign::Policies, AuditSink>;
+
+fn stack(
+    contract: Contract,
+    store: &Arc<dyn KeyStore>,
+    audit: &AuditSink,
+    environment: impl FnOnce(Complete) -> Complete,
+) -> Result<Countersign, Box<dyn Error>> {
+    let stack = Countersign::builder()
+        .contract(contract)
+        .key_store(Arc::clone(store))
+        .limits(contract::policies()?)
+        .audit(audit.clone())
+        .claim_query("company_id")
+        .claim_header("x-company-id".parse()?)
+        .claim_json("/company_id".parse()?);
+    Ok(environment(stack).build()?)
+}
+
+/// HTTP, gRPC and gRPC-Web on one port, all behind one layer.
+async fn serve_one_port(
+    listener: TcpListener,
+    app: App,
+    stack: Countersign,
+) -> Result<(), Box<dyn Error>> {
+    let service = PaymentsService {
+        data: app.data.clone(),
+    };
+    // gRPC-Web is taken apart inside the stack, so that the stack sees what the caller sent.
+    let calls = GrpcWebLayer::new().layer(PaymentsServer::new(service));
+    let calls: Router = Routes::new(calls).into_axum_router();
+    let routes = handlers::external(app).merge(calls).layer(stack);
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stopped())
+        .await?;
+    Ok(())
+}
+
+/// gRPC on a server of tonic's own.
+async fn serve_grpc(
+    listener: TcpListener,
+    service: PaymentsService,
+    stack: Countersign,
+) -> Result<(), Box<dyn Error>> {
+    Server::builder()
+        .layer(stack)
+        .add_service(PaymentsServer::new(service))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stopped())
+        .await?;
+    Ok(())
+}
+
+async fn stopped() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn announce([production, sandbox]: [SocketAddr; 2]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "sandbox on {sandbox}")?;
+    writeln!(out, "listening on {production}")?;
+    out.flush()
+}
