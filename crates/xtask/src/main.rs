@@ -23,6 +23,7 @@ mod bench;
 mod crash;
 mod drill;
 mod fuzz;
+mod python;
 mod servers;
 mod step;
 mod test;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::drill::{self, Scale};
+use crate::python;
 use crate::servers::{self, Servers};
 use crate::step;
 use crate::workspace::Workspace;
@@ -33,12 +34,14 @@ pub(crate) fn run() -> Result<ExitCode> {
         ]),
     )?;
     servers::require_tool("curl", "curl", "the README's commands")?;
+    let python = python::with_clients(&workspace)?;
     let servers = Servers::for_members(&workspace)?;
     step::run(
         "tests",
         workspace
             .cargo()
             .envs(servers.environment())
+            .env(python::VARIABLE, python)
             .args(["test", "--workspace", "--all-features"])
             .args(["--", "--include-ignored"]),
     )?;
