@@ -152,11 +152,13 @@ fn curl(address: SocketAddr, version: &str, key: &str, content_type: &str, path:
         .arg(format!("http://{address}{path}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(&[0; 5]).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
