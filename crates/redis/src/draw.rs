@@ -25,6 +25,10 @@ pub(crate) struct Part {
     pub(crate) place: usize,
     pub(crate) quota: Quota,
     pub(crate) cost: u32,
+    /// How much of the cost is paid already, by units that were drawn before.
+    pub(crate) paid: u32,
+    /// What is drawn beside the cost, for requests to come, if all of it fits too.
+    pub(crate) extra: u32,
 }
 
 /// What the server said: its time, and what the counters held before.
@@ -46,6 +50,8 @@ impl Draw {
                 place,
                 quota: limit.quota(),
                 cost: limit.cost(),
+                paid: 0,
+                extra: 0,
             };
             let key = name(request, &limit, home, prefix);
             match draws
@@ -74,10 +80,13 @@ impl Draw {
 
     /// The call that makes these draws.
     pub(crate) fn call(&self, script: &Script) -> Cmd {
-        let times = self
-            .parts
-            .iter()
-            .map(|part| [part.increment(), part.window()]);
+        let times = self.parts.iter().map(|part| {
+            [
+                part.time_of(part.asked()),
+                part.window(),
+                part.time_of(part.extra),
+            ]
+        });
         self.call_with(script, times)
     }
 
@@ -85,8 +94,9 @@ impl Draw {
     pub(crate) fn call_back(&self, script: &Script, said: &Said) -> Cmd {
         let parts = self.parts.iter().zip(&said.tats);
         let times = parts.map(|(part, tat)| {
-            let verdict = part.weigh(*tat, said.now);
-            [part.increment(), verdict.new_tat]
+            let units = part.drawn(*tat, said.now);
+            let held = decide(*tat, said.now, part.quota, units).new_tat;
+            [part.time_of(units), held]
         });
         self.call_with(script, times)
     }
@@ -113,9 +123,14 @@ impl Draw {
 }
 
 impl Part {
-    /// Nanoseconds that the draw adds to its counter.
-    const fn increment(self) -> u64 {
-        self.quota.interval_nanos().saturating_mul(self.cost as u64)
+    /// What the server is asked for and must grant.
+    pub(crate) const fn asked(self) -> u32 {
+        self.cost - self.paid
+    }
+
+    /// Nanoseconds that so many units add to a counter.
+    const fn time_of(self, units: u32) -> u64 {
+        self.quota.interval_nanos().saturating_mul(units as u64)
     }
 
     const fn window(self) -> u64 {
@@ -124,7 +139,18 @@ impl Part {
     }
 
     pub(crate) fn weigh(self, tat: u64, now: u64) -> Verdict {
-        decide(tat, now, self.quota, self.cost)
+        decide(tat, now, self.quota, self.asked())
+    }
+
+    /// How many units the draw takes where it is allowed: a draw that asks for nothing takes
+    /// nothing beside it either.
+    pub(crate) fn drawn(self, tat: u64, now: u64) -> u32 {
+        let whole = self.asked().saturating_add(self.extra);
+        if self.asked() > 0 && decide(tat, now, self.quota, whole).allowed {
+            whole
+        } else {
+            self.asked()
+        }
     }
 
     /// What the limit said, once it is known whether the request as a whole was allowed.

@@ -23,6 +23,11 @@
 //! # }
 //! ```
 //!
+//! # Leases
+//! [`RedisLimits::leased`] lets a process draw units of busy counters ahead and spend them by itself:
+//! fewer calls, and no wait for most requests. What that costs in exactness is bounded, see
+//! [`LeasedLimits`].
+//!
 //! # On the server
 //! A counter is one string under `countersign:{company_12}:key/key_01J…@20000000`: prefix, hash tag,
 //! the counter's name and its interval in nanoseconds. It expires when its quota is whole, so nothing
@@ -35,10 +40,12 @@
 
 mod draw;
 mod error;
+mod leases;
 mod limits;
 mod link;
 mod options;
 mod script;
 
+pub use leases::{LeasedLimits, Leases};
 pub use limits::RedisLimits;
 pub use options::RedisOptions;

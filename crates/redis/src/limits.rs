@@ -6,11 +6,11 @@ use std::time::Duration;
 use countersign_core::{StoreError, StoreErrorKind};
 use countersign_rate_limit::{LimitDecision, LimitFuture, LimitRequest, LimitStore};
 
-use crate::RedisOptions;
 use crate::draw::{self, Draw, Said};
 use crate::error::store_error;
 use crate::link::{Connection, Link};
 use crate::script::Script;
+use crate::{LeasedLimits, Leases, RedisOptions};
 
 /// Counters on a Redis or Valkey server, which all processes that name the same server and prefix
 /// keep together. A clone is a handle to the same connection.
@@ -70,6 +70,24 @@ impl RedisLimits {
             .map_err(|late| StoreError::with_source(StoreErrorKind::Unavailable, late))
     }
 
+    /// The same counters, of which this process draws some units ahead and then decides by itself.
+    #[must_use]
+    pub fn leased(self, leases: Leases) -> LeasedLimits {
+        LeasedLimits::new(self, leases)
+    }
+
+    pub(crate) fn draws(&self, request: &LimitRequest<'_>) -> Vec<Draw> {
+        Draw::all(request, &self.0.prefix, self.0.cluster)
+    }
+
+    /// Makes all draws or none.
+    pub(crate) async fn ask(&self, draws: &[Draw]) -> Result<Vec<Said>, StoreError> {
+        match self.0.link.connection() {
+            Some(connection) => self.0.ask_all(draws, connection).await,
+            None => Err(StoreErrorKind::Unavailable.into()),
+        }
+    }
+
     /// Whether there is a connection now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -79,7 +97,7 @@ impl RedisLimits {
 
 impl LimitStore for RedisLimits {
     fn check(&self, request: &LimitRequest<'_>) -> LimitFuture {
-        let draws = Draw::all(request, &self.0.prefix, self.0.cluster);
+        let draws = self.draws(request);
         if draws.is_empty() {
             return LimitFuture::Ready(LimitDecision::new([]));
         }
@@ -87,16 +105,20 @@ impl LimitStore for RedisLimits {
             return LimitFuture::Ready(Err(StoreErrorKind::Unavailable.into()));
         };
         let inner = Arc::clone(&self.0);
-        LimitFuture::later(async move { inner.decide(&draws, connection).await })
+        LimitFuture::later(async move {
+            let said = inner.ask_all(&draws, connection).await?;
+            draw::decision(&draws, &said)
+        })
     }
 }
 
 impl Inner {
-    async fn decide(
+    /// Makes all draws or none. What was said about each, up to the first one that was refused.
+    async fn ask_all(
         &self,
         draws: &[Draw],
         mut connection: Connection,
-    ) -> Result<LimitDecision, StoreError> {
+    ) -> Result<Vec<Said>, StoreError> {
         let mut said = Vec::with_capacity(draws.len());
         for draw in draws {
             match self.ask(draw, &mut connection).await {
@@ -111,7 +133,7 @@ impl Inner {
                 break;
             }
         }
-        draw::decision(draws, &said)
+        Ok(said)
     }
 
     async fn ask(&self, draw: &Draw, connection: &mut Connection) -> Result<Said, StoreError> {

@@ -85,6 +85,8 @@ impl Counter {
             place: 0,
             quota: self.quota,
             cost,
+            paid: 0,
+            extra: 0,
         };
         let draw = Draw::of(self.name.clone(), part);
         let mut call = self.script.with_text(&draw.call(&self.script));
