@@ -81,12 +81,17 @@ impl Counter {
     }
 
     async fn draw(&mut self, cost: u32, now: u64) -> LimitOutcome {
+        let (draw, said) = self.draw_with(cost, 0, now).await;
+        decision(&[draw], &[said]).unwrap().outcomes()[0]
+    }
+
+    async fn draw_with(&mut self, cost: u32, extra: u32, now: u64) -> (Draw, Said) {
         let part = Part {
             place: 0,
             quota: self.quota,
             cost,
             paid: 0,
-            extra: 0,
+            extra,
         };
         let draw = Draw::of(self.name.clone(), part);
         let mut call = self.script.with_text(&draw.call(&self.script));
@@ -99,7 +104,7 @@ impl Counter {
             panic!("{answer:?}");
         };
         let said = Said::at(now, taken, held, &draw).unwrap();
-        decision(&[draw], &[said]).unwrap().outcomes()[0]
+        (draw, said)
     }
 }
 
@@ -147,6 +152,36 @@ async fn the_script_follows_the_sequences() {
             );
         }
     }
+}
+
+/// What is drawn beside the cost is drawn whole or not at all, to the nanosecond.
+#[tokio::test]
+#[ignore = "needs a Redis server: cargo xtask test gives it one"]
+async fn the_script_draws_ahead_as_the_integers_do() {
+    let (mut with, mut without) = (0, 0);
+    for _ in 0..40 {
+        let interval = Duration::from_nanos(fastrand::u64(1..20_000_000_000));
+        let quota = Quota::new(fastrand::u32(1..200), interval).unwrap();
+        let mut counter = Counter::new("ahead", quota).await;
+        let (mut tat, mut now) = (0, START);
+        for _ in 0..20 {
+            let (cost, extra) = (fastrand::u32(0..4), fastrand::u32(0..40));
+            now += fastrand::u64(0..quota.interval_nanos() * 8);
+            let (draw, said) = counter.draw_with(cost, extra, now).await;
+            assert_eq!(said.tats[0], tat);
+            if said.taken && cost > 0 {
+                let units = draw.parts[0].drawn(tat, now);
+                tat = decide(tat, now, quota, units).new_tat;
+                let ahead = if units == cost {
+                    &mut without
+                } else {
+                    &mut with
+                };
+                *ahead += 1;
+            }
+        }
+    }
+    assert!(with > 20 && without > 20, "{with} with, {without} without");
 }
 
 /// The vectors begin at zero; this is in 2033.

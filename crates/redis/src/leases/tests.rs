@@ -151,12 +151,36 @@ proptest! {
     }
 }
 
+/// Four processes lease, are quiet for `pause`, and then all spend what they can at one instant.
+fn excess_after(pause: u64) -> u64 {
+    let quota = Quota::per_second(200, 10_000).unwrap();
+    let leases = leases(Duration::from_millis(50), 0.05);
+    let mut books: Vec<Book> = (0..4).map(|_| Book::new(leases)).collect();
+    let (mut model, mut admitted) = (Model::default(), Vec::new());
+    let mut spend = |calls: u64, begin: u64, step: u64| {
+        for i in 0..calls {
+            let at = begin + i * step;
+            for book in &mut books {
+                let wanted = [("company", quota, 1)];
+                let decision = call(book, &mut model, &wanted, at, true).unwrap();
+                if decision.is_allowed() {
+                    admitted.push((at, 1));
+                }
+            }
+        }
+    };
+    // The twelfth call draws eight units ahead.
+    spend(12, 0, 1000);
+    spend(300, pause, 0);
+    excess(&admitted, quota)
+}
+
 #[test]
-fn the_excess_is_real_and_small() {
-    // A process draws ahead just before the other ones spend what refills meanwhile.
-    let quota = Quota::per_second(100, 1000).unwrap();
-    let admitted = [(0, 100), (0, 5), (1_000_000, 1)];
-    assert_eq!(excess(&admitted, quota), 5);
+fn the_excess_is_what_is_held_and_no_more() {
+    // The server's counter is whole again after some 10 ms, and units are held for 50.
+    let held = excess_after(20_000_000);
+    assert!((20..=40).contains(&held), "{held}");
+    assert_eq!(excess_after(51_000_000), 0);
 }
 
 #[test]
