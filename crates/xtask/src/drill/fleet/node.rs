@@ -9,14 +9,14 @@ use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use countersign_core::{AccessContext, Edge, Environment, Identity, Quota, ScopeSet};
 use countersign_rate_limit::{Dimension, Policies, Policy, RateLimitLayer, StoreFailure};
-use countersign_redis::{RedisLimits, RedisOptions};
+use countersign_redis::{Leases, RedisLimits, RedisOptions};
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::sync::mpsc;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::tally::{self, Call, Kind};
-use super::{BURST, OFFERED, RATE, SHARE};
+use super::{BURST, LEASED_FOR, LEASED_SHARE, OFFERED, RATE, SHARE};
 
 /// Asks for more than the quota for `seconds`, and prints what it was answered.
 ///
@@ -38,12 +38,19 @@ pub(crate) fn run(address: &str, company: &str, seconds: &str) -> Result<ExitCod
 }
 
 async fn call(address: &str, company: &str, time: Duration) -> Result<Vec<Call>> {
-    let store = RedisLimits::start(RedisOptions::server(address)?);
+    // A machine that is busy with four processes is no server that is gone.
+    let options = RedisOptions::server(address)?.deadline(Duration::from_secs(1));
+    let store = RedisLimits::start(options);
     let there = store.wait_until_connected(Duration::from_secs(10)).await;
     there.map_err(|error| anyhow!("{error}"))?;
     let quota = Quota::per_second(BURST as u32, RATE as u32)?;
     let policies = Policies::new([Policy::new("company", Dimension::Company, quota)])?;
-    let layer = RateLimitLayer::new(policies, store).on_store_failure(StoreFailure::local(SHARE)?);
+    let leases = Leases::new().share(LEASED_SHARE)?.age(LEASED_FOR)?;
+    let layer = match company {
+        "leased" => RateLimitLayer::new(policies, store.leased(leases)),
+        _ => RateLimitLayer::new(policies, store),
+    };
+    let layer = layer.on_store_failure(StoreFailure::local(SHARE)?);
     let service = layer.layer(service_fn(|_: Request<Full<Bytes>>| async {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     }));
