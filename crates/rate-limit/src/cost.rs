@@ -81,30 +81,27 @@ impl Costs {
 
 impl Cost {
     /// What a request to `endpoint` takes, where no function says: what this policy says of the
-    /// endpoint, else its units as many times as the endpoint says.
+    /// endpoint, else its units as many `times` as the endpoint says.
     #[inline]
-    pub(crate) fn of(&self, endpoint: Option<&Endpoint>) -> u32 {
-        let Some(endpoint) = endpoint else {
-            return self.units;
-        };
-        match self.named(endpoint) {
-            Some(units) => units,
-            None => self.units.saturating_mul(endpoint.call_cost().get()),
+    pub(crate) fn of(&self, endpoint: Option<&Endpoint>, times: u32) -> u32 {
+        if self.endpoints.is_empty() {
+            self.units.saturating_mul(times)
+        } else {
+            self.of_named(endpoint, times)
         }
     }
 
-    #[inline]
-    fn named(&self, endpoint: &Endpoint) -> Option<u32> {
-        let mut named = self.endpoints.iter();
-        let named = named.find(|(own, _)| is_same(own, endpoint));
-        named.map(|(_, units)| *units)
+    fn of_named(&self, endpoint: Option<&Endpoint>, times: u32) -> u32 {
+        let same = |(own, _): &&(Endpoint, u32)| endpoint.is_some_and(|it| is_same(own, it));
+        let named = self.endpoints.iter().find(same);
+        named.map_or(self.units.saturating_mul(times), |(_, units)| *units)
     }
 
     /// What a request to `endpoint` takes at least: nothing, where a function says.
     pub(crate) fn least(&self, endpoint: &Endpoint) -> u32 {
         match self.by {
             Some(_) => 0,
-            None => self.of(Some(endpoint)),
+            None => self.of(Some(endpoint), endpoint.call_cost().get()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use arrayvec::ArrayVec;
 use countersign_core::{Endpoint, StoreError};
 
-use crate::cells::{Fingerprint, Fingerprinter, Shard, Slot};
+use crate::cells::{Fingerprint, Fingerprinter, Name, Namer, Shard, Slot};
 use crate::gcra::{Verdict, decide};
 use crate::request::{MAX_LIMITS, Subject};
 use crate::{Dimension, Limit, LimitDecision, LimitOutcome, LimitRequest};
@@ -23,13 +23,16 @@ pub(crate) enum Home {
 pub(crate) struct Draws<'a> {
     company: Fingerprint,
     source: Fingerprint,
+    /// Whether one of the draws that were weighed is refused.
+    refused: bool,
     list: ArrayVec<Draw<'a>, MAX_LIMITS>,
 }
 
 #[derive(Debug)]
 struct Draw<'a> {
+    home: Home,
     limit: Limit<'a>,
-    name: Fingerprint,
+    name: Name,
     slot: Option<Slot>,
     tat: u64,
     /// `None` until it was weighed.
@@ -42,6 +45,7 @@ impl<'a> Draws<'a> {
         Self {
             company: Fingerprint { low: 0, high: 0 },
             source: Fingerprint { low: 0, high: 0 },
+            refused: false,
             list: ArrayVec::new(),
         }
     }
@@ -49,11 +53,26 @@ impl<'a> Draws<'a> {
     /// Fills the list in place: it is too large to be moved about for each request.
     #[inline]
     pub(crate) fn fill(&mut self, hasher: Fingerprinter, request: &LimitRequest<'a>) {
-        let names = Names::of(hasher, &request.subject);
-        self.company = names.company.fingerprint();
-        if request.counts().source {
-            self.source = names.source.fingerprint();
+        let (subject, counts) = (request.subject(), request.counts());
+        let (mut company, mut source, mut key) = (hasher, hasher, hasher.low());
+        if let Some(id) = subject.company() {
+            company.write(id.as_str().as_bytes());
+            self.company = company.fingerprint();
         }
+        if let Some(id) = subject.key() {
+            key.write_u128(id.as_u128());
+        }
+        if counts.source {
+            subject.source.hash(&mut source);
+            self.source = source.fingerprint();
+        }
+        let names = Names {
+            subject,
+            platform: hasher.low(),
+            company: company.low(),
+            key,
+            source: source.low(),
+        };
         for limit in request.limits() {
             self.list.push(Draw::new(limit, names.name(&limit)));
         }
@@ -71,10 +90,12 @@ impl<'a> Draws<'a> {
 
     #[inline]
     pub(crate) fn weigh(&mut self, shard: &Shard, home: Home, now: u64) {
-        for draw in self.list.iter_mut().filter(|draw| draw.home() == home) {
+        for draw in self.list.iter_mut().filter(|draw| draw.home == home) {
             draw.slot = shard.find(draw.name);
             draw.tat = shard.tat(draw.slot);
-            draw.verdict = Some(decide(draw.tat, now, draw.limit.quota, draw.limit.cost));
+            let verdict = decide(draw.tat, now, draw.limit.quota, draw.limit.cost);
+            self.refused |= !verdict.allowed;
+            draw.verdict = Some(verdict);
         }
     }
 
@@ -85,35 +106,32 @@ impl<'a> Draws<'a> {
         let newcomers = self
             .list
             .iter_mut()
-            .filter(|draw| draw.home() == Home::Source);
+            .filter(|draw| draw.home == Home::Source);
         for draw in newcomers.filter(|draw| draw.is_new()) {
             let interval = draw.limit.quota.interval_nanos();
-            draw.name = hasher
-                .and(draw.limit.policy.tag)
-                .and(interval)
-                .fingerprint();
+            draw.name = hasher.low().and(draw.limit.policy.tag).and(interval).name();
         }
         self.weigh(shard, Home::Source, now);
     }
 
     /// Whether no draw was refused so far.
     #[inline]
-    pub(crate) fn are_allowed(&self) -> bool {
-        let mut verdicts = self.list.iter().filter_map(|draw| draw.verdict);
-        verdicts.all(|verdict| verdict.allowed)
+    pub(crate) const fn are_allowed(&self) -> bool {
+        !self.refused
     }
 
     /// How many counters must be added at `home`. A cost of 0 adds none.
     #[inline]
     pub(crate) fn newcomers(&self, home: Home) -> usize {
-        let new = |draw: &&Draw<'_>| draw.home() == home && draw.is_new();
+        let new = |draw: &&Draw<'_>| draw.home == home && draw.is_new();
         self.list.iter().filter(new).count()
     }
 
+    /// Makes the draws at `home`, where `newcomers` need a counter of their own.
     #[inline]
-    pub(crate) fn commit(&self, shard: &mut Shard, home: Home) {
+    pub(crate) fn commit(&self, shard: &mut Shard, home: Home, newcomers: usize) {
         let here = || {
-            let mine = self.list.iter().filter(|draw| draw.home() == home);
+            let mine = self.list.iter().filter(|draw| draw.home == home);
             mine.filter_map(|draw| Some((draw, draw.verdict?.new_tat)))
         };
         for (draw, tat) in here() {
@@ -121,9 +139,11 @@ impl<'a> Draws<'a> {
                 shard.set(slot, tat);
             }
         }
-        // An insertion moves what stands in the shard, so it comes last.
-        for (draw, tat) in here().filter(|(draw, _)| draw.is_new()) {
-            shard.insert(draw.name, tat);
+        if newcomers > 0 {
+            // An insertion moves what stands in the shard, so it comes last.
+            for (draw, tat) in here().filter(|(draw, _)| draw.is_new()) {
+                shard.insert(draw.name, tat);
+            }
         }
     }
 
@@ -136,22 +156,18 @@ impl<'a> Draws<'a> {
 
 impl<'a> Draw<'a> {
     #[inline]
-    const fn new(limit: Limit<'a>, name: Fingerprint) -> Self {
+    const fn new(limit: Limit<'a>, name: Name) -> Self {
         Self {
+            home: match limit.dimension() {
+                Dimension::Platform => Home::Platform,
+                Dimension::Source => Home::Source,
+                _ => Home::Company,
+            },
             limit,
             name,
             slot: None,
             tat: 0,
             verdict: None,
-        }
-    }
-
-    #[inline]
-    fn home(&self) -> Home {
-        match self.limit.dimension() {
-            Dimension::Platform => Home::Platform,
-            Dimension::Source => Home::Source,
-            _ => Home::Company,
         }
     }
 
@@ -173,43 +189,22 @@ impl<'a> Draw<'a> {
 /// What the counters' names begin with, hashed once for all of them.
 struct Names<'a> {
     subject: &'a Subject<'a>,
-    platform: Fingerprinter,
-    company: Fingerprinter,
-    key: Fingerprinter,
-    source: Fingerprinter,
+    platform: Namer,
+    company: Namer,
+    key: Namer,
+    source: Namer,
 }
 
-impl<'a> Names<'a> {
+impl Names<'_> {
     #[inline]
-    fn of(hasher: Fingerprinter, subject: &'a Subject<'a>) -> Self {
-        let (mut company, mut key, mut source) = (hasher, hasher, hasher);
-        if let Some(id) = subject.company {
-            company.write(id.as_str().as_bytes());
-        }
-        if let Some(id) = subject.key {
-            key.write_u128(id.as_u128());
-        }
-        if let Some(bucket) = subject.source {
-            bucket.hash(&mut source);
-        }
-        Self {
-            subject,
-            platform: hasher,
-            company,
-            key,
-            source,
-        }
-    }
-
-    #[inline]
-    fn name(&self, limit: &Limit<'_>) -> Fingerprint {
+    fn name(&self, limit: &Limit<'_>) -> Name {
         let base = self.base(limit.dimension());
         let interval = limit.quota.interval_nanos();
-        base.and(limit.policy.tag).and(interval).fingerprint()
+        base.and(limit.policy.tag).and(interval).name()
     }
 
     #[inline]
-    fn base(&self, dimension: Dimension) -> Fingerprinter {
+    fn base(&self, dimension: Dimension) -> Namer {
         let mut key = self.key;
         match dimension {
             Dimension::Key => {}

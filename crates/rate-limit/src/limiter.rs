@@ -88,8 +88,15 @@ impl Limiter {
         request: &LimitRequest<'_>,
         checked: Checked,
     ) -> Result<(), Denial> {
-        match complete(request, checked) {
-            Ok(decision) => self.answer(context, request, &decision, false),
+        match checked {
+            Ok(decision) if decision.outcomes().len() == request.limits().len() => {
+                self.answer(context, request, &decision, false)
+            }
+            // A decision about some of the limits is none.
+            Ok(_) => {
+                let corrupt = StoreError::new(StoreErrorKind::Corrupt);
+                self.without_store(context, request, &corrupt)
+            }
             Err(error) => self.without_store(context, request, &error),
         }
     }
@@ -181,17 +188,6 @@ impl Planned {
         } else {
             denial
         }
-    }
-}
-
-/// A decision about some of the limits is none.
-#[inline]
-fn complete(request: &LimitRequest<'_>, checked: Checked) -> Checked {
-    let decision = checked?;
-    if decision.outcomes().len() == request.limits().len() {
-        Ok(decision)
-    } else {
-        Err(StoreError::new(StoreErrorKind::Corrupt))
     }
 }
 

@@ -183,7 +183,7 @@ impl LocalLimits {
             self.cells.release(newcomers);
             return Ok(0);
         }
-        draws.commit(home, Home::Company);
+        draws.commit(home, Home::Company, newcomers);
         Ok(newcomers)
     }
 
@@ -207,7 +207,8 @@ impl LocalLimits {
         draws.weigh(&platform, Home::Platform, now);
         let allowed = draws.are_allowed();
         if allowed {
-            draws.commit(&mut platform, Home::Platform);
+            let newcomers = draws.newcomers(Home::Platform);
+            draws.commit(&mut platform, Home::Platform, newcomers);
         }
         allowed
     }

@@ -1,21 +1,21 @@
 //! Policies, checked and laid out for the requests that they meet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_core::{
-    AccessContext, CompanyId, ConfigError, Denial, Endpoint, Identity, KeyId, LimitOverride,
-    LimitOverrides, OperationType,
+    AccessContext, CompanyId, ConfigError, Denial, Endpoint, KeyId, LimitOverride, OperationType,
 };
 use http::Request;
 
 use crate::cost::{Call, Costs, is_same};
 use crate::policy::Window;
-use crate::request::{LimitRequest, Own};
+use crate::request::LimitRequest;
 use crate::{Dimension, Policy};
 
+mod overrides;
 mod plan;
 
+pub(crate) use overrides::Overrides;
 pub(crate) use plan::{Counts, Plan, Planned};
 
 /// All policies of a stack, checked. A clone is a handle to the same.
@@ -28,8 +28,7 @@ struct Compiled {
     by_operation: [Plan; 4],
     /// For requests whose endpoint nobody looked up; `None` where a policy must know it.
     without_endpoint: Option<Plan>,
-    companies: HashMap<CompanyId, LimitOverrides>,
-    keys: HashMap<KeyId, LimitOverrides>,
+    overrides: Overrides,
 }
 
 impl Policies {
@@ -56,8 +55,7 @@ impl Policies {
         Ok(Self(Arc::new(Compiled {
             by_operation: [read?, write?, webhook?, administration?],
             without_endpoint,
-            companies: HashMap::new(),
-            keys: HashMap::new(),
+            overrides: Overrides::default(),
         })))
     }
 
@@ -76,9 +74,8 @@ impl Policies {
         overrides: impl IntoIterator<Item = LimitOverride>,
     ) -> Result<Self, ConfigError> {
         let overrides = self.checked(overrides, Dimension::is_per_company)?;
-        Arc::make_mut(&mut self.0)
-            .companies
-            .insert(company, overrides);
+        let told = &mut Arc::make_mut(&mut self.0).overrides;
+        told.companies.insert(company, overrides);
         Ok(self)
     }
 
@@ -94,7 +91,8 @@ impl Policies {
         overrides: impl IntoIterator<Item = LimitOverride>,
     ) -> Result<Self, ConfigError> {
         let overrides = self.checked(overrides, Dimension::is_per_key)?;
-        Arc::make_mut(&mut self.0).keys.insert(key, overrides);
+        let told = &mut Arc::make_mut(&mut self.0).overrides;
+        told.keys.insert(key, overrides);
         Ok(self)
     }
 
@@ -135,17 +133,14 @@ impl Policies {
         context: &'a AccessContext,
         costs: Option<&'a Costs>,
     ) -> Result<LimitRequest<'a>, Denial> {
-        let request = || {
-            let plan = self.plan(context)?;
-            let subject = plan.subject(context)?;
-            if plan.asks && costs.is_none_or(|costs| costs.of(plan.planned.len() - 1).is_none()) {
-                return Err("the request: a function says what it costs");
-            }
-            let own = self.own(context.identity());
-            let received = context.received();
-            Ok(LimitRequest::new(plan, subject, own, received, costs))
-        };
-        request().map_err(|missing| context.misconfigured("rate-limit", missing))
+        let misconfigured = |missing| context.misconfigured("rate-limit", missing);
+        let plan = self.plan(context).map_err(misconfigured)?;
+        let subject = plan.subject(context).map_err(misconfigured)?;
+        if plan.asks && costs.is_none_or(|costs| costs.of(plan.planned.len() - 1).is_none()) {
+            return Err(misconfigured("the request: a function says what it costs"));
+        }
+        let (overrides, received) = (&self.0.overrides, context.received());
+        Ok(LimitRequest::new(plan, overrides, subject, received, costs))
     }
 
     /// Whether calls of `endpoint` can be counted as its contract says.
@@ -205,67 +200,12 @@ impl Policies {
         endpoints.iter().try_for_each(|it| self.check(it))
     }
 
+    #[inline]
     fn plan(&self, context: &AccessContext) -> Result<&Plan, &'static str> {
         match context.endpoint() {
             Some(endpoint) => Ok(&self.0.by_operation[endpoint.operation() as usize]),
             None => self.0.without_endpoint.as_ref().ok_or(MISSING_ENDPOINT),
         }
-    }
-
-    #[inline]
-    fn own<'a>(&'a self, identity: Option<&'a Identity>) -> Own<'a> {
-        let Some(identity) = identity else {
-            return Own::NONE;
-        };
-        let (keys, companies) = (&self.0.keys, &self.0.companies);
-        let record = identity.limits();
-        Own {
-            record: (!record.is_empty()).then_some(record),
-            key: if keys.is_empty() {
-                None
-            } else {
-                identity.key_id().and_then(|key| keys.get(&key))
-            },
-            company: if companies.is_empty() {
-                None
-            } else {
-                companies.get(identity.company())
-            },
-        }
-    }
-
-    fn checked(
-        &self,
-        overrides: impl IntoIterator<Item = LimitOverride>,
-        fits: impl Fn(Dimension) -> bool,
-    ) -> Result<LimitOverrides, ConfigError> {
-        let overrides: Vec<LimitOverride> = overrides.into_iter().collect();
-        for (i, own) in overrides.iter().enumerate() {
-            let problem =
-                |problem: &str| ConfigError::new(format!("policy {}", own.policy), problem);
-            if overrides[..i]
-                .iter()
-                .any(|other| other.policy == own.policy)
-            {
-                return Err(problem("two overrides for one policy"));
-            }
-            let mut found = self
-                .planned()
-                .filter(|p| *p.override_name == *own.policy)
-                .peekable();
-            if found.peek().is_none() {
-                return Err(problem("an override for a policy that there is not"));
-            }
-            for planned in found {
-                if !fits(planned.dimension) {
-                    return Err(problem("a policy that doesn't count by what is overridden"));
-                }
-                if own.quota.burst() < planned.dearest {
-                    return Err(problem("the cost is more than the override holds"));
-                }
-            }
-        }
-        Ok(overrides.into_iter().collect())
     }
 
     fn planned(&self) -> impl Iterator<Item = &Planned> {

@@ -3,30 +3,30 @@
 use std::fmt;
 
 use countersign_core::source::SourceBucket;
-use countersign_core::{
-    CompanyId, Endpoint, KeyId, LimitOverrides, Moment, OperationType, Quota, Scope,
-};
+use countersign_core::{CompanyId, Endpoint, Identity, KeyId, Moment, OperationType, Quota, Scope};
 
 use crate::cost::Costs;
 use crate::failure::Mode;
-use crate::policies::{Counts, Plan, Planned};
+use crate::policies::{Counts, Overrides, Plan, Planned};
 use crate::{Dimension, StoreFailure};
 
 /// How many quotas can apply to one request: each quota of each policy is one.
-pub const MAX_LIMITS: usize = 12;
+pub const MAX_LIMITS: usize = 10;
 
 /// The counters that one request draws on, and how much. Made by
 /// [`Policies::request`](crate::Policies::request); a store decides about all of them at once.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitRequest<'a> {
     plan: &'a Plan,
-    pub(crate) subject: Subject<'a>,
-    own: Own<'a>,
+    overrides: &'a Overrides,
+    subject: Subject<'a>,
     received: Moment,
     costs: Option<&'a Costs>,
     cost: Option<u32>,
     /// Said when the store is down: what happens then.
     down: Option<StoreFailure>,
+    /// Whether quotas and costs are those of the policies and the endpoint.
+    is_plain: bool,
 }
 
 /// One counter, its quota, and the units that the request takes from it.
@@ -40,20 +40,10 @@ pub struct Limit<'a> {
 /// What policies can count by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
-    pub(crate) company: Option<&'a CompanyId>,
-    pub(crate) key: Option<KeyId>,
+    pub(crate) identity: Option<&'a Identity>,
     pub(crate) endpoint: Option<&'a Endpoint>,
+    /// Known where a policy counts by it.
     pub(crate) source: Option<SourceBucket>,
-}
-
-/// The quotas that somebody has in place of those of the policies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Own<'a> {
-    /// In the key's record.
-    pub(crate) record: Option<&'a LimitOverrides>,
-    /// Beside the policies, for the key and for the company.
-    pub(crate) key: Option<&'a LimitOverrides>,
-    pub(crate) company: Option<&'a LimitOverrides>,
 }
 
 /// The name of one counter: the policy and its quota, the operation type where that counts apart, and
@@ -81,43 +71,57 @@ impl<'a> LimitRequest<'a> {
     #[inline]
     pub(crate) fn new(
         plan: &'a Plan,
+        overrides: &'a Overrides,
         subject: Subject<'a>,
-        own: Own<'a>,
         received: Moment,
         costs: Option<&'a Costs>,
     ) -> Self {
         Self {
             plan,
+            overrides,
             subject,
-            own,
             received,
             costs,
             cost: None,
             down: None,
+            is_plain: costs.is_none() && !overrides.may_concern(subject.identity),
         }
     }
 
     /// The limits, in the order in which the decision names their outcomes: at most
     /// [`MAX_LIMITS`]. No counter stands here twice.
     #[inline]
-    pub fn limits(&self) -> impl ExactSizeIterator<Item = Limit<'a>> + use<'a> {
-        let request = *self;
-        let declared = self.subject.endpoint.and_then(Endpoint::quota);
+    pub fn limits(&self) -> impl ExactSizeIterator<Item = Limit<'a>> + use<'_, 'a> {
+        let endpoint = self.subject.endpoint;
+        let times = endpoint.map_or(1, |endpoint| endpoint.call_cost().get());
+        let declared = endpoint.and_then(Endpoint::quota);
         let planned = self.plan.planned.iter().enumerate();
-        planned.map(move |(index, policy)| request.limit(index, policy, declared))
+        planned.map(move |(index, policy)| {
+            if self.is_plain {
+                return Limit {
+                    policy,
+                    quota: policy.quota_at(declared),
+                    cost: policy.cost.of(endpoint, times),
+                };
+            }
+            self.limit(index, policy, declared, times)
+        })
     }
 
-    #[inline]
-    fn limit(&self, index: usize, policy: &'a Planned, declared: Option<Quota>) -> Limit<'a> {
+    fn limit(
+        &self,
+        index: usize,
+        policy: &'a Planned,
+        declared: Option<Quota>,
+        times: u32,
+    ) -> Limit<'a> {
         let said = || self.costs.and_then(|costs| costs.of(index));
-        let known = || policy.cost.of(self.subject.endpoint);
+        let known = || policy.cost.of(self.subject.endpoint, times);
         let limit = Limit {
             policy,
-            quota: if self.own.is_none() {
-                policy.quota_at(declared)
-            } else {
-                policy.quota_of(&self.own, declared)
-            },
+            quota: self
+                .overrides
+                .quota(policy, self.subject.identity, declared),
             cost: self.cost.or_else(said).unwrap_or_else(known),
         };
         match self.down {
@@ -139,8 +143,8 @@ impl<'a> LimitRequest<'a> {
     /// ([`Dimension::is_per_company`]), if the caller is known. A store that spreads over several
     /// servers keeps a company's counters together by it.
     #[must_use]
-    pub const fn company(&self) -> Option<&'a CompanyId> {
-        self.subject.company
+    pub fn company(&self) -> Option<&'a CompanyId> {
+        self.subject.company()
     }
 
     /// When the request came in. A store of one process decides by its monotonic part; a store
@@ -155,6 +159,7 @@ impl<'a> LimitRequest<'a> {
     #[must_use]
     pub const fn with_cost(mut self, units: u32) -> Self {
         self.cost = Some(units);
+        self.is_plain = false;
         self
     }
 
@@ -169,7 +174,12 @@ impl<'a> LimitRequest<'a> {
     /// quotas, that `otherwise` or the policies say.
     pub(crate) const fn without_store(mut self, otherwise: StoreFailure) -> Self {
         self.down = Some(otherwise);
+        self.is_plain = false;
         self
+    }
+
+    pub(crate) const fn subject(&self) -> &Subject<'a> {
+        &self.subject
     }
 
     /// What the limits count by.
@@ -184,20 +194,8 @@ impl<'a> LimitRequest<'a> {
     /// Whether the quotas are surely those that the policies name.
     pub(crate) fn has_default_quotas(&self) -> bool {
         let declared = self.subject.endpoint.and_then(Endpoint::quota);
-        self.own.is_none() && self.down.is_none() && declared.is_none()
-    }
-}
-
-impl Own<'_> {
-    pub(crate) const NONE: Self = Self {
-        record: None,
-        key: None,
-        company: None,
-    };
-
-    #[inline]
-    const fn is_none(&self) -> bool {
-        self.record.is_none() && self.key.is_none() && self.company.is_none()
+        let owned = || self.overrides.may_concern(self.subject.identity);
+        self.down.is_none() && declared.is_none() && !owned()
     }
 }
 
@@ -245,7 +243,15 @@ impl<'a> Limit<'a> {
     }
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    pub(crate) fn company(&self) -> Option<&'a CompanyId> {
+        self.identity.map(Identity::company)
+    }
+
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        self.identity.and_then(Identity::key_id)
+    }
+
     pub(crate) fn scope(&self) -> Option<Scope> {
         self.endpoint.and_then(Endpoint::required_scope)
     }
@@ -258,11 +264,9 @@ impl fmt::Display for LimitKey<'_> {
             write!(f, ":{class}")?;
         }
         // What a dimension needs is there: `Policies::request` fails without it.
+        let (company, key) = (self.subject.company(), self.subject.key());
         let Subject {
-            company,
-            key,
-            endpoint,
-            source,
+            endpoint, source, ..
         } = self.subject;
         if let (true, Some(key)) = (self.policy.dimension.is_per_key(), key) {
             write!(f, "/{key}")?;

@@ -59,7 +59,7 @@ impl Sources {
             reserved,
         } = weighed;
         if made {
-            draws.commit(&mut shard, Home::Source);
+            draws.commit(&mut shard, Home::Source, reserved);
             self.cells.finish(shard, reserved);
         } else {
             self.cells.release(reserved);

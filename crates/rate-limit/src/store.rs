@@ -99,7 +99,7 @@ impl fmt::Debug for LimitFuture {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitDecision {
     outcomes: ArrayVec<LimitOutcome, MAX_LIMITS>,
-    refused: Option<usize>,
+    refused: Option<u8>,
 }
 
 /// What one limit said, after the decision as a whole.
@@ -152,15 +152,16 @@ impl LimitDecision {
     /// Which limit refused: of several the one that must be waited for longest, so that the wait
     /// that a caller is told of is long enough for all.
     #[must_use]
-    pub const fn refused(&self) -> Option<usize> {
-        self.refused
+    pub fn refused(&self) -> Option<usize> {
+        self.refused.map(usize::from)
     }
 
     #[inline]
     fn push(&mut self, outcome: LimitOutcome) {
-        let waited = |index: usize| self.outcomes[index].retry_after;
+        let waited = |index: u8| self.outcomes[usize::from(index)].retry_after;
         if !outcome.allowed && self.refused.is_none_or(|i| outcome.retry_after > waited(i)) {
-            self.refused = Some(self.outcomes.len());
+            // There are at most `MAX_LIMITS`.
+            self.refused = Some(self.outcomes.len() as u8);
         }
         self.outcomes.push(outcome);
     }

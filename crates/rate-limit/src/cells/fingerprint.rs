@@ -10,6 +10,16 @@ pub(crate) struct Fingerprint {
     pub(crate) high: u64,
 }
 
+/// What a counter is found by within its shard: the low half of a fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name(pub(crate) u64);
+
+impl From<Fingerprint> for Name {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self(fingerprint.low)
+    }
+}
+
 /// A store's secret: two starting points and two multipliers, from the operating system's
 /// randomness. They never leave the process, and no fingerprint is ever shown.
 #[derive(Clone)]
@@ -69,10 +79,85 @@ impl Fingerprinter {
     }
 
     /// This name with one more word to it.
+    #[cfg(test)]
+    fn and(mut self, word: u64) -> Self {
+        self.write_u64(word);
+        self
+    }
+
+    /// The low half alone, for names whose shard is known: half the work.
+    #[inline]
+    pub(crate) const fn low(self) -> Namer {
+        Namer {
+            state: self.state.low,
+            factor: self.factor.low,
+            last: self.factor.high,
+        }
+    }
+}
+
+/// The low half of a [`Fingerprinter`].
+#[derive(Clone, Copy)]
+pub(crate) struct Namer {
+    state: u64,
+    factor: u64,
+    last: u64,
+}
+
+impl Namer {
+    #[inline]
+    pub(crate) fn name(self) -> Name {
+        Name(folded(self.state, self.last))
+    }
+
+    /// This name with one more word to it.
     #[inline]
     pub(crate) fn and(mut self, word: u64) -> Self {
         self.write_u64(word);
         self
+    }
+}
+
+impl Hasher for Namer {
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.name().0
+    }
+
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        write(self, bytes);
+    }
+
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        self.state = folded(self.state ^ word, self.factor);
+    }
+
+    #[inline]
+    fn write_u128(&mut self, words: u128) {
+        self.write_u64(words as u64);
+        self.write_u64((words >> 64) as u64);
+    }
+
+    #[inline]
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
     }
 }
 
@@ -82,23 +167,9 @@ impl Hasher for Fingerprinter {
         self.fingerprint().low
     }
 
-    /// Words of eight bytes; the length goes in first, so that no text is the beginning of another.
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        self.write_u64(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.write_u64(u64::from_le_bytes(*word));
-        }
-        if !rest.is_empty() {
-            // The last eight bytes again, in one load, where there are eight.
-            self.write_u64(match bytes.last_chunk::<8>() {
-                Some(last) => u64::from_le_bytes(*last),
-                None => rest
-                    .iter()
-                    .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-            });
-        }
+        write(self, bytes);
     }
 
     #[inline]
@@ -131,6 +202,25 @@ impl Hasher for Fingerprinter {
     #[inline]
     fn write_usize(&mut self, word: usize) {
         self.write_u64(word as u64);
+    }
+}
+
+/// Words of eight bytes; the length goes in first, so that no text is the beginning of another.
+#[inline]
+fn write(hasher: &mut impl Hasher, bytes: &[u8]) {
+    hasher.write_u64(bytes.len() as u64);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hasher.write_u64(u64::from_le_bytes(*word));
+    }
+    if !rest.is_empty() {
+        // The last eight bytes again, in one load, where there are eight.
+        hasher.write_u64(match bytes.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => rest
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        });
     }
 }
 
@@ -186,6 +276,22 @@ mod tests {
                 assert_ne!(of(&seeds, a), of(&seeds, b));
             }
         }
+    }
+
+    #[test]
+    fn the_low_half_alone_is_the_low_half() {
+        let whole = Seeds::random().hasher();
+        let feed = |hasher: &mut dyn Hasher| {
+            hasher.write(b"company_12");
+            hasher.write_u128(u128::MAX / 3);
+            hasher.write_u8(7);
+            hasher.write_u32(9);
+        };
+        let (mut both, mut low) = (whole, whole.low());
+        feed(&mut both);
+        feed(&mut low);
+        assert_eq!(Name::from(both.and(5).fingerprint()), low.and(5).name());
+        assert_eq!(both.low().and(5).name(), low.and(5).name());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod shard;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-pub(crate) use fingerprint::{Fingerprint, Fingerprinter, Seeds};
+pub(crate) use fingerprint::{Fingerprint, Fingerprinter, Name, Namer, Seeds};
 use shard::BATCH;
 pub(crate) use shard::{Shard, Slot};
 

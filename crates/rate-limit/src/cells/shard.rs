@@ -2,13 +2,13 @@
 
 use hashbrown::HashTable;
 
-use super::Fingerprint;
+use super::Name;
 
 /// A counter: 16 bytes. Its name is the low half of its fingerprint; where it stands says eight bits
 /// more or so of the high half. Of four million counters two meet once in a billion stores.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
-    name: u64,
+    name: Name,
     tat: u64,
 }
 
@@ -51,9 +51,10 @@ impl Shard {
     }
 
     #[inline]
-    pub(crate) fn find(&self, name: Fingerprint) -> Option<Slot> {
-        let same = |cell: &Cell| cell.name == name.low;
-        self.cells.find_bucket_index(name.low, same).map(Slot)
+    pub(crate) fn find(&self, name: impl Into<Name>) -> Option<Slot> {
+        let name = name.into();
+        let same = |cell: &Cell| cell.name == name;
+        self.cells.find_bucket_index(name.0, same).map(Slot)
     }
 
     /// What the counter holds; 0 for one that is not there.
@@ -73,12 +74,9 @@ impl Shard {
     }
 
     /// Adds a counter that is not there. All slots found before are void.
-    pub(crate) fn insert(&mut self, name: Fingerprint, tat: u64) {
-        let cell = Cell {
-            name: name.low,
-            tat,
-        };
-        self.cells.insert_unique(name.low, cell, rehash);
+    pub(crate) fn insert(&mut self, name: impl Into<Name>, tat: u64) {
+        let name = name.into();
+        self.cells.insert_unique(name.0, Cell { name, tat }, rehash);
     }
 
     /// Looks at the next `slots` places and lets counters leave that are whole again. How many
@@ -126,7 +124,7 @@ impl Shard {
 }
 
 fn rehash(cell: &Cell) -> u64 {
-    cell.name
+    cell.name.0
 }
 
 /// How many places one sweep looks at.

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use countersign_core::{
-    AccessContext, ConfigError, Identity, LimitOverrides, OperationType, Quota,
-};
+use countersign_core::{AccessContext, ConfigError, OperationType, Quota};
 use http::HeaderValue;
 
 use crate::cost::{Call, Cost, Costs};
 use crate::fields;
 use crate::policy::Window;
-use crate::request::{MAX_LIMITS, Own, Subject};
+use crate::request::{MAX_LIMITS, Subject};
 use crate::{Dimension, Policy, StoreFailure};
 
 /// The policies that one kind of request meets.
@@ -91,11 +89,9 @@ impl Plan {
         &self,
         context: &'a AccessContext,
     ) -> Result<Subject<'a>, &'static str> {
-        let identity = context.identity();
         let source = || context.source().map(|source| source.bucket());
         let subject = Subject {
-            company: identity.map(Identity::company),
-            key: identity.and_then(Identity::key_id),
+            identity: context.identity(),
             endpoint: context.endpoint(),
             source: self.counts.source.then(source).flatten(),
         };
@@ -105,10 +101,12 @@ impl Plan {
 
     #[cold]
     pub(super) fn costs(&self, call: &Call<'_>) -> Costs {
+        let endpoint = call.context().endpoint();
+        let times = endpoint.map_or(1, |endpoint| endpoint.call_cost().get());
         let mut last: Option<(&Arc<str>, u32)> = None;
         Costs::new(self.planned.iter().map(|planned| {
             let Some(by) = &planned.cost.by else {
-                return planned.cost.of(call.context().endpoint());
+                return planned.cost.of(endpoint, times);
             };
             // The quotas of one policy stand side by side: its function is asked for the first.
             let units = match last {
@@ -136,30 +134,22 @@ impl Counts {
 
     #[inline]
     fn require(self, subject: &Subject<'_>) -> Result<(), &'static str> {
-        let missing = [
-            (
-                self.company && subject.company.is_none(),
-                "identity: a layer outside this one that verifies the caller",
-            ),
-            (
-                self.key && subject.key.is_none(),
-                "a verified key: a policy counts by it",
-            ),
-            (
-                self.endpoint && subject.endpoint.is_none(),
-                super::MISSING_ENDPOINT,
-            ),
-            (
-                self.scope && subject.scope().is_none(),
-                "the endpoint's scope: a policy counts by it",
-            ),
-            (
-                self.source && subject.source.is_none(),
-                "the peer's address: a policy counts by it",
-            ),
-        ];
-        let first = missing.into_iter().find(|(is_missing, _)| *is_missing);
-        first.map_or(Ok(()), |(_, what)| Err(what))
+        if self.company && subject.identity.is_none() {
+            return Err("identity: a layer outside this one that verifies the caller");
+        }
+        if self.key && subject.key().is_none() {
+            return Err("a verified key: a policy counts by it");
+        }
+        if self.endpoint && subject.endpoint.is_none() {
+            return Err(super::MISSING_ENDPOINT);
+        }
+        if self.scope && subject.scope().is_none() {
+            return Err("the endpoint's scope: a policy counts by it");
+        }
+        if self.source && subject.source.is_none() {
+            return Err("the peer's address: a policy counts by it");
+        }
+        Ok(())
     }
 }
 
@@ -187,18 +177,6 @@ impl Planned {
             on_failure: policy.on_failure,
             dearest: operation.map_or(0, |operation| policy.cost.dearest(operation)),
         })
-    }
-
-    /// The quota of somebody who has quotas of its `own` for some policies, this one perhaps, at an
-    /// endpoint that may have `declared` one.
-    pub(crate) fn quota_of(&self, own: &Own<'_>, declared: Option<Quota>) -> Quota {
-        let find = |overrides: Option<&LimitOverrides>| overrides?.get(&self.override_name);
-        let by_key = || find(own.record).or_else(|| find(own.key));
-        let by_key = self.dimension.is_per_key().then(by_key).flatten();
-        let by_company = || find(own.company);
-        let by_company = || self.dimension.is_per_company().then(by_company).flatten();
-        let own = by_key.or_else(by_company);
-        own.unwrap_or_else(|| self.quota_at(declared))
     }
 
     /// The quota at an endpoint that may have `declared` one of its own.

@@ -143,13 +143,13 @@ fn a_cost_that_is_none_is_refused() {
 }
 
 #[test]
-fn twelve_quotas_apply_to_one_request_and_no_more() {
+fn ten_quotas_apply_to_one_request_and_no_more() {
     let named = |i: usize| policy(&format!("p{i}"));
-    assert!(Policies::new((0..12).map(named)).is_ok());
-    let error = Policies::new((0..13).map(named)).unwrap_err();
-    assert_eq!(error.subject(), "policy p12");
-    // Thirteen in all, but no more than twelve of them meet.
-    let apart = (0..13).map(|i| match i {
+    assert!(Policies::new((0..10).map(named)).is_ok());
+    let error = Policies::new((0..11).map(named)).unwrap_err();
+    assert_eq!(error.subject(), "policy p10");
+    // Eleven in all, but no more than ten of them meet.
+    let apart = (0..11).map(|i| match i {
         0 => named(i).only(OperationType::Read),
         1 => named(i).only(OperationType::Write),
         _ => named(i),

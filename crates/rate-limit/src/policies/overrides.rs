@@ -1,0 +1,87 @@
+//! Quotas of their own for companies and keys.
+
+use std::collections::HashMap;
+
+use countersign_core::{
+    CompanyId, ConfigError, Identity, KeyId, LimitOverride, LimitOverrides, Quota,
+};
+
+use super::{Planned, Policies};
+use crate::Dimension;
+
+/// The quotas that companies and keys have in place of those of the policies.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub(super) companies: HashMap<CompanyId, LimitOverrides>,
+    pub(super) keys: HashMap<KeyId, LimitOverrides>,
+}
+
+impl Overrides {
+    /// Whether `identity` may have a quota of its own: false for nearly everybody, and then nothing is
+    /// looked up.
+    #[inline]
+    pub(crate) fn may_concern(&self, identity: Option<&Identity>) -> bool {
+        let none = self.companies.is_empty() && self.keys.is_empty();
+        !none || identity.is_some_and(|identity| !identity.limits().is_empty())
+    }
+
+    /// The quota of `identity` for one of the policies, at an endpoint that may have `declared` one.
+    pub(crate) fn quota(
+        &self,
+        policy: &Planned,
+        identity: Option<&Identity>,
+        declared: Option<Quota>,
+    ) -> Quota {
+        let own = identity.and_then(|identity| self.own(policy, identity));
+        own.unwrap_or_else(|| policy.quota_at(declared))
+    }
+
+    /// The nearest: the key's record, then what was said of the key, then of its company.
+    fn own(&self, policy: &Planned, identity: &Identity) -> Option<Quota> {
+        let (dimension, name) = (policy.dimension, &policy.override_name);
+        let of_key = || {
+            let told = || self.keys.get(&identity.key_id()?)?.get(name);
+            identity.limits().get(name).or_else(told)
+        };
+        let of_company = || self.companies.get(identity.company())?.get(name);
+        let of_key = dimension.is_per_key().then(of_key).flatten();
+        of_key.or_else(|| dimension.is_per_company().then(of_company).flatten())
+    }
+}
+
+impl Policies {
+    /// The overrides, if each of them replaces a quota that `fits` and holds what a request costs.
+    pub(super) fn checked(
+        &self,
+        overrides: impl IntoIterator<Item = LimitOverride>,
+        fits: impl Fn(Dimension) -> bool,
+    ) -> Result<LimitOverrides, ConfigError> {
+        let overrides: Vec<LimitOverride> = overrides.into_iter().collect();
+        for (i, own) in overrides.iter().enumerate() {
+            let problem =
+                |problem: &str| ConfigError::new(format!("policy {}", own.policy), problem);
+            if overrides[..i]
+                .iter()
+                .any(|other| other.policy == own.policy)
+            {
+                return Err(problem("two overrides for one policy"));
+            }
+            let mut found = self
+                .planned()
+                .filter(|p| *p.override_name == *own.policy)
+                .peekable();
+            if found.peek().is_none() {
+                return Err(problem("an override for a policy that there is not"));
+            }
+            for planned in found {
+                if !fits(planned.dimension) {
+                    return Err(problem("a policy that doesn't count by what is overridden"));
+                }
+                if own.quota.burst() < planned.dearest {
+                    return Err(problem("the cost is more than the override holds"));
+                }
+            }
+        }
+        Ok(overrides.into_iter().collect())
+    }
+}
