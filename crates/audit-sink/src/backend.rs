@@ -13,7 +13,8 @@ use crate::{EventHistory, Notice, Record};
 /// same log.
 ///
 /// Numbers are given by the writer: the first record's is [`next_seq`](Self::next_seq), and they
-/// go up by one.
+/// go up by one. A log that several processes share gives its own numbers as it appends
+/// ([`Record::line_as`]); the writer's then only tell which records come again.
 ///
 /// Nothing here may block its thread: the writer watches for hangs on the same thread. A backend
 /// over blocking files moves them to a thread that may block.

@@ -155,7 +155,7 @@ pub use log::verify::{
 };
 pub use log::{
     CheckpointAnchor, CheckpointSigner, EventProof, FileAnchor, FileLog, FileLogOptions,
-    FileSigner, LogDamage, prove_event, record_read,
+    FileSigner, LogDamage, LogTree, prove_event, record_read,
 };
 pub use memory::{ChannelBackend, EventReceiver, MemoryBackend, MemoryLog};
 pub use record::{Record, Stamp};

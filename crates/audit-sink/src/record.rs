@@ -1,5 +1,6 @@
 //! What a backend is given.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use countersign_core::EventId;
@@ -61,6 +62,24 @@ impl Record {
         &self.line
     }
 
+    /// The line as it stands in a log to which others append too, so that the number was not yet
+    /// known when the record was made: the same line with `seq` as its number.
+    #[must_use]
+    pub fn line_as(&self, seq: u64) -> Cow<'_, [u8]> {
+        if seq == self.seq {
+            return Cow::Borrowed(&self.line);
+        }
+        let old = self.seq.to_string().len() + NUMBER.len();
+        let mut line = format!("{NUMBER}{seq}").into_bytes();
+        line.extend_from_slice(self.line.get(old..).unwrap_or_default());
+        if line.len() > MAX_LINE {
+            // More digits than the longest line has room for.
+            let stamp = Stamp::of_line(&self.line);
+            line = self.event.line(seq, stamp.as_ref());
+        }
+        Cow::Owned(line)
+    }
+
     /// The event that the line tells of.
     #[must_use]
     pub const fn event(&self) -> &AuditEvent {
@@ -86,6 +105,20 @@ impl Stamp {
         Self { origin, boot }
     }
 
+    /// The stamp that a line bears.
+    fn of_line(line: &[u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Stamped<'a> {
+            log: Cow<'a, str>,
+            boot: Box<str>,
+        }
+        let stamped: Stamped<'_> = serde_json::from_slice(line).ok()?;
+        Some(Self {
+            origin: stamped.log.into(),
+            boot: stamped.boot,
+        })
+    }
+
     /// The log's origin.
     #[must_use]
     pub fn origin(&self) -> &str {
@@ -98,6 +131,9 @@ impl Stamp {
         &self.boot
     }
 }
+
+/// How every line begins.
+const NUMBER: &str = "{\"seq\":";
 
 #[cfg(test)]
 mod tests {
@@ -117,5 +153,24 @@ mod tests {
         assert_eq!(line["metadata"]["truncated_bytes"], Record::MAX_LINE + 1);
         assert_eq!(line["id"], short.id().to_string());
         assert_eq!(line.get("route"), None);
+    }
+
+    #[test]
+    fn a_line_takes_another_number_and_nothing_else() {
+        let stamp = Stamp::new("a/\"b".into());
+        let event = |length| AuditEvent::gap(Timestamp::default(), 3).at("x".repeat(length));
+        let room = |seq| Record::MAX_LINE - Record::stamped(seq, event(0), &stamp).line().len();
+        let record = Record::stamped(99, event(5), &stamp);
+        for seq in [0, 7, 99, 100, u64::MAX] {
+            let expected = Record::stamped(seq, record.event().clone(), &stamp);
+            assert_eq!(record.line_as(seq), expected.line());
+        }
+        let longest = Record::stamped(99, event(room(99)), &stamp);
+        assert_eq!(longest.line().len(), Record::MAX_LINE);
+        let expected = Record::stamped(100, longest.event().clone(), &stamp);
+        assert_eq!(longest.line_as(100), expected.line());
+        assert!(longest.line_as(100).len() <= Record::MAX_LINE);
+        let plain = Record::new(9, event(1));
+        assert!(plain.line_as(10).starts_with(b"{\"seq\":10,\"id\":"));
     }
 }

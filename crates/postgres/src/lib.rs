@@ -24,6 +24,8 @@
 //! password. `LISTEN` and advisory locks need a session: connect to the server itself, or through
 //! a pooler in session mode.
 //!
+//! With the feature `audit`, the audit log of all processes is one log in the same database: see `audit`.
+//!
 //! With the feature `rls`, the company scope of a request reaches down to the rows of the application's
 //! own tables: see `rls`.
 //!
@@ -37,6 +39,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "audit")]
+pub mod audit;
 mod error;
 mod feed;
 mod keeper;

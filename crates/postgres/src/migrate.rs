@@ -12,9 +12,11 @@ use crate::options::PostgresOptions;
 pub(crate) async fn migrate(
     client: &mut Client,
     options: &PostgresOptions,
+    steps: &[&str],
 ) -> Result<(), StoreError> {
+    let latest = steps.len();
     // Most starts find nothing to do, and then a role that may not change the schema is enough.
-    if version(client, options).await? == LATEST {
+    if version(client, options, latest).await? == latest {
         return Ok(());
     }
     if !options.migrate {
@@ -35,12 +37,12 @@ pub(crate) async fn migrate(
         .query_typed(lock, &[(&options.schema, Type::TEXT)])
         .await
         .map_err(store_error)?;
-    let version = version(transaction.client(), options).await?;
-    for step in &STEPS[version..] {
+    let version = version(transaction.client(), options, latest).await?;
+    for step in &steps[version..] {
         apply(&transaction, &options.schema, step).await?;
     }
     let sql = "UPDATE schema_version SET version = $1";
-    let latest = i32::try_from(LATEST).map_err(corrupt)?;
+    let latest = i32::try_from(latest).map_err(corrupt)?;
     transaction
         .query_typed(sql, &[(&latest, Type::INT4)])
         .await
@@ -54,7 +56,11 @@ async fn apply(transaction: &Transaction<'_>, schema: &str, step: &str) -> Resul
 }
 
 /// How many steps the schema has seen.
-async fn version(client: &Client, options: &PostgresOptions) -> Result<usize, StoreError> {
+pub(crate) async fn version(
+    client: &Client,
+    options: &PostgresOptions,
+    latest: usize,
+) -> Result<usize, StoreError> {
     let sql = "SELECT 1 FROM pg_catalog.pg_tables
                WHERE schemaname = $1 AND tablename = 'schema_version'";
     let there = client
@@ -70,13 +76,14 @@ async fn version(client: &Client, options: &PostgresOptions) -> Result<usize, St
         .map_err(store_error)?;
     let version: i32 = row.try_get(0).map_err(corrupt)?;
     let version = usize::try_from(version).map_err(corrupt)?;
-    if version > LATEST {
+    if version > latest {
         return Err(StoreErrorKind::UnsupportedVersion.into());
     }
     Ok(version)
 }
 
-const LATEST: usize = STEPS.len();
-
-/// Steps are added, never changed.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+/// The steps of the key store. They are added, never changed.
+pub(crate) const KEYS: [&str; 1] = [include_str!("schema/1.sql")];
+/// The steps of an audit log.
+#[cfg(feature = "audit")]
+pub(crate) const AUDIT: [&str; 1] = [include_str!("schema/audit_1.sql")];

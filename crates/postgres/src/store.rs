@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 use crate::error::{corrupt, store_error, unavailable};
 use crate::feed::PostgresFeed;
 use crate::link::Link;
-use crate::migrate::migrate;
+use crate::migrate::{KEYS, migrate};
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
 use crate::{read, uses, write};
@@ -38,7 +38,7 @@ impl PostgresKeyStore {
     /// When called outside a tokio runtime with its timer and its I/O on.
     pub async fn connect(options: PostgresOptions) -> Result<Self, StoreError> {
         let first = async |link: &mut Link, options: &PostgresOptions| {
-            migrate(&mut link.client, options).await
+            migrate(&mut link.client, options, &KEYS).await
         };
         Pool::connect(options, first).await.map(Self)
     }

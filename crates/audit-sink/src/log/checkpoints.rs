@@ -79,7 +79,7 @@ impl Identity {
         (name == &*self.origin).then(|| ed25519_dalek::Signature::from_bytes(&bytes))
     }
 
-    fn note(&self, text: &str, signature: &[u8; 64]) -> String {
+    pub(super) fn note(&self, text: &str, signature: &[u8; 64]) -> String {
         let signature = [&self.id.to_be_bytes()[..], signature].concat();
         let signature = BASE64_STANDARD.encode(signature);
         format!("{text}\n— {} {signature}\n", self.origin)
@@ -105,7 +105,7 @@ pub(super) enum NoteFault {
 }
 
 impl Head {
-    fn text(&self, origin: &str) -> String {
+    pub(super) fn text(&self, origin: &str) -> String {
         format!("{origin}\n{}\n{}\n", self.size, self.root)
     }
 

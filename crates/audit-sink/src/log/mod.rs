@@ -12,6 +12,7 @@ mod open;
 mod options;
 mod prove;
 mod reads;
+mod remote;
 mod scan;
 mod sealed;
 mod signer;
@@ -37,6 +38,7 @@ pub use self::anchor::{CheckpointAnchor, FileAnchor};
 pub use self::options::FileLogOptions;
 pub use self::prove::{EventProof, prove_event};
 pub use self::reads::record_read;
+pub use self::remote::LogTree;
 pub use self::signer::{CheckpointSigner, FileSigner};
 
 /// A tamper-evident audit log in a directory.

@@ -1,6 +1,8 @@
 //! A store of one's own on the server that `cargo xtask servers` names.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[cfg(feature = "audit")]
+pub(crate) mod audit;
 #[cfg(feature = "rls")]
 pub(crate) mod bank;
 
