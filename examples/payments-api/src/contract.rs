@@ -1,50 +1,11 @@
 //! Which endpoints outside companies may call, with which scope, and how often.
 
-use countersign::{
-    ConfigError, Contract, Dimension, Endpoint, OperationType, ParseError, Policies, Policy, Quota,
-};
+use countersign::openapi::{DocumentError, OpenApi};
+use countersign::{ConfigError, Contract, Dimension, OperationType, Policies, Policy, Quota};
 
-/// Everything that is not listed here is refused.
-pub(crate) fn contract() -> Result<Contract, Box<dyn std::error::Error>> {
-    let webhooks = |endpoint: Endpoint| endpoint.with_operation(OperationType::Webhook);
-    let endpoints = [
-        (Endpoint::get("/external/v1/banks"), "banks:read"),
-        (Endpoint::get("/external/v1/accounts"), "accounts:read"),
-        (
-            Endpoint::post("/external/v1/payments").sensitive(),
-            "payments:create",
-        ),
-        (
-            Endpoint::get("/external/v1/payments/{payment_id}"),
-            "payments:read",
-        ),
-        (
-            Endpoint::get("/external/v1/payment-status/{payment_id}"),
-            "payment-status:read",
-        ),
-        (
-            Endpoint::get("/external/v1/notifications"),
-            "notifications:read",
-        ),
-        (
-            webhooks(Endpoint::post("/external/v1/webhooks")),
-            "webhooks:manage",
-        ),
-        (
-            webhooks(Endpoint::delete("/external/v1/webhooks/{webhook_id}")),
-            "webhooks:manage",
-        ),
-        (
-            Endpoint::post("/external/v1/tokens/{token_id}/revoke")
-                .with_operation(OperationType::Administration),
-            "tokens:manage",
-        ),
-    ];
-    let endpoints = endpoints
-        .into_iter()
-        .map(|(endpoint, scope)| Ok(endpoint.scope(scope.parse()?)))
-        .collect::<Result<Vec<_>, ParseError>>()?;
-    Ok(Contract::builder().endpoints(endpoints).build()?)
+/// The document that callers get is the one that is enforced: what it does not list is refused.
+pub(crate) fn contract() -> Result<Contract, DocumentError> {
+    OpenApi::parse("openapi.yaml", include_str!("../openapi.yaml"))?.contract()
 }
 
 /// Reads: 200 at once and 50 a second for a key. Everything that changes something: 20 at once

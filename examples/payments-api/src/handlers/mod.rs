@@ -23,6 +23,10 @@ pub(crate) struct App {
 
 /// The routes for outside companies.
 pub(crate) fn external(app: App) -> Router {
+    routes().with_state(app)
+}
+
+fn routes() -> Router<App> {
     Router::new()
         .route("/external/v1/banks", get(reads::banks))
         .route("/external/v1/accounts", get(reads::accounts))
@@ -42,7 +46,6 @@ pub(crate) fn external(app: App) -> Router {
             "/external/v1/tokens/{token_id}/revoke",
             post(tokens::revoke),
         )
-        .with_state(app)
 }
 
 /// The routes for the platform's own services, on a listener of their own.
@@ -58,4 +61,13 @@ struct Envelope<T> {
 
 fn data<T: Serialize>(data: T) -> Json<impl Serialize> {
     Json(Envelope { data })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_router_answers_what_the_contract_opens_and_nothing_else() {
+        let contract = crate::contract::contract().unwrap();
+        countersign::routes::assert_same(&super::routes(), &contract);
+    }
 }
