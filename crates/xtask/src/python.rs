@@ -41,4 +41,8 @@ pub(crate) fn with_clients(workspace: &Workspace) -> Result<PathBuf> {
     Ok(python)
 }
 
-const CLIENTS: [&str; 2] = ["grpcio==1.85.1", "grpcio-status==1.85.1"];
+const CLIENTS: [&str; 3] = [
+    "grpcio==1.85.1",
+    "grpcio-status==1.85.1",
+    "schemathesis==4.32.5",
+];
