@@ -45,7 +45,12 @@ struct ForAnswer {
     fields: Option<RateLimitFields>,
     notes: Option<Box<Notes>>,
     deprecation: Option<&'static Deprecation>,
+    held: Held,
 }
+
+/// What is kept for as long as the request is under way.
+#[derive(Default)]
+pub(crate) struct Held(Vec<Box<dyn Send>>);
 
 /// A part of the record was filled in before: two layers of one kind, or one layer twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -250,6 +255,20 @@ impl AccessContext {
         self.lock_answer().deprecation = Some(deprecation);
     }
 
+    /// Keeps `what` until the request is over, and drops it then: when the service behind the layer
+    /// that decided has answered, failed or panicked, or when nobody waits for the answer any more. A
+    /// body that is still being sent keeps nothing.
+    pub fn hold(&self, what: impl Send + 'static) {
+        self.lock_answer().held.0.push(Box::new(what));
+    }
+
+    /// Drops what was kept for the time of the request.
+    pub(crate) fn let_go(&self) {
+        // Dropped when the lock is not held any more.
+        let held = std::mem::take(&mut self.lock_answer().held);
+        drop(held);
+    }
+
     /// Why the request is refused, if it is.
     #[must_use]
     pub fn denial(&self) -> Option<&Denial> {
@@ -324,15 +343,18 @@ impl AccessContext {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
 
-    /// Gives the answer the fields that wait for it.
-    pub(crate) fn write_fields<B>(&self, response: &mut Response<B>) {
+    /// Gives the answer the fields that wait for it, and drops what was kept until then.
+    pub(crate) fn finish<B>(&self, response: &mut Response<B>) {
         let mut answer = self.lock_answer();
+        let held = std::mem::take(&mut answer.held);
         if let Some(fields) = answer.fields.take() {
             fields.write(response.headers_mut());
         }
         if let Some(deprecation) = answer.deprecation.take() {
             deprecation.write(response.headers_mut());
         }
+        drop(answer);
+        drop(held);
     }
 
     fn lock_answer(&self) -> MutexGuard<'_, ForAnswer> {
@@ -378,6 +400,12 @@ impl Record {
             denial: OnceLock::new(),
             answer: Mutex::default(),
         }
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} kept", self.0.len())
     }
 }
 

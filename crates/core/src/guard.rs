@@ -183,9 +183,12 @@ where
             }
         };
         GuardedFuture {
-            context,
-            is_first,
             state,
+            ends: Ends {
+                context,
+                is_first,
+                has_answered: false,
+            },
         }
     }
 }
@@ -194,10 +197,25 @@ pin_project! {
     /// The inner service's answer, a refusal that is ready at once, or the wait for a decision and
     /// then one of the two. Dropped while it waits, it never calls the inner service.
     pub struct GuardedFuture<S, F, ReqBody, ResBody> {
-        context: AccessContext,
-        is_first: bool,
         #[pin]
         state: State<S, F, ReqBody, ResBody>,
+        // After what it waits for, which is dropped first.
+        ends: Ends,
+    }
+}
+
+/// A request under way. What its record keeps goes with it, whether there was an answer or not.
+struct Ends {
+    context: AccessContext,
+    is_first: bool,
+    has_answered: bool,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if !self.has_answered {
+            self.context.let_go();
+        }
     }
 }
 
@@ -258,15 +276,17 @@ where
                     let next = held
                         .take()
                         .expect(POLLED_AGAIN)
-                        .go_on(this.context, decided);
+                        .go_on(&this.ends.context, decided);
                     this.state.set(next);
                 }
             }
         };
-        if *this.is_first {
-            this.context.settle(&mut response);
+        let ends = this.ends;
+        if ends.is_first {
+            ends.context.settle(&mut response);
         }
-        this.context.write_fields(&mut response);
+        ends.context.finish(&mut response);
+        ends.has_answered = true;
         Poll::Ready(Ok(response))
     }
 }

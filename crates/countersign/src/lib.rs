@@ -71,8 +71,9 @@ pub use countersign_leak_test as leak_test;
 #[cfg(feature = "postgres")]
 pub use countersign_postgres as postgres;
 pub use countersign_rate_limit::{
-    Call, Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome, LimitRequest,
-    LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle, StoreFailure,
+    Call, Concurrency, Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome,
+    LimitRequest, LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle,
+    StoreFailure,
 };
 /// Limits that a fleet keeps together.
 #[cfg(feature = "redis")]

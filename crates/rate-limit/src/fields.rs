@@ -9,7 +9,8 @@
 //! ```
 //!
 //! `q` is the quota's burst and `w` the seconds in which a spent quota refills; `r` is what can be
-//! taken at once now, and `t` the seconds until the quota is whole. Seconds are rounded up.
+//! taken at once now, and `t` the seconds until the quota is whole. Seconds are rounded up. A limit on
+//! requests at once is `"writes";q=8;qu="concurrent-requests"` and `"writes";r=7`.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -20,26 +21,32 @@ use countersign_core::{ConfigError, Quota, RateLimitFields};
 use http::HeaderValue;
 use sfv::{Integer, ItemSerializer, KeyRef, ListSerializer, StringRef};
 
+use crate::concurrency::Places;
+use crate::in_flight::{MAX_PLACES, Told};
 use crate::policies::Planned;
 use crate::request::MAX_LIMITS;
 use crate::{LimitDecision, LimitRequest};
 
-/// The fields for a decision; `None` where no policy is shown.
+/// The fields for a decision about quotas, if there was one, and for what was `told` of requests at
+/// once; `None` where no policy is shown.
 pub(crate) fn of(
     request: &LimitRequest<'_>,
-    decision: &LimitDecision,
+    decision: Option<&LimitDecision>,
+    told: &Told,
     classic: bool,
 ) -> Option<RateLimitFields> {
     let fixed = request.plan().field.as_ref()?;
-    let policy = if request.has_default_quotas() {
+    let limit = limit_field(request, decision, told)?;
+    let policy = if request.has_default_quotas() && has_default_places(request, told) {
         fixed.clone()
     } else {
         own_policy_field(request)
     };
+    let classic = decision.filter(|_| classic);
     Some(RateLimitFields {
         policy,
-        limit: limit_field(request, decision),
-        classic: classic.then(|| Box::new(classic_fields(request, decision))),
+        limit,
+        classic: classic.map(|decision| Box::new(classic_fields(request, decision))),
     })
 }
 
@@ -58,7 +65,10 @@ pub(crate) fn member(name: &str) -> Result<Box<str>, ConfigError> {
 ///
 /// # Errors
 /// As [`member`].
-pub(crate) fn fixed_policy_field(planned: &[Planned]) -> Result<Option<HeaderValue>, ConfigError> {
+pub(crate) fn fixed_policy_field(
+    planned: &[Planned],
+    places: &[Places],
+) -> Result<Option<HeaderValue>, ConfigError> {
     let mut list = ListSerializer::new();
     for policy in planned.iter().filter(|p| p.dimension.is_shown()) {
         let window = u32::try_from(window(policy.quota))
@@ -67,6 +77,12 @@ pub(crate) fn fixed_policy_field(planned: &[Planned]) -> Result<Option<HeaderVal
             .bare_item(string(&policy.name)?)
             .parameter(Q, Integer::from(policy.quota.burst()))
             .parameter(W, Integer::from(window));
+    }
+    for limit in places.iter().filter(|limit| limit.dimension.is_shown()) {
+        let _ = list
+            .bare_item(string(&limit.name)?)
+            .parameter(Q, Integer::from(limit.most))
+            .parameter(QU, string(AT_ONCE)?);
     }
     Ok(list
         .finish()
@@ -86,19 +102,44 @@ fn own_policy_field(request: &LimitRequest<'_>) -> HeaderValue {
         line.parameter(b";q=", u64::from(limit.quota.burst()));
         line.parameter(b";w=", window(limit.quota));
     }
+    let places = request.plan().places.iter();
+    for limit in places.filter(|limit| limit.dimension.is_shown()) {
+        line.member(&limit.member);
+        let most = limit.most_for(request.subject().identity);
+        line.parameter(b";q=", u64::from(most));
+        line.push(b";qu=\"");
+        line.push(AT_ONCE.as_bytes());
+        line.push(b"\"");
+    }
     line.finish()
 }
 
-fn limit_field(request: &LimitRequest<'_>, decision: &LimitDecision) -> HeaderValue {
+fn limit_field(
+    request: &LimitRequest<'_>,
+    decision: Option<&LimitDecision>,
+    told: &Told,
+) -> Option<HeaderValue> {
     let mut line = Line::new();
-    for (limit, outcome) in request.limits().zip(decision.outcomes()) {
+    let outcomes = decision.map_or(&[][..], LimitDecision::outcomes);
+    for (limit, outcome) in request.limits().zip(outcomes) {
         if limit.dimension().is_shown() {
             line.member(&limit.policy.member);
             line.parameter(b";r=", u64::from(outcome.remaining()));
             line.parameter(b";t=", seconds(outcome.reset_after()));
         }
     }
-    line.finish()
+    for (limit, free) in request.plan().places.iter().zip(told) {
+        if limit.dimension.is_shown() {
+            line.member(&limit.member);
+            line.parameter(b";r=", u64::from(free.left));
+        }
+    }
+    (!line.0.is_empty()).then(|| line.finish())
+}
+
+fn has_default_places(request: &LimitRequest<'_>, told: &Told) -> bool {
+    let mut places = request.plan().places.iter().zip(told);
+    places.all(|(limit, free)| limit.most == free.most)
 }
 
 /// Limit, remaining and seconds to reset of the tightest policy: the one that refused, else the
@@ -120,7 +161,7 @@ fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> [Head
 
 /// A field's value while it is written: on the stack, so that the value itself is the only
 /// allocation.
-struct Line(ArrayVec<u8, { MAX_LIMITS * MEMBER }>);
+struct Line(ArrayVec<u8, { (MAX_LIMITS + MAX_PLACES) * MEMBER }>);
 
 impl Line {
     fn new() -> Self {
@@ -153,7 +194,7 @@ impl Line {
     fn push(&mut self, bytes: &[u8]) {
         self.0
             .try_extend_from_slice(bytes)
-            .expect("a member is at most MEMBER bytes, and there are at most MAX_LIMITS");
+            .expect("a member is at most MEMBER bytes, and there are no more than fit");
     }
 
     fn finish(self) -> HeaderValue {
@@ -190,6 +231,9 @@ const MEMBER: usize = 2 + 34 + 2 * 23;
 
 const Q: &KeyRef = KeyRef::constant("q");
 const W: &KeyRef = KeyRef::constant("w");
+const QU: &KeyRef = KeyRef::constant("qu");
+/// The draft's quota unit for limits on requests at once.
+const AT_ONCE: &str = "concurrent-requests";
 
 #[cfg(test)]
 mod tests;

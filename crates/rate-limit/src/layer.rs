@@ -6,6 +6,7 @@ use countersign_core::{AccessContext, Edge, Guard, Guarded, Verdict, Wait};
 use http::Request;
 use tower_layer::Layer;
 
+use crate::in_flight::InFlight;
 use crate::limiter::{Limiter, Step};
 use crate::occasionally::Occasionally;
 use crate::{LimitStore, Policies, StoreFailure};
@@ -13,7 +14,8 @@ use crate::{LimitStore, Policies, StoreFailure};
 /// Lets a request on if all policies that apply to it allow it. Behind the layers that find the
 /// endpoint and verify the caller.
 ///
-/// One layer has one fallback store: its services share it, and so do its clones. Settings are
+/// One layer has one fallback store and one count of the requests that are under way: its services
+/// share them, and so do its clones. Settings are
 /// made before the layer is put to use.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -71,6 +73,7 @@ impl RateLimitLayer {
                 store: Arc::clone(&self.store),
                 on_failure: self.on_failure,
                 classic_fields: self.classic_fields,
+                in_flight: Arc::new(InFlight::new()),
                 fallback: OnceLock::new(),
                 failures: Occasionally::default(),
             })
@@ -84,11 +87,11 @@ impl<B: Send + 'static> Guard<B> for RateLimitLayer {
         let limiter = self.limiter();
         match limiter.begin(request, context) {
             Step::Decided(decided) => decided.into(),
-            Step::Waiting(pending, costs) => {
+            Step::Waiting(pending, terms) => {
                 let (limiter, context) = (Arc::clone(limiter), context.clone());
                 Verdict::Wait(Wait::until(async move {
                     let checked = pending.await;
-                    limiter.end(&context, costs.as_ref(), checked)
+                    limiter.end(&context, terms, checked)
                 }))
             }
         }

@@ -3,12 +3,13 @@
 //!
 //! [`RateLimitLayer`] lets a request on if
 //! 1. earlier layers found out what its policies count by: the endpoint, the caller, the key, and
-//! 2. every policy that applies to it has the units that it costs. Then all of them are taken. If
-//!    one policy refuses, none is taken from any.
+//! 2. every limit on requests at once that applies to it ([`Concurrency`]) has a place, and
+//! 3. every policy that applies to it has the units that it costs. Then all of them are taken. If
+//!    one policy refuses, none is taken from any, and the places are free again.
 //!
 //! | refusal | answer | audit reason |
 //! |---|---|---|
-//! | a policy has too few units left | 429 `rate_limit_exceeded` | `limit_key` `limit_company` `limit_endpoint` `limit_scope` `limit_operation` `limit_platform`, `source_throttled` by source |
+//! | a policy has too few units left, or a limit on requests at once no place | 429 `rate_limit_exceeded` | `limit_key` `limit_company` `limit_endpoint` `limit_scope` `limit_operation` `limit_platform`, `source_throttled` by source |
 //! | the request costs more than a policy's quota holds | 400 `invalid_request` | `malformed_request` |
 //! | the store failed and a policy is set to fail closed, or the store is full | 503 `service_unavailable` | `limit_store_unavailable` |
 //! | a layer is missing outside this one, the caller has no key and a policy counts by key, or the request has no peer address and one counts by source | 500 `internal_error` | `misconfigured_stack` |
@@ -119,6 +120,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cells;
+mod concurrency;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod cost;
@@ -127,6 +129,7 @@ mod draws;
 mod failure;
 mod fields;
 pub mod gcra;
+mod in_flight;
 mod layer;
 mod limiter;
 mod local;
@@ -140,6 +143,7 @@ mod sources;
 mod store;
 mod throttle;
 
+pub use concurrency::Concurrency;
 pub use cost::{Call, Costs};
 pub use dimension::Dimension;
 pub use failure::StoreFailure;

@@ -13,6 +13,7 @@ use http::Request;
 
 use crate::failure::Mode;
 use crate::fields;
+use crate::in_flight::{Admission, InFlight, Told};
 use crate::occasionally::Occasionally;
 use crate::policies::Planned;
 use crate::{
@@ -27,6 +28,7 @@ pub(crate) struct Limiter {
     pub(crate) store: Arc<dyn LimitStore>,
     pub(crate) on_failure: StoreFailure,
     pub(crate) classic_fields: bool,
+    pub(crate) in_flight: Arc<InFlight>,
     /// Made when the store fails for the first time.
     pub(crate) fallback: OnceLock<LocalLimits>,
     pub(crate) failures: Occasionally,
@@ -35,7 +37,14 @@ pub(crate) struct Limiter {
 /// A decision, or a store that must be waited for.
 pub(crate) enum Step {
     Decided(Result<(), Denial>),
-    Waiting(Pending, Option<Costs>),
+    Waiting(Pending, Terms),
+}
+
+/// What a request that waits for its decision brings along.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    costs: Option<Costs>,
+    admission: Admission,
 }
 
 pub(crate) type Checked = Result<LimitDecision, StoreError>;
@@ -49,12 +58,22 @@ impl Limiter {
             Ok(limits) => limits,
             Err(denial) => return Step::Decided(Err(denial)),
         };
+        let admission = if limits.plan().places.is_empty() {
+            Admission::default()
+        } else {
+            match self.enter(context, &limits) {
+                Ok(admission) => admission,
+                Err(denial) => return Step::Decided(Err(denial)),
+            }
+        };
         if limits.limits().len() == 0 {
-            return Step::Decided(Ok(()));
+            return Step::Decided(self.without_quotas(context, &limits, admission));
         }
         match self.store.check(&limits) {
-            LimitFuture::Ready(checked) => Step::Decided(self.judge(context, &limits, checked)),
-            LimitFuture::Later(pending) => Step::Waiting(pending, costs),
+            LimitFuture::Ready(checked) => {
+                Step::Decided(self.judge(context, &limits, admission, checked))
+            }
+            LimitFuture::Later(pending) => Step::Waiting(pending, Terms { costs, admission }),
         }
     }
 
@@ -62,11 +81,11 @@ impl Limiter {
     pub(crate) fn end(
         &self,
         context: &AccessContext,
-        costs: Option<&Costs>,
+        terms: Terms,
         checked: Checked,
     ) -> Result<(), Denial> {
-        let limits = self.limits(context, costs)?;
-        self.judge(context, &limits, checked)
+        let limits = self.limits(context, terms.costs.as_ref())?;
+        self.judge(context, &limits, terms.admission, checked)
     }
 
     #[inline]
@@ -81,24 +100,64 @@ impl Limiter {
         }
     }
 
+    /// Takes a place of every limit on requests at once.
+    fn enter(
+        &self,
+        context: &AccessContext,
+        limits: &LimitRequest<'_>,
+    ) -> Result<Admission, Denial> {
+        let places = &limits.plan().places;
+        let admission = self.in_flight.enter(places, limits.subject());
+        if admission.permit.is_some() {
+            return Ok(admission);
+        }
+        let full = &places[admission.told.len() - 1];
+        context.note_limit(LimitNote {
+            policy: Some(Arc::clone(&full.name)),
+            fallback: false,
+        });
+        if let Some(fields) = fields::of(limits, None, &admission.told, false) {
+            context.show_limits(fields);
+        }
+        Err(full.denial())
+    }
+
+    #[cold]
+    fn without_quotas(
+        &self,
+        context: &AccessContext,
+        limits: &LimitRequest<'_>,
+        admission: Admission,
+    ) -> Result<(), Denial> {
+        if let Some(fields) = fields::of(limits, None, &admission.told, false) {
+            context.show_limits(fields);
+        }
+        keep(context, admission);
+        Ok(())
+    }
+
     #[inline]
     fn judge(
         &self,
         context: &AccessContext,
         request: &LimitRequest<'_>,
+        admission: Admission,
         checked: Checked,
     ) -> Result<(), Denial> {
+        let told = &admission.told;
         match checked {
             Ok(decision) if decision.outcomes().len() == request.limits().len() => {
-                self.answer(context, request, &decision, false)
+                self.answer(context, request, &decision, told, false)?;
             }
             // A decision about some of the limits is none.
             Ok(_) => {
                 let corrupt = StoreError::new(StoreErrorKind::Corrupt);
-                self.without_store(context, request, &corrupt)
+                self.without_store(context, request, told, &corrupt)?;
             }
-            Err(error) => self.without_store(context, request, &error),
+            Err(error) => self.without_store(context, request, told, &error)?,
         }
+        keep(context, admission);
+        Ok(())
     }
 
     #[inline]
@@ -107,6 +166,7 @@ impl Limiter {
         context: &AccessContext,
         request: &LimitRequest<'_>,
         decision: &LimitDecision,
+        told: &Told,
         fallback: bool,
     ) -> Result<(), Denial> {
         let refused = decision.refused();
@@ -115,7 +175,7 @@ impl Limiter {
             let policy = refused.map(|(policy, _)| Arc::clone(&policy.name));
             context.note_limit(LimitNote { policy, fallback });
         }
-        if let Some(fields) = fields::of(request, decision, self.classic_fields) {
+        if let Some(fields) = fields::of(request, Some(decision), told, self.classic_fields) {
             context.show_limits(fields);
         }
         let Some((policy, outcome)) = refused else {
@@ -129,6 +189,7 @@ impl Limiter {
         &self,
         context: &AccessContext,
         request: &LimitRequest<'_>,
+        told: &Told,
         error: &StoreError,
     ) -> Result<(), Denial> {
         let full = error
@@ -152,7 +213,7 @@ impl Limiter {
         }
         let request = request.without_store(self.on_failure);
         match self.fallback.get_or_init(LocalLimits::new).decide(&request) {
-            Ok(decision) => self.answer(context, &request, &decision, true),
+            Ok(decision) => self.answer(context, &request, &decision, told, true),
             Err(_) => Err(Reason::LimitStoreUnavailable.into()),
         }
     }
@@ -188,6 +249,14 @@ impl Planned {
         } else {
             denial
         }
+    }
+}
+
+/// The request has its places until it is over.
+#[inline]
+fn keep(context: &AccessContext, admission: Admission) {
+    if let Some(permit) = admission.permit {
+        context.hold(permit);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::request::LimitRequest;
 use crate::{Dimension, Policy};
 
 mod overrides;
+mod places;
 mod plan;
 
 pub(crate) use overrides::Overrides;

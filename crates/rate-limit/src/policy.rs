@@ -242,21 +242,17 @@ impl Window {
     /// A number for the counters of one class. The same in every process and version, so that a
     /// configuration that is loaded anew finds its counters.
     pub(crate) fn tag(&self, dimension: Dimension, class: Option<OperationType>) -> u64 {
-        let class = class.map_or("", OperationType::as_str);
-        let parts = [dimension.as_str(), "/", &*self.name, "/", class];
-        let bytes = parts.iter().flat_map(|part| part.bytes());
-        bytes.fold(FNV_OFFSET, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-        })
+        tag(
+            dimension,
+            &self.name,
+            class.map_or("", OperationType::as_str),
+        )
     }
 
     fn check(&self, policy: &Policy) -> Result<(), ConfigError> {
         let problem =
             |problem: &str| Err(ConfigError::new(format!("policy {}", self.name), problem));
-        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(good) {
-            return problem("a name is 1 to 32 characters of a-z 0-9 -");
-        }
+        check_name(&self.name)?;
         for (i, (class, _)) in self.classes.iter().enumerate() {
             if self.classes[..i].iter().any(|(other, _)| other == class) {
                 return problem("an operation type has two quotas");
@@ -267,6 +263,25 @@ impl Window {
         }
         Ok(())
     }
+}
+
+/// Whether callers and the audit can be shown `name`.
+pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=32).contains(&name.len()) && name.bytes().all(good) {
+        return Ok(());
+    }
+    let problem = "a name is 1 to 32 characters of a-z 0-9 -";
+    Err(ConfigError::new(format!("policy {name}"), problem))
+}
+
+/// A number for what has this name and counts by `dimension`.
+pub(crate) fn tag(dimension: Dimension, name: &str, class: &str) -> u64 {
+    let parts = [dimension.as_str(), "/", name, "/", class];
+    let bytes = parts.iter().flat_map(|part| part.bytes());
+    bytes.fold(FNV_OFFSET, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+    })
 }
 
 /// FNV-1a: names come from operators, and the store's secret goes on top.

@@ -1,6 +1,7 @@
 //! What a store is asked: the counters that one request draws on.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use countersign_core::source::SourceBucket;
 use countersign_core::{CompanyId, Endpoint, Identity, KeyId, Moment, OperationType, Quota, Scope};
@@ -250,6 +251,24 @@ impl<'a> Subject<'a> {
 
     pub(crate) fn key(&self) -> Option<KeyId> {
         self.identity.and_then(Identity::key_id)
+    }
+
+    /// Whom `dimension` counts.
+    pub(crate) fn write_to(&self, hasher: &mut impl Hasher, dimension: Dimension) {
+        if dimension.is_per_key() {
+            self.key().map(KeyId::as_u128).hash(hasher);
+        }
+        match dimension {
+            Dimension::Key | Dimension::Platform => {}
+            Dimension::Company => self.company().map(CompanyId::as_str).hash(hasher),
+            Dimension::Source => self.source.hash(hasher),
+            Dimension::Endpoint => {
+                let parts = self.endpoint.map(|it| (it.method(), it.template()));
+                parts.hash(hasher);
+            }
+            Dimension::Scope => self.scope().hash(hasher),
+            Dimension::Operation => self.endpoint.map(Endpoint::operation).hash(hasher),
+        }
     }
 
     pub(crate) fn scope(&self) -> Option<Scope> {

@@ -151,3 +151,59 @@ fn a_request_that_is_dropped_while_it_is_handled_ends_there() {
     assert!(poll(future.as_mut()).is_pending());
     assert!(format!("{future:?}").contains("running"));
 }
+
+/// Keeps something for the time of the request, and then decides as it was told.
+#[derive(Debug)]
+struct Keeps(Arc<()>, Scripted);
+
+impl<B: Send + 'static> Guard<B> for Keeps {
+    fn check(&self, request: &Request<B>, context: &AccessContext) -> Verdict<B> {
+        context.hold(Arc::clone(&self.0));
+        self.1.check(request, context)
+    }
+}
+
+/// What is left of what was kept, after the first poll and after the future is dropped.
+fn kept<S>(inner: S, script: Script) -> [usize; 2]
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+{
+    let thing = Arc::new(());
+    let scripted = Scripted {
+        name: "only",
+        script,
+        asked: Arc::default(),
+    };
+    let mut request = Request::new(Body::default());
+    // The record outlives the request.
+    let _record = Edge::default()
+        .enter(&mut request)
+        .context(&request)
+        .clone();
+    let guard = Keeps(Arc::clone(&thing), scripted);
+    let mut service = Guarded::new(inner, guard, Edge::default());
+    let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+    assert!(ready.is_ready());
+    let mut future = Box::pin(service.call(request));
+    let _ = poll(future.as_mut());
+    // The guard has one of its own, and so has this function.
+    let left = || Arc::strong_count(&thing) - 2;
+    let first = left();
+    drop(future);
+    [first, left()]
+}
+
+#[test]
+fn what_is_kept_goes_with_the_answer_the_refusal_or_whoever_waited() {
+    use Script::{Never, Pass, PassLater, Refuse, RefuseLater};
+    for script in [Pass, PassLater, Refuse, RefuseLater] {
+        assert_eq!(
+            kept(ReadinessProbe::default(), script),
+            [0, 0],
+            "{script:?}"
+        );
+    }
+    assert_eq!(kept(ReadinessProbe::default(), Never), [1, 0]);
+    assert_eq!(kept(NeverAnswers, Pass), [1, 0]);
+    assert_eq!(kept(NeverAnswers, PassLater), [1, 0]);
+}

@@ -5,21 +5,28 @@ use std::sync::Arc;
 use countersign_core::{AccessContext, ConfigError, OperationType, Quota};
 use http::HeaderValue;
 
+use crate::concurrency::Places;
 use crate::cost::{Call, Cost, Costs};
 use crate::fields;
+use crate::in_flight::MAX_PLACES;
 use crate::policy::Window;
 use crate::request::{MAX_LIMITS, Subject};
-use crate::{Dimension, Policy, StoreFailure};
+use crate::{Concurrency, Dimension, Policy, StoreFailure};
 
 /// The policies that one kind of request meets.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) planned: Box<[Planned]>,
+    /// Limits on requests at once.
+    pub(crate) places: Vec<Places>,
     /// `RateLimit-Policy` for callers without a quota of their own.
     pub(crate) field: Option<HeaderValue>,
     /// Whether a function must be asked what a request costs.
     pub(super) asks: bool,
+    /// What the quotas count by.
     pub(crate) counts: Counts,
+    /// What must be known of a request.
+    needs: Counts,
 }
 
 /// What the policies of a plan count by, so that nothing is looked for that none of them needs.
@@ -73,11 +80,34 @@ impl Plan {
             return Err(ConfigError::new(subject, problem));
         }
         Ok(Self {
-            field: fields::fixed_policy_field(&planned)?,
+            field: fields::fixed_policy_field(&planned, &[])?,
             asks: planned.iter().any(|planned| planned.cost.by.is_some()),
-            counts: Counts::of(&planned),
+            counts: Counts::of(planned.iter().map(|planned| planned.dimension)),
+            needs: Counts::of(planned.iter().map(|planned| planned.dimension)),
             planned,
+            places: Vec::new(),
         })
+    }
+
+    /// Adds a limit on requests at once, if it applies to `operation`.
+    pub(super) fn add(
+        &mut self,
+        limit: &Arc<Concurrency>,
+        operation: Option<OperationType>,
+    ) -> Result<(), ConfigError> {
+        if !limit.applies_to(operation) {
+            return Ok(());
+        }
+        if self.places.len() == MAX_PLACES {
+            let problem = format!("at most {MAX_PLACES} of these can apply to one request");
+            return Err(ConfigError::new(format!("policy {}", limit.name), problem));
+        }
+        self.places.push(Places::new(limit)?);
+        self.field = fields::fixed_policy_field(&self.planned, &self.places)?;
+        let quotas = self.planned.iter().map(|planned| planned.dimension);
+        let places = self.places.iter().map(|places| places.dimension);
+        self.needs = Counts::of(quotas.chain(places));
+        Ok(())
     }
 
     /// Whom `context`'s request is counted for.
@@ -93,9 +123,9 @@ impl Plan {
         let subject = Subject {
             identity: context.identity(),
             endpoint: context.endpoint(),
-            source: self.counts.source.then(source).flatten(),
+            source: self.needs.source.then(source).flatten(),
         };
-        self.counts.require(&subject)?;
+        self.needs.require(&subject)?;
         Ok(subject)
     }
 
@@ -120,8 +150,9 @@ impl Plan {
 }
 
 impl Counts {
-    fn of(planned: &[Planned]) -> Self {
-        let by = |test: fn(Dimension) -> bool| planned.iter().any(|it| test(it.dimension));
+    fn of(dimensions: impl Iterator<Item = Dimension>) -> Self {
+        let dimensions: Vec<Dimension> = dimensions.collect();
+        let by = |test: fn(Dimension) -> bool| dimensions.iter().copied().any(test);
         Self {
             company: by(Dimension::is_per_company),
             key: by(Dimension::is_per_key),

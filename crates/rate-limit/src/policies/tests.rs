@@ -4,7 +4,7 @@ use countersign_core::Quota;
 
 use super::*;
 use crate::samples::{Caller, after};
-use crate::{Limit, LimitStore, LocalLimits};
+use crate::{Concurrency, Limit, LimitStore, LocalLimits};
 
 fn quota() -> Quota {
     Quota::per_second(10, 10).unwrap()
@@ -378,4 +378,44 @@ fn an_endpoints_own_quota_stands_behind_overrides_and_replaces_the_first_alone()
     assert_eq!(at(&policies), [10, 3, 250]);
     let partner = policies.for_company(caller.company(), [own("endpoint", 7)]);
     assert_eq!(at(&partner.unwrap()), [10, 7, 250]);
+}
+
+#[test]
+fn a_limit_on_requests_at_once_is_checked_like_a_policy() {
+    let caller = Caller::new();
+    let key = |most| Concurrency::new("at-once", Dimension::Key, most);
+    let subject = |limits: Vec<Concurrency>| {
+        let policies = Policies::new([policy("a").and("day", Quota::per_minute(100, 100))]);
+        let told = policies.unwrap().with_concurrency(limits);
+        told.map_err(|error| error.subject().to_owned()).err()
+    };
+    let fault = Some("policy at-once".to_owned());
+    assert_eq!(
+        subject(vec![
+            key(1)
+                .for_company(caller.company(), 2)
+                .for_key(caller.key(), 3)
+        ]),
+        None
+    );
+    assert_eq!(subject(vec![key(0)]), fault);
+    assert_eq!(subject(vec![key(1).for_key(caller.key(), 0)]), fault);
+    assert_eq!(subject(vec![key(1), key(1)]), fault);
+    let by = |dimension| Concurrency::new("at-once", dimension, 1);
+    assert_eq!(
+        subject(vec![by(Dimension::Company).for_key(caller.key(), 1)]),
+        fault
+    );
+    assert_eq!(
+        subject(vec![
+            by(Dimension::Platform).for_company(caller.company(), 1)
+        ]),
+        fault
+    );
+    for taken in ["a", "a-day", "A"] {
+        let limit = Concurrency::new(taken, Dimension::Key, 1);
+        assert_eq!(subject(vec![limit]), Some(format!("policy {taken}")));
+    }
+    let many = (0..5).map(|i| Concurrency::new(format!("c{i}"), Dimension::Key, 1));
+    assert_eq!(subject(many.collect()), Some("policy c4".to_owned()));
 }
