@@ -14,6 +14,8 @@ use ipnet::IpNet;
 
 use crate::audit::AuditCommand;
 use crate::contract::ContractCommand;
+use crate::import::Import;
+use crate::review::Review;
 
 /// Keys and companies of a countersign store.
 #[derive(Debug, Parser)]
@@ -35,6 +37,13 @@ pub(crate) struct Args {
     /// new keys first
     #[arg(long, env = "COUNTERSIGN_PEPPERS", value_name = "FILE", global = true)]
     pub(crate) peppers: Option<PathBuf>,
+    /// The external contract, an OpenAPI document: no scope is granted that no endpoint asks for.
+    /// Without it every well-formed scope is
+    #[arg(long, env = "COUNTERSIGN_CONTRACT", value_name = "FILE", global = true)]
+    pub(crate) contract: Option<PathBuf>,
+    /// The longest life of a key, 400d unless set
+    #[arg(long, env = "COUNTERSIGN_MAX_LIFETIME", value_name = "TIME", value_parser = duration, global = true)]
+    pub(crate) max_lifetime: Option<Duration>,
     /// Answers in JSON on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -50,6 +59,9 @@ pub(crate) enum Command {
     /// Companies: create, look at, suspend, reactivate
     #[command(subcommand)]
     Companies(CompaniesCommand),
+    /// Names the keys that somebody should look at: unused, about to end, or able to do more than
+    /// they need
+    Review(Review),
     /// The audit log: verify it, ask it, draw it
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -67,6 +79,8 @@ pub(crate) enum Command {
 pub(crate) enum KeysCommand {
     /// Issues a key and writes it, once, to standard output
     Issue(Issue),
+    /// Takes over keys that another system issued, by their hashes
+    Import(Import),
     /// Lists a company's keys
     List {
         /// The company
@@ -84,6 +98,9 @@ pub(crate) enum KeysCommand {
         /// How long the old key goes on: 24h, 7d, or 0h to end it now
         #[arg(long, value_name = "TIME", value_parser = duration, default_value = "24h")]
         overlap: Duration,
+        /// Confirms that the old key ends now, where there is no overlap
+        #[arg(long)]
+        yes: bool,
     },
     /// Takes an active key out of use for a while
     Suspend(Key),
@@ -233,6 +250,8 @@ pub(crate) enum CompaniesCommand {
         /// The company
         company: CompanyId,
     },
+    /// Lists all companies
+    List,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +269,7 @@ impl Expiry {
     }
 }
 
-fn expiry(text: &str) -> Result<Expiry, ParseError> {
+pub(crate) fn expiry(text: &str) -> Result<Expiry, ParseError> {
     let time = || text.parse().map(Expiry::At);
     duration(text)
         .map(Expiry::In)
@@ -260,7 +279,7 @@ fn expiry(text: &str) -> Result<Expiry, ParseError> {
         })
 }
 
-fn duration(text: &str) -> Result<Duration, ParseError> {
+pub(crate) fn duration(text: &str) -> Result<Duration, ParseError> {
     let error = ParseError::new("length of time", "a number and a unit: 90d, 12h or 30m");
     let units = [('d', 86_400), ('h', 3600), ('m', 60)];
     let found = units
@@ -295,7 +314,7 @@ fn limit(text: &str) -> Result<LimitOverride, ParseError> {
     Ok(LimitOverride { policy, quota })
 }
 
-fn network(text: &str) -> Result<IpNet, ParseError> {
+pub(crate) fn network(text: &str) -> Result<IpNet, ParseError> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let network = text.parse::<IpNet>().or_else(|_| address());
     network
@@ -303,7 +322,7 @@ fn network(text: &str) -> Result<IpNet, ParseError> {
         .map_err(|_| ParseError::new("network", "an address and a length: 203.0.113.0/24"))
 }
 
-fn environments() -> impl TypedValueParser<Value = Environment> {
+pub(crate) fn environments() -> impl TypedValueParser<Value = Environment> {
     PossibleValuesParser::new(["live", "test"]).try_map(|name| name.parse::<Environment>())
 }
 

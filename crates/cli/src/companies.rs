@@ -26,6 +26,7 @@ pub(crate) async fn run(
         CompaniesCommand::Show { company } => {
             return output.company(&known(session, company).await?);
         }
+        CompaniesCommand::List => return output.companies(&all(session).await?),
     };
     output.company_changed(&record)
 }
@@ -41,6 +42,19 @@ pub(crate) async fn known(session: &Session, id: &CompanyId) -> Result<CompanyRe
     })
 }
 
+pub(crate) async fn all(session: &Session) -> Result<Vec<CompanyRecord>, CliError> {
+    let mut all: Vec<CompanyRecord> = Vec::new();
+    loop {
+        let after = all.last().map(|company| company.id);
+        let (manager, actor) = (&session.manager, &session.actor);
+        let page = manager.companies(actor, after.as_ref(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
 async fn create(session: &Session, id: CompanyId) -> Result<CompanyRecord, CliError> {
     let created = session.manager.create_company(&session.actor, id).await;
     created.map_err(|error| match error {
@@ -50,3 +64,5 @@ async fn create(session: &Session, id: CompanyId) -> Result<CompanyRecord, CliEr
         error => error.into(),
     })
 }
+
+const PAGE: u32 = 1000;

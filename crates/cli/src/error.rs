@@ -43,6 +43,7 @@ impl From<ManageError> for CliError {
             | ManageError::AlreadyExists
             | ManageError::IllegalTransition { .. }
             | ManageError::Invalid(_)
+            | ManageError::InList { .. }
             | ManageError::Conflict => Self::Refused(error.to_string()),
             _ => Self::Failed(chain(&error)),
         }

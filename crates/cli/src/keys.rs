@@ -9,7 +9,7 @@ use crate::args::{Args, Issue, Key, KeysCommand};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::session::Session;
-use crate::{companies, leak};
+use crate::{companies, import, leak};
 
 pub(crate) async fn run(
     args: &Args,
@@ -35,8 +35,15 @@ async fn change(
     let (m, actor) = (&session.manager, &session.actor);
     let record = match command {
         KeysCommand::Issue(request) => return issue(session, request, output).await,
-        KeysCommand::Rotate { key, overlap } => {
+        KeysCommand::Import(import) => return import::run(session, import, output).await,
+        KeysCommand::Rotate { key, overlap, yes } => {
             let old = find(session, &key).await?;
+            if overlap.is_zero() && !yes {
+                return Err(CliError::Refused(format!(
+                    "without an overlap {} ends now: leave --overlap away, or add --yes",
+                    old.prefix
+                )));
+            }
             let issued = m.rotate(actor, &old.company, old.id, overlap).await?;
             return output.issued(&issued);
         }
@@ -44,7 +51,9 @@ async fn change(
             return output.list(&list(session, &company).await?, now());
         }
         KeysCommand::Show(key) => {
-            return output.show(&find(session, &key).await?, now());
+            let record = find(session, &key).await?;
+            let uses = m.last_uses(actor, &[record.id]).await?;
+            return output.show(&record, uses.first(), now());
         }
         KeysCommand::Activate(key) => {
             let (company, id) = name(session, &key).await?;

@@ -14,9 +14,11 @@ mod audit;
 mod companies;
 mod contract;
 mod error;
+mod import;
 mod keys;
 mod leak;
 mod output;
+mod review;
 mod session;
 
 use std::io::{self, Write};
@@ -59,6 +61,10 @@ fn run(args: &Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
             Command::Companies(command) => {
                 let session = Session::open(args).await?;
                 companies::run(&session, command, output).await
+            }
+            Command::Review(review) => {
+                let session = Session::open(args).await?;
+                review::run(&session, review, output).await
             }
             Command::Completions { shell } => completions(*shell, output),
             Command::Audit(_) | Command::Contract(_) => Ok(()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign::{
     CompanyId, CompanyRecord, Environment, IssuedKey, KeyId, KeyPrefix, KeyRecord, KeyStatus,
-    LimitOverride, RevocationReason, ScopeSet, Timestamp,
+    KeyUse, LimitOverride, RevocationReason, ScopeSet, Timestamp,
 };
 use ipnet::IpNet;
 use serde::Serialize;
@@ -90,12 +90,20 @@ impl<'a> Output<'a> {
         ))
     }
 
-    pub(crate) fn show(&mut self, record: &KeyRecord, now: Timestamp) -> Result<(), CliError> {
-        let shown = Shown::new(record, now);
+    pub(crate) fn show(
+        &mut self,
+        record: &KeyRecord,
+        last_use: Option<&KeyUse>,
+        now: Timestamp,
+    ) -> Result<(), CliError> {
+        let key = Shown::new(record, now);
+        let last_use = last_use.map(LastUse::new);
         if self.json {
-            return self.value(&shown);
+            return self.value(&WithUse { key, last_use });
         }
-        self.table(&shown.rows())
+        let mut rows = key.rows();
+        rows.extend(last_use.iter().flat_map(LastUse::rows));
+        self.table(&rows)
     }
 
     pub(crate) fn list(&mut self, records: &[KeyRecord], now: Timestamp) -> Result<(), CliError> {
@@ -117,6 +125,21 @@ impl<'a> Output<'a> {
             vec!["company".to_owned(), record.id.to_string()],
             vec!["status".to_owned(), record.status.as_str().to_owned()],
         ])
+    }
+
+    pub(crate) fn companies(&mut self, records: &[CompanyRecord]) -> Result<(), CliError> {
+        if self.json {
+            let all: Vec<_> = records.iter().map(Company::new).collect();
+            return self.value(&all);
+        }
+        let head = ["COMPANY", "STATUS"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        let row = |record: &CompanyRecord| {
+            let status = record.status.as_str().to_owned();
+            vec![record.id.to_string(), status]
+        };
+        rows.extend(records.iter().map(row));
+        self.table(&rows)
     }
 
     /// A company after a change.
@@ -287,6 +310,49 @@ impl<'a> Shown<'a> {
         let rows = always.into_iter().chain(sometimes);
         rows.filter_map(|(name, value)| Some(vec![name.to_owned(), value?]))
             .collect()
+    }
+}
+
+#[derive(Serialize)]
+struct WithUse<'a> {
+    #[serde(flatten)]
+    key: Shown<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_use: Option<LastUse<'a>>,
+}
+
+/// When and for what a key was used, as far as services told of it.
+#[derive(Serialize)]
+struct LastUse<'a> {
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    count: u64,
+    scopes: &'a ScopeSet,
+}
+
+impl<'a> LastUse<'a> {
+    fn new(uses: &'a KeyUse) -> Self {
+        Self {
+            at: uses.at,
+            route: uses.route.as_deref(),
+            count: uses.count,
+            scopes: &uses.scopes,
+        }
+    }
+
+    fn rows(&self) -> [Vec<String>; 3] {
+        let last = match self.route {
+            Some(route) => format!("{} {route}", self.at),
+            None => self.at.to_string(),
+        };
+        let exercised = self.scopes.names().join(",");
+        [
+            ("last used", last),
+            ("uses", self.count.to_string()),
+            ("exercised", exercised),
+        ]
+        .map(|(name, value)| vec![name.to_owned(), value])
     }
 }
 

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign::{
-    Actor, Digester, KeyManager, KeyManagerBuilder, KeyStore, PepperId, StoreLocator,
+    Actor, Contract, Digester, KeyManager, KeyManagerBuilder, KeyStore, PepperId, StoreLocator,
 };
 
 use crate::args::{Args, Command, CompaniesCommand, KeysCommand};
+use crate::contract;
 use crate::error::CliError;
 
 pub(crate) struct Session {
@@ -16,6 +18,14 @@ pub(crate) struct Session {
     pub(crate) actor: Actor,
     pub(crate) manager: KeyManager,
     pub(crate) digester: Digester,
+    rules: Rules,
+}
+
+/// What this platform allows beyond what every platform does.
+#[derive(Default)]
+struct Rules {
+    contract: Option<Contract>,
+    max_lifetime: Option<Duration>,
 }
 
 impl Session {
@@ -37,25 +47,41 @@ impl Session {
             Some(file) => peppers(file)?,
             None => Digester::sha256(),
         };
+        let rules = Rules {
+            contract: args.contract.as_deref().map(contract::of).transpose()?,
+            max_lifetime: args.max_lifetime,
+        };
         let store = open_store(store, makes_the_file(&args.command)).await?;
-        let builder = KeyManager::builder(Arc::clone(&store));
-        let manager = builder.digester(digester.clone()).build()?;
+        let manager = builder(&store, &digester, &rules).build()?;
         Ok(Self {
             store,
             actor,
             manager,
             digester,
+            rules,
         })
+    }
+
+    pub(crate) const fn contract(&self) -> Option<&Contract> {
+        self.rules.contract.as_ref()
     }
 
     /// A manager whose new keys begin with `brand`.
     pub(crate) fn branded(&self, brand: &str) -> Result<KeyManager, CliError> {
-        let builder: KeyManagerBuilder = KeyManager::builder(Arc::clone(&self.store));
-        Ok(builder
-            .digester(self.digester.clone())
-            .brand(brand)
-            .build()?)
+        let builder = builder(&self.store, &self.digester, &self.rules);
+        Ok(builder.brand(brand).build()?)
     }
+}
+
+fn builder(store: &Arc<dyn KeyStore>, digester: &Digester, rules: &Rules) -> KeyManagerBuilder {
+    let mut builder = KeyManager::builder(Arc::clone(store)).digester(digester.clone());
+    if let Some(contract) = &rules.contract {
+        builder = builder.known_scopes(contract.scopes());
+    }
+    if let Some(lifetime) = rules.max_lifetime {
+        builder = builder.max_lifetime(lifetime);
+    }
+    builder
 }
 
 async fn open_store(store: &str, make: bool) -> Result<Arc<dyn KeyStore>, CliError> {
@@ -95,7 +121,8 @@ const fn looks_only(command: &Command) -> Option<&'static str> {
         Command::Keys(
             KeysCommand::List { .. } | KeysCommand::Show(_) | KeysCommand::Scan { .. },
         )
-        | Command::Companies(CompaniesCommand::Show { .. }) => Some("somebody"),
+        | Command::Companies(CompaniesCommand::Show { .. } | CompaniesCommand::List)
+        | Command::Review(_) => Some("somebody"),
         _ => None,
     }
 }

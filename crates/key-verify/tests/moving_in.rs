@@ -5,9 +5,10 @@ mod support;
 
 use std::time::Duration;
 
-use countersign_core::Environment;
+use countersign_core::{Clock, Environment, ScopeSet};
 use countersign_key_verify::{
-    Digester, ImportedHash, KeyManager, KeyStore, KeyVerifyLayer, PepperId, SecretDigest,
+    Actor, Digester, ImportRequest, ImportedHash, IssueRequest, KeyManager, KeyStore,
+    KeyVerifyLayer, ManageError, PepperId, SecretDigest,
 };
 use sha2::{Digest, Sha256};
 use support::{World, request, with_key};
@@ -55,7 +56,7 @@ async fn a_key_of_another_format_works_by_its_hash_where_that_is_wanted() {
     let draft = world.draft(Environment::Live);
     let record = world
         .manager
-        .import(&world.operator, draft, hash(THEIRS), None)
+        .import(&world.operator, ImportRequest::new(draft, hash(THEIRS)))
         .await
         .unwrap();
     let strict = world.layer(|builder| builder);
@@ -104,7 +105,7 @@ async fn a_rotation_ends_the_move() {
     let draft = world.draft(Environment::Live);
     let theirs = world
         .manager
-        .import(&world.operator, draft, hash(THEIRS), None);
+        .import(&world.operator, ImportRequest::new(draft, hash(THEIRS)));
     let theirs = theirs.await.unwrap();
     let rotated = world
         .manager
@@ -120,15 +121,65 @@ async fn a_rotation_ends_the_move() {
 }
 
 #[tokio::test]
+async fn many_keys_are_taken_over_together_or_not_at_all() {
+    let world = World::new().await;
+    let import = |n: u32| {
+        let draft = world.draft(Environment::Live);
+        ImportRequest::new(draft, hash(&format!("{THEIRS}{n}")))
+    };
+    let all = |numbers: &[u32]| {
+        let imports = numbers.iter().map(|n| import(*n)).collect();
+        world.manager.import_all(&world.operator, imports)
+    };
+    let first = all(&[1]).await.unwrap();
+    assert_eq!(first.len(), 1);
+    let before = world.store.pending_events(1000).await.unwrap().len();
+    for (numbers, wrong) in [(&[2, 3, 2][..], 3), (&[2, 3, 1], 3), (&[1, 2], 1)] {
+        let error = all(numbers).await.unwrap_err();
+        assert!(
+            matches!(&error, ManageError::InList { number, problem }
+                if *number == wrong && matches!(**problem, ManageError::AlreadyExists)),
+            "{error}"
+        );
+    }
+    let late = world.clock.now().wall;
+    let past = IssueRequest::new(world.company, Environment::Live, ScopeSet::new(), late);
+    let mixed = vec![
+        import(2),
+        ImportRequest::new(past, hash("another system's")),
+    ];
+    let error = world.manager.import_all(&world.operator, mixed).await;
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .starts_with("number 2 of the list: ")
+    );
+    let keys = world
+        .manager
+        .list(&world.operator, &world.company, None, 10);
+    assert_eq!(keys.await.unwrap(), first, "nothing was half taken over");
+    let events = world.store.pending_events(1000).await.unwrap().len();
+    assert_eq!(events, before);
+
+    let numbers: Vec<u32> = (10..310).collect();
+    assert_eq!(all(&numbers).await.unwrap().len(), 300);
+    let layer = world.layer(|builder| builder.accept_imported_keys());
+    assert_eq!(status(&world, &layer, &format!("{THEIRS}309")).await.0, 200);
+    let company = Actor::company(world.company, first[0].prefix);
+    let own = world.manager.import_all(&company, vec![import(9)]).await;
+    assert!(matches!(own, Err(ManageError::NotFound)));
+}
+
+#[tokio::test]
 async fn a_key_of_our_format_comes_with_its_prefix() {
     let world = World::new().await;
     let elsewhere = World::new().await.key().await;
     let text = elsewhere.key.expose();
     let (draft, prefix) = (world.draft(Environment::Live), *elsewhere.key.prefix());
-    let import = world
-        .manager
-        .import(&world.operator, draft, hash(&text), Some(prefix));
-    assert_eq!(import.await.unwrap().prefix, prefix);
+    let import = ImportRequest::new(draft, hash(&text)).prefix(prefix);
+    let imported = world.manager.import(&world.operator, import).await;
+    assert_eq!(imported.unwrap().prefix, prefix);
     let layer = world.layer(|builder| builder.redigest_on_use());
     assert_eq!(status(&world, &layer, &text).await, (200, None));
     renewed(&world, prefix.as_str(), &Digester::sha256()).await;

@@ -3,9 +3,10 @@
 use countersign_core::{StoreError, StoreErrorKind};
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::error::store_error;
+use crate::error::{corrupt, store_error};
 
-/// Refuses a file that a newer program wrote, before anything of it is touched.
+/// Refuses a file that a newer program wrote, or one that holds another program's tables, before
+/// anything of it is touched.
 pub(crate) fn check_version(connection: &Connection) -> Result<usize, StoreError> {
     let version: usize = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -13,7 +14,17 @@ pub(crate) fn check_version(connection: &Connection) -> Result<usize, StoreError
     if version > STEPS.len() {
         return Err(StoreErrorKind::UnsupportedVersion.into());
     }
+    if version == 0 && holds_tables(connection)? {
+        return Err(corrupt("it holds the tables of another program"));
+    }
     Ok(version)
+}
+
+fn holds_tables(connection: &Connection) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema)";
+    connection
+        .query_row(sql, [], |row| row.get(0))
+        .map_err(store_error)
 }
 
 /// Brings the file to this program's version, in one transaction.

@@ -39,10 +39,13 @@ impl SqliteKeyStore {
     ///
     /// # Errors
     /// `Unavailable` when the file can't be opened, `Corrupt` when it is not a database,
-    /// `UnsupportedVersion` when a newer version of this crate wrote it.
+    /// or one of another program, `UnsupportedVersion` when a newer version of this crate wrote it.
+    /// Such a file is left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        private_file(path)?;
+        let file = open_or_make(path)?;
+        check_version(&Connection::open(path).map_err(store_error)?)?;
+        close_to_others(&file)?;
         let mut writer = connect(path)?;
         migrate(&mut writer)?;
         let reader = || connect_reader(path).map(|reader| Arc::new(Mutex::new(reader)));
@@ -218,19 +221,29 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Opens or makes a file of this process's user alone. SQLite would make its file with the process's
-/// usual mode; its companions take over this one. A file that was there and is open to others is
-/// closed to them.
+/// Opens or makes a file of this process's user alone. A file that was there and is open to others
+/// is closed to them.
 fn private_file(path: &Path) -> Result<File, StoreError> {
+    let file = open_or_make(path)?;
+    close_to_others(&file)?;
+    Ok(file)
+}
+
+/// SQLite would make its file with the process's usual mode; its companions take over this one.
+fn open_or_make(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(unavailable)?;
+    options.open(path).map_err(unavailable)
+}
+
+#[cfg_attr(not(unix), expect(unused_variables, reason = "modes are unix's"))]
+fn close_to_others(file: &File) -> Result<(), StoreError> {
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .map_err(unavailable)?;
-    Ok(file)
+    Ok(())
 }
 
 const READERS: usize = 3;

@@ -125,6 +125,27 @@ fn what_is_no_database_is_corrupt_and_what_is_not_there_unavailable() {
 }
 
 #[cfg(unix)]
+#[test]
+fn another_program_s_database_is_left_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch("CREATE TABLE ledger (id)")
+        .unwrap();
+    drop(connection);
+    let open_to_others = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(&path, open_to_others).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = SqliteKeyStore::open(&path).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+}
+
+#[cfg(unix)]
 #[tokio::test]
 async fn the_file_is_private_and_holds_no_secret() {
     use std::os::unix::fs::PermissionsExt;

@@ -64,6 +64,12 @@ pub(crate) fn run(
     }
 }
 
+/// The contract that a document describes.
+pub(crate) fn of(file: &Path) -> Result<Contract, CliError> {
+    let read = read(file)?.and_then(|document| document.contract());
+    read.map_err(|error| refused(&error))
+}
+
 fn check(file: &Path, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
     let read = read(file)?.and_then(|document| document.contract());
     match read {

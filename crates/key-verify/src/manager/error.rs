@@ -25,12 +25,28 @@ pub enum ManageError {
     /// What was asked for is not acceptable.
     #[error("{0}")]
     Invalid(String),
+    /// One of many can't be done, and so none was.
+    #[error("number {number} of the list: {problem}")]
+    InList {
+        /// Which, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        #[source]
+        problem: Box<Self>,
+    },
     /// Others changed the same record again and again; try again.
     #[error("others were changing it at the same time; look at it and try again")]
     Conflict,
     /// The store failed. Where it is unavailable it is not known whether the change was made.
     #[error("the key store failed; look at the key before trying again")]
     Store(#[source] StoreError),
+}
+
+impl ManageError {
+    pub(super) fn in_list(self, number: usize) -> Self {
+        let problem = Box::new(self);
+        Self::InList { number, problem }
+    }
 }
 
 impl From<StoreError> for ManageError {

@@ -1,11 +1,12 @@
 //! Keys that another system issued, taken over without a new one.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use countersign_core::{KeyPrefix, LifecycleKind, ParseError};
+use countersign_core::{KeyPrefix, LifecycleEvent, LifecycleKind, ParseError};
 
 use super::{Actor, IssueRequest, KeyManager, ManageError, operators_only};
 use crate::digest::SecretDigest;
@@ -48,14 +49,39 @@ impl fmt::Debug for ImportedHash {
     }
 }
 
-impl KeyManager {
-    /// Takes over a key that another system issued, by its hash: the company goes on with the key
-    /// it has. Expiry and scopes are mandatory as for every key.
-    ///
-    /// `prefix` is given for a key of our own format. Without one the key is of another format: it
-    /// is named `imported_<env>_<12 characters>`, made from the hash, and is accepted where
+/// A key of another system to take over.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ImportRequest {
+    key: IssueRequest,
+    hash: ImportedHash,
+    prefix: Option<KeyPrefix>,
+}
+
+impl ImportRequest {
+    /// The key of this hash. `key` says whose it is, what it may do and when it ends: that is as
+    /// mandatory as for a new one.
+    pub const fn new(key: IssueRequest, hash: ImportedHash) -> Self {
+        Self {
+            key,
+            hash,
+            prefix: None,
+        }
+    }
+
+    /// The prefix of a key of our own format. Without one the key is of another format: it is named
+    /// `imported_<env>_<12 characters>`, made from the hash, and is accepted where
     /// [`KeyVerifierBuilder::accept_imported_keys`](crate::KeyVerifierBuilder::accept_imported_keys)
     /// says so.
+    pub const fn prefix(mut self, prefix: KeyPrefix) -> Self {
+        self.prefix = Some(prefix);
+        self
+    }
+}
+
+impl KeyManager {
+    /// Takes over a key that another system issued, by its hash: the company goes on with the key
+    /// it has.
     ///
     /// # Errors
     /// As [`KeyManager::issue`]; `Invalid` when the prefix is of another environment,
@@ -63,22 +89,65 @@ impl KeyManager {
     pub async fn import(
         &self,
         actor: &Actor,
-        request: IssueRequest,
-        hash: ImportedHash,
-        prefix: Option<KeyPrefix>,
+        import: ImportRequest,
     ) -> Result<KeyRecord, ManageError> {
+        let (record, events) = self.taken_over(actor, import).await?;
+        self.commit(vec![Write::InsertKey(record.clone())], events)
+            .await?;
+        Ok(record)
+    }
+
+    /// Takes over many keys at once, 10 000 at most: all of them or none.
+    ///
+    /// # Errors
+    /// As [`KeyManager::import`], as `InList` with the number of the first key that can't be taken
+    /// over; a key that stands in the list twice is one of them.
+    pub async fn import_all(
+        &self,
+        actor: &Actor,
+        imports: Vec<ImportRequest>,
+    ) -> Result<Vec<KeyRecord>, ManageError> {
+        operators_only(actor)?;
+        if imports.len() > MOST {
+            let problem = format!("{MOST} keys at most; make several lists of it");
+            return Err(ManageError::Invalid(problem));
+        }
+        let (mut records, mut all_events) = (Vec::new(), Vec::new());
+        let mut prefixes = HashSet::new();
+        for (index, import) in imports.into_iter().enumerate() {
+            let in_list = |error: ManageError| error.in_list(index + 1);
+            let (record, events) = self.taken_over(actor, import).await.map_err(in_list)?;
+            let known = self.0.store.find(&record.prefix).await?;
+            if known.is_some() || !prefixes.insert(record.prefix) {
+                return Err(in_list(ManageError::AlreadyExists));
+            }
+            records.push(record);
+            all_events.extend(events);
+        }
+        let writes = records.iter().cloned().map(Write::InsertKey).collect();
+        self.commit(writes, all_events).await?;
+        Ok(records)
+    }
+
+    /// What is to be stored, and the events that tell of it.
+    async fn taken_over(
+        &self,
+        actor: &Actor,
+        import: ImportRequest,
+    ) -> Result<(KeyRecord, Vec<LifecycleEvent>), ManageError> {
         operators_only(actor)?;
         let now = self.now();
-        let request = self.check_request(request, now).await?;
-        let prefix = match prefix {
+        let hash = import.hash.0;
+        let request = self.check_request(import.key, now).await?;
+        let prefix = match import.prefix {
             Some(prefix) if prefix.environment() != request.environment => {
                 let problem = "the prefix names another environment than was asked for";
                 return Err(ManageError::Invalid(problem.to_owned()));
             }
             Some(prefix) => prefix,
-            None => RawKey::imported_prefix(&hash.0, request.environment)?,
+            None => RawKey::imported_prefix(&hash, request.environment)?,
         };
-        let record = request.into_record(prefix, SecretDigest::Imported(hash.0), now)?;
+        let record = request.into_record(prefix, SecretDigest::Imported(hash), now)?;
         let mut created = self.event(actor, LifecycleKind::TokenCreated, &record);
         // Nobody was shown a key: the company has had it all along.
         created.reason = Some("imported".to_owned());
@@ -86,11 +155,12 @@ impl KeyManager {
         if record.status == KeyStatus::Active {
             events.push(self.event(actor, LifecycleKind::TokenActivated, &record));
         }
-        self.commit(vec![Write::InsertKey(record.clone())], events)
-            .await?;
-        Ok(record)
+        Ok((record, events))
     }
 }
+
+/// One change holds them all.
+const MOST: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

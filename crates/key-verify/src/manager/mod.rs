@@ -26,7 +26,7 @@ use countersign_core::{
 pub use self::actor::Actor;
 pub use self::builder::KeyManagerBuilder;
 pub use self::error::ManageError;
-pub use self::import::ImportedHash;
+pub use self::import::{ImportRequest, ImportedHash};
 pub use self::issue::{IssueRequest, IssuedKey};
 use crate::cache::KeyCache;
 use crate::digest::Digester;

@@ -331,20 +331,28 @@ async fn a_key_is_taken_over_by_its_hash_and_once() {
     let hash = ImportedHash::new([7; 32]);
     let (m, ada) = (&world.manager, &world.operator);
     let request = || world.request().activate_now(true);
-    let record = m.import(ada, request(), hash, None).await.unwrap();
+    let record = m
+        .import(ada, ImportRequest::new(request(), hash))
+        .await
+        .unwrap();
     assert!(record.prefix.as_str().starts_with("imported_live_"));
     assert_eq!(record.digest, SecretDigest::Imported([7; 32]));
-    let again = m.import(ada, request(), hash, None).await;
+    let again = m.import(ada, ImportRequest::new(request(), hash)).await;
     assert!(
         matches!(again, Err(ManageError::AlreadyExists)),
         "{again:?}"
     );
     let sandbox: KeyPrefix = "acme_test_000000000000".parse().unwrap();
-    let other = m.import(ada, request(), hash, Some(sandbox)).await;
+    let other = m
+        .import(ada, ImportRequest::new(request(), hash).prefix(sandbox))
+        .await;
     assert!(matches!(other, Err(ManageError::Invalid(_))), "{other:?}");
     let own = Actor::company(world.company, record.prefix);
     let company = m
-        .import(&own, request(), ImportedHash::new([8; 32]), None)
+        .import(
+            &own,
+            ImportRequest::new(request(), ImportedHash::new([8; 32])),
+        )
         .await;
     assert!(matches!(company, Err(ManageError::NotFound)), "{company:?}");
     let events = world.store.pending_events(10).await.unwrap();
