@@ -30,7 +30,7 @@ pub(crate) fn generate(count: usize) -> Vec<Key> {
             status: KeyStatus::Active,
             label: String::new(),
             created_at: Timestamp::from_micros(0),
-            expires_at: Timestamp::from_micros(i64::MAX),
+            expires_at: Timestamp::from_micros(4_102_444_800_000_000),
             networks: Vec::new(),
             limits: Vec::new(),
             subsidiaries: Vec::new(),
@@ -46,6 +46,12 @@ pub(crate) fn generate(count: usize) -> Vec<Key> {
 /// A store with `keys` and their companies.
 pub(crate) async fn store(keys: &[Key]) -> MemoryKeyStore {
     let store = MemoryKeyStore::default();
+    fill(&store, keys).await;
+    store
+}
+
+/// Puts `keys` and their companies into `store`.
+pub(crate) async fn fill(store: &dyn KeyStore, keys: &[Key]) {
     for keys in keys.chunks(1000) {
         let company = |key: &Key| {
             Write::InsertCompany(CompanyRecord {
@@ -62,7 +68,6 @@ pub(crate) async fn store(keys: &[Key]) -> MemoryKeyStore {
         };
         store.commit(&change).await.expect("nothing exists twice");
     }
-    store
 }
 
 /// The same keys, none of which has the checksum that it needs.

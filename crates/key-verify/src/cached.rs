@@ -4,17 +4,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use countersign_core::{Identity, Monotonic, Reason, Timestamp};
+use countersign_core::{Identity, KeyId, Monotonic, Reason, ScopeSet, Timestamp};
 use ipnet::IpNet;
 
 use crate::digest::SecretDigest;
-use crate::record::{CompanyStatus, KeyStatus};
+use crate::record::{CompanyStatus, KeyRecord, KeyStatus, RevocationReason};
 use crate::store::FoundKey;
 use crate::uses::UseCell;
 
-/// A key as it was found in the store.
+/// A key as it was found in the store, or what stands in the place of one that was not.
 #[derive(Debug, Clone)]
 pub(crate) struct CachedKey {
+    /// Whether the store knows it. One that it doesn't know is opened by no secret.
+    pub(crate) known: bool,
     pub(crate) digest: SecretDigest,
     pub(crate) identity: Identity,
     pub(crate) fetched: Monotonic,
@@ -36,6 +38,7 @@ impl CachedKey {
             .with_limits(record.limits.into_iter().collect())
             .with_subsidiaries(record.subsidiaries.into_iter().collect());
         Self {
+            known: true,
             digest: record.digest,
             identity,
             fetched,
@@ -45,6 +48,15 @@ impl CachedKey {
             company: found.company,
             networks: record.networks.into(),
             version: record.version,
+        }
+    }
+
+    /// What stands in the place of a key that the store doesn't know, so that it is kept, found and
+    /// compared as one that it does, and the time of a refusal doesn't tell them apart.
+    pub(crate) fn unknown(stand_in: &FoundKey, fetched: Monotonic) -> Self {
+        Self {
+            known: false,
+            ..Self::new(stand_in.clone(), fetched)
         }
     }
 
@@ -67,6 +79,33 @@ impl CachedKey {
         } else {
             Err(Reason::SourceNotAllowed)
         }
+    }
+}
+
+/// Nobody's key, at its end in every respect.
+pub(crate) fn stand_in(digest: SecretDigest) -> FoundKey {
+    let record = KeyRecord {
+        id: KeyId::from_u128(0),
+        prefix: "none_live_000000000000".parse().expect("a prefix"),
+        company: "none".parse().expect("a company's id"),
+        digest,
+        scopes: ScopeSet::new(),
+        status: KeyStatus::Revoked {
+            at: Timestamp::default(),
+            reason: RevocationReason::OperationalMistake,
+        },
+        label: String::new(),
+        created_at: Timestamp::default(),
+        expires_at: Timestamp::default(),
+        networks: Vec::new(),
+        limits: Vec::new(),
+        subsidiaries: Vec::new(),
+        predecessor: None,
+        version: 0,
+    };
+    FoundKey {
+        record,
+        company: CompanyStatus::Suspended,
     }
 }
 

@@ -215,10 +215,24 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
             .pragma_update(None, name, value)
             .map_err(store_error)
     };
-    set("journal_mode", "WAL")?;
+    use_wal(&connection)?;
     set("synchronous", "FULL")?;
     set("foreign_keys", "ON")?;
     Ok(connection)
+}
+
+/// SQLite answers with the mode that it is in, which is another one where it can't have this: on a
+/// file system without shared memory, for example. Readers and the writer would then lock each
+/// other out, and look-ups fail while keys are changed.
+fn use_wal(connection: &Connection) -> Result<(), StoreError> {
+    let mode = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        .map_err(store_error)?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let problem = format!("its journal is of mode {mode}, and WAL can't be had where it lies");
+    Err(unavailable(problem))
 }
 
 /// Opens or makes a file of this process's user alone. A file that was there and is open to others
@@ -248,3 +262,19 @@ fn close_to_others(file: &File) -> Result<(), StoreError> {
 
 const READERS: usize = 3;
 const BUSY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_place_that_has_no_wal_is_refused() {
+        let memory = Connection::open_in_memory().unwrap();
+        let refused = use_wal(&memory).unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+        let cause = refused.source().unwrap().to_string();
+        assert!(cause.contains("mode memory"), "{cause}");
+    }
+}

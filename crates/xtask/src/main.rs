@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `test` | formatting, lints, documentation and all tests, those that need a server included |
 //! | `bench [--quick]` | the performance budget with today's figures |
+//! | `timing [--quick]` | whether the time of a refusal tells which key prefixes are known |
 //! | `vectors DIR` | replays test vectors against this code |
 //! | `drill NAME [--short]` | revocation, kills, outages and a fleet's limits with real processes |
 //! | `fuzz TARGET SECONDS` | looks for input that breaks a parser or a log |
@@ -27,6 +28,7 @@ mod python;
 mod servers;
 mod step;
 mod test;
+mod timing;
 mod vectors;
 mod workspace;
 
@@ -53,6 +55,8 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["test"] => test::run(),
         ["bench"] => bench::run(false),
         ["bench", "--quick"] => bench::run(true),
+        ["timing"] => timing::run(false),
+        ["timing", "--quick"] => timing::run(true),
         ["drill", name] => drill::run(name, Scale::Full),
         ["drill", name, "--short"] => drill::run(name, Scale::Short),
         ["fuzz", target, seconds] => fuzz::run(target, seconds),
@@ -76,6 +80,7 @@ usage: cargo xtask <chore>
 
   test               formatting, lints, documentation, all tests
   bench [--quick]    the performance budget with today's figures
+  timing [--quick]   whether the time of a refusal tells which key prefixes are known
   vectors DIR        replays the test vectors found in DIR
   drill NAME [--short]
                      holds the promises about revocation, kill, outage and fleet (or all of them)

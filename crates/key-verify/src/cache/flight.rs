@@ -7,6 +7,7 @@ use countersign_core::{KeyPrefix, StoreError, StoreErrorKind};
 use dashmap::{DashMap, Entry};
 use tokio::sync::watch;
 
+use super::room::Part;
 use super::{Inner, KeyCache, Outcome, fresh};
 use crate::cached::{CachedKey, Slot};
 use crate::store::FoundKey;
@@ -158,7 +159,7 @@ impl Inner {
                 let found = CachedKey::new(found, asked).noting_uses(cell);
                 Outcome::Found(Arc::new(found))
             }
-            Ok(None) => Outcome::Absent,
+            Ok(None) => Outcome::Found(Arc::new(CachedKey::unknown(&self.stand_in, asked))),
             Err(error) => {
                 self.failures.failed(asked, &error);
                 Outcome::Unavailable
@@ -169,29 +170,23 @@ impl Inner {
     /// Keeps what was found, and says what holds now. The caller holds the key's place among the
     /// look-ups.
     fn keep(&self, prefix: KeyPrefix, found: Outcome) -> Outcome {
-        match found {
-            Outcome::Found(key) => {
-                // A replica that lags behind must not bring an older record back. What is past the
-                // bound is no evidence of that: the store may have been restored.
-                let now = self.clock.monotonic();
-                let newer = self.keys.read(&prefix, |held| {
-                    let believed = fresh(held.key.fetched, now, self.bound(now));
-                    (believed && held.key.version > key.version).then(|| held.key.clone())
-                });
-                if let Some(newer) = newer {
-                    return Outcome::Found(Arc::new(newer));
-                }
-                self.absent.remove(&prefix);
-                self.keys.put(prefix, Slot::new((*key).clone()));
-                Outcome::Found(key)
-            }
-            Outcome::Absent => {
-                self.keys.remove(&prefix);
-                self.absent.put(prefix, self.clock.monotonic());
-                Outcome::Absent
-            }
-            Outcome::Unavailable => Outcome::Unavailable,
+        let Outcome::Found(key) = found else {
+            return found;
+        };
+        // A replica that lags behind must not bring an older record back. What is past the
+        // bound is no evidence of that: the store may have been restored.
+        let now = self.clock.monotonic();
+        let newer = self.room.read(&prefix, |held| {
+            let believed = fresh(held.key.fetched, now, self.bound(now));
+            let newer = key.known && held.key.version > key.version;
+            (believed && newer).then(|| held.key.clone())
+        });
+        if let Some(newer) = newer {
+            return Outcome::Found(Arc::new(newer));
         }
+        let part = if key.known { Part::Known } else { Part::Absent };
+        self.room.put(part, prefix, Slot::new((*key).clone()));
+        Outcome::Found(key)
     }
 }
 

@@ -16,10 +16,11 @@ use countersign_core::{Clock, CompanyId, ConfigError, KeyPrefix, Monotonic};
 
 use self::failures::FailureLog;
 use self::flight::Flights;
-use self::room::Room;
-use crate::cached::{CachedKey, Slot};
+use self::room::{Part, Room};
+use crate::cached::{CachedKey, Slot, stand_in};
+use crate::digest::SecretDigest;
 use crate::follow::ChangeFollower;
-use crate::store::KeyStore;
+use crate::store::{FoundKey, KeyStore};
 use crate::uses::UseTracker;
 
 /// The keys that were found in the store lately. Reading takes no lock and counts no reference; a
@@ -33,6 +34,8 @@ use crate::uses::UseTracker;
 ///   keys is asked for at a time; requests beyond it are refused with 503.
 /// - Known and unknown keys are bounded apart: made-up prefixes can't push out real keys. A full
 ///   cache drops keys that were not used since it last came by them.
+/// - A prefix that the store doesn't know is held as a key that no secret opens, found and compared
+///   like any other, so that the time of a refusal doesn't tell which prefixes are known.
 /// - [`KeyCache::evict`] takes effect at once: a look-up that began before it answers those who
 ///   waited for it and is not kept.
 /// - An older version of a record never replaces a newer one that is held and still believed.
@@ -51,15 +54,17 @@ pub(crate) struct CacheSettings {
     pub(crate) absent: usize,
     pub(crate) deadline: Duration,
     pub(crate) look_ups: usize,
+    /// What the secrets of unknown keys are compared with.
+    pub(crate) nothing: SecretDigest,
 }
 
 struct Inner {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
     settings: CacheSettings,
-    keys: Room<Slot>,
-    /// When the store was asked about a prefix that it doesn't know.
-    absent: Room<Monotonic>,
+    room: Room<Slot>,
+    /// What is held in the place of a key that the store doesn't know.
+    stand_in: FoundKey,
     flights: Flights,
     /// Until when, in nanoseconds of the clock, a change made elsewhere would have been heard of.
     trusted_until: AtomicU64,
@@ -72,17 +77,9 @@ struct Inner {
 /// What the store said.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
+    /// A key, or what stands in the place of one that it doesn't know.
     Found(Arc<CachedKey>),
-    Absent,
     Unavailable,
-}
-
-/// What the cache knows.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Known<T> {
-    Key(T),
-    Absent,
-    Nothing,
 }
 
 impl KeyCache {
@@ -94,8 +91,8 @@ impl KeyCache {
         Self(Arc::new(Inner {
             store,
             clock,
-            keys: Room::new(settings.keys),
-            absent: Room::new(settings.absent),
+            room: Room::new(settings.keys, settings.absent),
+            stand_in: stand_in(settings.nothing),
             flights: Flights::default(),
             // Nobody promised to tell of changes, so there is no promise to break.
             trusted_until: AtomicU64::new(u64::MAX),
@@ -131,10 +128,7 @@ impl KeyCache {
 
     /// Forgets a key. Whoever asks for it after this call is answered from the store.
     pub fn evict(&self, prefix: &KeyPrefix) {
-        self.0.flights.ground(prefix, || {
-            self.0.keys.remove(prefix);
-            self.0.absent.remove(prefix);
-        });
+        self.0.flights.ground(prefix, || self.0.room.remove(prefix));
     }
 
     /// Forgets all keys of a company. Looks at every key that is held: for the suspension of a
@@ -142,22 +136,20 @@ impl KeyCache {
     pub fn evict_company(&self, company: &CompanyId) {
         // Nobody knows yet whose key a look-up will find, so none that is under way is kept.
         self.0.flights.ground_all();
-        self.0
-            .keys
-            .retain(|slot| slot.key.identity.company() != company);
+        let others = |slot: &Slot| !slot.key.known || slot.key.identity.company() != company;
+        self.0.room.retain(others);
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
         self.0.flights.ground_all();
-        self.0.keys.clear();
-        self.0.absent.clear();
+        self.0.room.clear();
     }
 
-    /// How many keys are held, those past the bound included.
+    /// How many keys are held, those past the bound included. Looks at all of them.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.keys.len()
+        self.0.room.len(Part::Known)
     }
 
     /// Whether no key is held.
@@ -166,33 +158,27 @@ impl KeyCache {
         self.len() == 0
     }
 
-    /// What is known of `prefix` at `now`, without asking the store. `read` copies out what it
-    /// needs.
+    /// What is known of `prefix` at `now`, without asking the store: a key, or what stands in the
+    /// place of one that the store doesn't know. `read` copies out what it needs.
     pub(crate) fn peek<T>(
         &self,
         prefix: &KeyPrefix,
         now: Monotonic,
         read: impl FnOnce(&CachedKey) -> T,
-    ) -> Known<T> {
+    ) -> Option<T> {
         let bound = self.0.bound(now);
-        let found = self.0.keys.read(prefix, |slot| {
-            let fetched = slot.key.fetched;
-            fresh(fetched, now, bound).then(|| {
-                if now.duration_since(fetched) > bound / 2 && slot.claim_refresh() {
+        let absent_for = self.0.settings.absent_for;
+        self.0.room.read(prefix, |slot| {
+            let CachedKey { known, fetched, .. } = slot.key;
+            let lifetime = if known { bound } else { absent_for };
+            fresh(fetched, now, lifetime).then(|| {
+                let ageing = now.duration_since(fetched) > bound / 2;
+                if ageing && known && slot.claim_refresh() {
                     self.refresh(*prefix);
                 }
                 read(&slot.key)
             })
-        });
-        if let Some(found) = found {
-            return Known::Key(found);
-        }
-        let absent_for = self.0.settings.absent_for;
-        let absent = self
-            .0
-            .absent
-            .read(prefix, |asked| fresh(*asked, now, absent_for).then_some(()));
-        absent.map_or(Known::Nothing, |()| Known::Absent)
+        })
     }
 
     /// Asks the store, together with everybody else who is asking for this key.

@@ -1,4 +1,4 @@
-//! A bounded part of the cache.
+//! What the cache holds, bounded.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,36 +7,49 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use countersign_core::KeyPrefix;
 use foldhash::quality::RandomState;
 
-/// At most so many values by prefix. Reading takes no lock; writing takes one, and makes room by
-/// second chance: a value that was read since the hand last came by stays once more.
+/// Values by prefix, in two parts that are bounded apart. Reading takes no lock; writing takes one,
+/// and makes room by second chance: a value that was read since the hand last came by stays once
+/// more.
 ///
+/// The parts share one table, so that to find a value takes the same steps whichever it is in.
 /// Prefixes are chosen by callers, so they are hashed with a random seed.
 pub(super) struct Room<V> {
     entries: papaya::HashMap<KeyPrefix, Entry<V>, RandomState>,
     order: Mutex<Order>,
-    capacity: usize,
+    capacities: [usize; 2],
+}
+
+/// What a value is counted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Keys that the store knows.
+    Known = 0,
+    /// Prefixes that it doesn't.
+    Absent = 1,
 }
 
 struct Entry<V> {
     value: V,
+    part: Part,
     ticket: u64,
     touched: AtomicBool,
 }
 
-/// Every entry stands here exactly once, under its ticket; a ticket whose entry is gone is passed
-/// over when the hand comes to it.
+/// Every entry stands here exactly once, in the queue of its part and under its ticket; a ticket
+/// whose entry is gone is passed over when the hand comes to it.
 #[derive(Default)]
 struct Order {
-    queue: VecDeque<(KeyPrefix, u64)>,
+    queues: [VecDeque<(KeyPrefix, u64)>; 2],
     next_ticket: u64,
 }
 
 impl<V> Room<V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    /// Room for so many known and so many absent ones.
+    pub(super) fn new(known: usize, absent: usize) -> Self {
         Self {
             entries: papaya::HashMap::with_hasher(RandomState::default()),
             order: Mutex::default(),
-            capacity,
+            capacities: [known, absent],
         }
     }
 
@@ -53,13 +66,14 @@ impl<V> Room<V> {
         Some(read)
     }
 
-    pub(super) fn put(&self, prefix: KeyPrefix, value: V) {
+    pub(super) fn put(&self, part: Part, prefix: KeyPrefix, value: V) {
         let mut order = self.lock();
         let entries = self.entries.pin();
-        let held = entries.get(&prefix).map(|entry| entry.ticket);
-        let ticket = held.unwrap_or_else(|| order.enter(prefix));
-        entries.insert(prefix, Entry::new(value, ticket));
-        self.make_room(&mut order);
+        let held = entries.get(&prefix).filter(|entry| entry.part == part);
+        let held = held.map(|entry| entry.ticket);
+        let ticket = held.unwrap_or_else(|| order.enter(part, prefix));
+        entries.insert(prefix, Entry::new(value, part, ticket));
+        self.make_room(&mut order, part);
     }
 
     pub(super) fn remove(&self, prefix: &KeyPrefix) {
@@ -72,26 +86,32 @@ impl<V> Room<V> {
 
     pub(super) fn clear(&self) {
         let mut order = self.lock();
-        order.queue.clear();
+        order.queues.iter_mut().for_each(VecDeque::clear);
         self.entries.pin().clear();
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    /// How many are in a part. Looks at all.
+    pub(super) fn len(&self, part: Part) -> usize {
+        let entries = self.entries.pin();
+        entries.values().filter(|entry| entry.part == part).count()
     }
 
-    fn make_room(&self, order: &mut Order) {
+    fn make_room(&self, order: &mut Order, part: Part) {
+        let (queue, capacity) = (
+            &mut order.queues[part as usize],
+            self.capacities[part as usize],
+        );
         let entries = self.entries.pin();
         let mut spared = 0;
-        while order.queue.len() > self.capacity {
-            let Some((prefix, ticket)) = order.queue.pop_front() else {
+        while queue.len() > capacity {
+            let Some((prefix, ticket)) = queue.pop_front() else {
                 return;
             };
             let held = entries.get(&prefix).filter(|held| held.ticket == ticket);
             let Some(entry) = held else { continue };
             if spared < MAX_SPARED && entry.take_touched() {
                 spared += 1;
-                order.queue.push_back((prefix, ticket));
+                queue.push_back((prefix, ticket));
             } else {
                 entries.remove(&prefix);
             }
@@ -104,18 +124,19 @@ impl<V> Room<V> {
 }
 
 impl Order {
-    fn enter(&mut self, prefix: KeyPrefix) -> u64 {
+    fn enter(&mut self, part: Part, prefix: KeyPrefix) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.queue.push_back((prefix, ticket));
+        self.queues[part as usize].push_back((prefix, ticket));
         ticket
     }
 }
 
 impl<V> Entry<V> {
-    const fn new(value: V, ticket: u64) -> Self {
+    const fn new(value: V, part: Part, ticket: u64) -> Self {
         Self {
             value,
+            part,
             ticket,
             touched: AtomicBool::new(false),
         }
@@ -152,27 +173,27 @@ mod tests {
 
     #[test]
     fn it_holds_no_more_than_its_capacity() {
-        let room = Room::new(10);
-        (0..1000).for_each(|number| room.put(prefix(number), number));
-        assert_eq!(room.len(), 10);
+        let room = Room::new(10, 10);
+        (0..1000).for_each(|number| room.put(Part::Known, prefix(number), number));
+        assert_eq!(room.len(Part::Known), 10);
         assert!(holds(&room, 999) && !holds(&room, 0));
     }
 
     #[test]
     fn a_value_that_is_used_outlives_those_that_are_not() {
-        let room = Room::new(10);
-        room.put(prefix(0), 0);
+        let room = Room::new(10, 10);
+        room.put(Part::Known, prefix(0), 0);
         for number in 1..1000 {
-            room.put(prefix(number), number);
+            room.put(Part::Known, prefix(number), number);
             assert_eq!(room.read(&prefix(0), |value| Some(*value)), Some(0));
         }
     }
 
     #[test]
     fn a_value_that_nobody_believes_is_not_spared() {
-        let room = Room::new(10);
+        let room = Room::new(10, 10);
         for number in 0..20 {
-            room.put(prefix(number), number);
+            room.put(Part::Known, prefix(number), number);
             assert_eq!(room.read(&prefix(0), |_| None::<()>), None);
         }
         assert!(!holds(&room, 0));
@@ -180,43 +201,43 @@ mod tests {
 
     #[test]
     fn a_value_that_is_written_again_takes_no_second_place() {
-        let room = Room::new(10);
-        (0..10).for_each(|number| room.put(prefix(number), number));
-        (0..100).for_each(|_| room.put(prefix(9), 9));
-        assert_eq!(room.len(), 10);
+        let room = Room::new(10, 10);
+        (0..10).for_each(|number| room.put(Part::Known, prefix(number), number));
+        (0..100).for_each(|_| room.put(Part::Known, prefix(9), 9));
+        assert_eq!(room.len(Part::Known), 10);
     }
 
     #[test]
     fn one_write_drops_one_even_if_all_are_used() {
-        let room = Room::new(100);
+        let room = Room::new(100, 10);
         for number in 0..101 {
             (0..number).for_each(|used| {
                 room.read(&prefix(used), |_| Some(()));
             });
-            room.put(prefix(number), number);
+            room.put(Part::Known, prefix(number), number);
         }
-        assert_eq!(room.len(), 100);
+        assert_eq!(room.len(Part::Known), 100);
     }
 
     #[test]
     fn a_prefix_that_comes_and_goes_pushes_out_nobody() {
-        let room = Room::new(10);
-        (0..9).for_each(|number| room.put(prefix(number), number));
+        let room = Room::new(10, 10);
+        (0..9).for_each(|number| room.put(Part::Known, prefix(number), number));
         for _ in 0..3 {
-            room.put(prefix(9), 9);
+            room.put(Part::Known, prefix(9), 9);
             room.remove(&prefix(9));
             // Its stale tickets reach the front behind those that are in use.
             (0..9).for_each(|number| {
                 room.read(&prefix(number), |_| Some(()));
             });
         }
-        room.put(prefix(9), 9);
-        assert_eq!(room.len(), 10);
+        room.put(Part::Known, prefix(9), 9);
+        assert_eq!(room.len(Part::Known), 10);
     }
 
     #[test]
     fn threads_leave_it_bounded_and_every_value_findable() {
-        let room = Arc::new(Room::new(50));
+        let room = Arc::new(Room::new(50, 10));
         let threads: Vec<_> = (0..4)
             .map(|thread| {
                 let room = Arc::clone(&room);
@@ -227,7 +248,7 @@ mod tests {
                         let number = random >> 33 & 127;
                         match random >> 60 {
                             0 => room.remove(&prefix(number)),
-                            1..8 => room.put(prefix(number), number),
+                            1..8 => room.put(Part::Known, prefix(number), number),
                             8 if random & 255 == 0 => room.clear(),
                             9 => room.retain(|value| *value != number),
                             _ => {
@@ -242,10 +263,35 @@ mod tests {
         threads
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
-        assert!(room.len() <= 50);
+        assert!(room.len(Part::Known) <= 50);
         // The hand still finds every entry, so none stays for ever.
-        (1000..1100).for_each(|number| room.put(prefix(number), number));
-        assert_eq!(room.len(), 50);
+        (1000..1100).for_each(|number| room.put(Part::Known, prefix(number), number));
+        assert_eq!(room.len(Part::Known), 50);
         (0..128).for_each(|number| assert!(!holds(&room, number), "{number}"));
+    }
+
+    #[test]
+    fn the_parts_are_bounded_apart() {
+        let room = Room::new(10, 5);
+        (0..10).for_each(|number| room.put(Part::Known, prefix(number), number));
+        (10..1000).for_each(|number| room.put(Part::Absent, prefix(number), number));
+        assert_eq!((room.len(Part::Known), room.len(Part::Absent)), (10, 5));
+        (0..10).for_each(|number| assert!(holds(&room, number)));
+        assert!(holds(&room, 999) && !holds(&room, 10));
+    }
+
+    #[test]
+    fn a_value_that_changes_its_part_is_counted_once() {
+        let room = Room::new(5, 5);
+        for number in 0..5 {
+            room.put(Part::Absent, prefix(number), number);
+            room.put(Part::Known, prefix(number), number);
+        }
+        assert_eq!((room.len(Part::Known), room.len(Part::Absent)), (5, 0));
+        // Its ticket in the other part drops nothing.
+        (5..10).for_each(|number| room.put(Part::Absent, prefix(number), number));
+        (0..10).for_each(|number| assert!(holds(&room, number), "{number}"));
+        (10..15).for_each(|number| room.put(Part::Known, prefix(number), number));
+        (0..5).for_each(|number| assert!(!holds(&room, number), "{number}"));
     }
 }

@@ -125,6 +125,7 @@ impl World {
             deadline: Duration::from_secs(2),
             fallback: bound,
             look_ups: 8,
+            nothing: SecretDigest::Sha256([0; 32]),
         };
         let cache = KeyCache::new(
             Arc::new(Arc::clone(&store)),
@@ -139,7 +140,7 @@ impl World {
     }
 
     /// The version of the key that the cache would serve now.
-    fn peek(&self) -> Known<u64> {
+    fn peek(&self) -> Option<u64> {
         let now = self.clock.monotonic();
         self.cache.peek(&prefix(1), now, |key| key.version)
     }
@@ -155,6 +156,9 @@ impl World {
         }
     }
 }
+
+/// The version of what stands in the place of a key that the store doesn't know.
+const ABSENT: u64 = 0;
 
 fn prefix(number: usize) -> KeyPrefix {
     format!("acme_live_{number:012}").parse().unwrap()
@@ -185,8 +189,8 @@ fn key(number: usize, version: u64) -> FoundKey {
 
 fn version(outcome: &Outcome) -> Option<u64> {
     match outcome {
-        Outcome::Found(key) => Some(key.version),
-        Outcome::Absent | Outcome::Unavailable => None,
+        Outcome::Found(key) => key.known.then_some(key.version),
+        Outcome::Unavailable => None,
     }
 }
 
@@ -194,13 +198,13 @@ fn version(outcome: &Outcome) -> Option<u64> {
 async fn an_entry_is_believed_up_to_the_bound_and_not_at_it() {
     let world = World::new(BOUND, 100);
     world.store.set(key(1, 1));
-    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.peek(), None);
     assert_eq!(world.look_up().await, Some(1));
     world.store.down.store(true, Ordering::SeqCst);
     world.clock.advance(BOUND - TICK);
-    assert_eq!(world.peek(), Known::Key(1));
+    assert_eq!(world.peek(), Some(1));
     world.clock.advance(TICK);
-    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.peek(), None);
 }
 
 #[tokio::test]
@@ -213,7 +217,7 @@ async fn an_age_counts_from_before_the_store_was_asked() {
         world.store.gate.add_permits(1);
     });
     assert_eq!(found, Some(1), "who waited is answered");
-    assert_eq!(world.peek(), Known::Nothing, "nobody else is");
+    assert_eq!(world.peek(), None, "nobody else is");
 }
 
 #[tokio::test]
@@ -222,7 +226,7 @@ async fn a_bound_of_zero_asks_every_time() {
     world.store.set(key(1, 1));
     for times in 1..4 {
         assert_eq!(world.look_up().await, Some(1));
-        assert_eq!(world.peek(), Known::Nothing);
+        assert_eq!(world.peek(), None);
         assert_eq!(world.store.asked(), times);
     }
 }
@@ -233,20 +237,20 @@ async fn past_half_the_bound_one_refresh_runs_while_the_entry_serves() {
     world.store.set(key(1, 1));
     world.look_up().await;
     world.clock.advance(BOUND / 2);
-    assert_eq!(world.peek(), Known::Key(1));
+    assert_eq!(world.peek(), Some(1));
     world.settle().await;
     assert_eq!(world.store.asked(), 1, "not before half the bound");
     world.clock.advance(TICK);
     world.store.set(key(1, 2));
-    (0..10).for_each(|_| assert_eq!(world.peek(), Known::Key(1)));
+    (0..10).for_each(|_| assert_eq!(world.peek(), Some(1)));
     world.store.until_asked(2).await;
-    (0..10).for_each(|_| assert_eq!(world.peek(), Known::Key(1)));
+    (0..10).for_each(|_| assert_eq!(world.peek(), Some(1)));
     world.store.gate.add_permits(1);
     world.settle().await;
-    assert_eq!(world.peek(), Known::Key(2));
+    assert_eq!(world.peek(), Some(2));
     assert_eq!(world.store.asked(), 2, "one refresh for all of them");
     world.clock.advance(BOUND / 2);
-    assert_eq!(world.peek(), Known::Key(2), "its age began anew");
+    assert_eq!(world.peek(), Some(2), "its age began anew");
 }
 
 #[tokio::test]
@@ -256,13 +260,13 @@ async fn a_refresh_that_fails_leaves_the_entry_until_the_bound() {
     world.look_up().await;
     world.store.down.store(true, Ordering::SeqCst);
     world.clock.advance(BOUND - TICK);
-    assert_eq!(world.peek(), Known::Key(1));
+    assert_eq!(world.peek(), Some(1));
     world.settle().await;
-    assert_eq!(world.peek(), Known::Key(1));
+    assert_eq!(world.peek(), Some(1));
     world.settle().await;
     assert_eq!(world.store.asked(), 2, "a store that is down is left alone");
     world.clock.advance(TICK);
-    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.peek(), None);
 }
 
 #[tokio::test]
@@ -305,10 +309,10 @@ async fn a_look_up_in_flight_never_puts_an_evicted_key_back() {
         world.store.until_asked(2).await;
         world.store.gate.add_permits(1);
         assert_eq!(early.await.unwrap(), Some(1));
-        assert_eq!(world.peek(), Known::Nothing, "what it read was not kept");
+        assert_eq!(world.peek(), None, "what it read was not kept");
         world.store.gate.add_permits(1);
         assert_eq!(late.await.unwrap(), Some(2));
-        assert_eq!(world.peek(), Known::Key(2));
+        assert_eq!(world.peek(), Some(2));
     }
 }
 
@@ -322,7 +326,7 @@ async fn an_unknown_prefix_in_flight_is_not_kept_after_an_eviction_either() {
     world.cache.evict(&prefix(1));
     world.store.gate.add_permits(10);
     assert_eq!(early.await.unwrap(), None);
-    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.peek(), None);
     assert_eq!(world.look_up().await, Some(1));
 }
 
@@ -334,9 +338,9 @@ async fn an_older_version_never_replaces_a_newer_one() {
     world.store.set(key(1, 6));
     world.clock.advance(BOUND - TICK);
     assert_eq!(world.look_up().await, Some(7), "the newer one answers");
-    assert_eq!(world.peek(), Known::Key(7));
+    assert_eq!(world.peek(), Some(7));
     world.clock.advance(TICK);
-    assert_eq!(world.peek(), Known::Nothing, "and is no younger for it");
+    assert_eq!(world.peek(), None, "and is no younger for it");
 }
 
 #[tokio::test]
@@ -353,7 +357,7 @@ async fn a_suspended_company_is_seen_although_the_record_has_no_new_version() {
     let now = world.clock.now();
     let standing = |key: &CachedKey| key.standing(now.wall, None).is_ok();
     let standing = world.cache.peek(&prefix(1), now.monotonic, standing);
-    assert_eq!(standing, Known::Key(false));
+    assert_eq!(standing, Some(false));
 }
 
 #[tokio::test]
@@ -375,7 +379,7 @@ async fn a_store_that_hangs_has_failed_for_everybody_who_waits() {
     let (first, second) = tokio::join!(first, second);
     assert!(matches!(first, Outcome::Unavailable));
     assert!(matches!(second, Outcome::Unavailable));
-    assert_eq!(world.peek(), Known::Nothing, "a failure is not remembered");
+    assert_eq!(world.peek(), None, "a failure is not remembered");
 }
 
 #[tokio::test]
@@ -393,11 +397,11 @@ async fn an_unknown_prefix_is_remembered_for_a_while() {
     assert_eq!(world.look_up().await, None);
     world.store.set(key(1, 1));
     world.clock.advance(Duration::from_secs(1) - TICK);
-    assert_eq!(world.peek(), Known::Absent);
+    assert_eq!(world.peek(), Some(ABSENT));
     world.clock.advance(TICK);
-    assert_eq!(world.peek(), Known::Nothing);
+    assert_eq!(world.peek(), None);
     assert_eq!(world.look_up().await, Some(1));
-    assert_eq!(world.peek(), Known::Key(1));
+    assert_eq!(world.peek(), Some(1));
 }
 
 #[tokio::test]
@@ -408,8 +412,8 @@ async fn a_flood_of_unknown_prefixes_stays_bounded_and_pushes_out_no_key() {
     for number in 2..1000 {
         world.cache.look_up(prefix(number)).await;
     }
-    assert_eq!(world.cache.0.absent.len(), 10);
-    assert_eq!(world.peek(), Known::Key(1));
+    assert_eq!(world.cache.0.room.len(Part::Absent), 10);
+    assert_eq!(world.peek(), Some(1));
     assert_eq!(world.cache.len(), 1);
 }
 
@@ -425,14 +429,10 @@ async fn readings_of_another_clock_are_not_believed() {
             .cache
             .peek(&prefix(1), Monotonic::from_nanos(nanos), |key| key.version)
     };
-    assert_eq!(
-        at(before - bound + 1),
-        Known::Key(1),
-        "a request that waited"
-    );
-    assert_eq!(at(before - bound), Known::Nothing);
-    assert_eq!(at(0), Known::Nothing);
-    assert_eq!(at(before + bound), Known::Nothing);
+    assert_eq!(at(before - bound + 1), Some(1), "a request that waited");
+    assert_eq!(at(before - bound), None);
+    assert_eq!(at(0), None);
+    assert_eq!(at(before + bound), None);
 }
 
 /// One thread changes the record and evicts it, others look it up and peek: after an eviction
@@ -452,7 +452,7 @@ async fn readers_never_see_what_was_evicted_before_they_came() {
                     if least == u64::MAX {
                         return;
                     }
-                    if let Known::Key(seen) = cache.peek(&prefix(1), now, |key| key.version) {
+                    if let Some(seen) = cache.peek(&prefix(1), now, |key| key.version) {
                         assert!(seen >= least, "peek: {seen} after {least}");
                     }
                     let seen = version(&cache.look_up(prefix(1)).await);
@@ -511,5 +511,5 @@ async fn a_store_that_was_restored_is_believed_after_the_bound() {
     assert_eq!(world.look_up().await, Some(5), "a replica may lag");
     world.clock.advance(BOUND);
     assert_eq!(world.look_up().await, Some(3));
-    assert_eq!(world.peek(), Known::Key(3));
+    assert_eq!(world.peek(), Some(3));
 }

@@ -8,7 +8,6 @@ use countersign_core::{
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::cache::Known;
 use crate::feed::Changes;
 use crate::manager::{Actor, IssueRequest, KeyManager};
 use crate::memory::MemoryKeyStore;
@@ -195,7 +194,7 @@ impl World {
 
     fn is_held(&self) -> bool {
         let now = self.clock.monotonic();
-        self.cache.peek(&self.key.prefix, now, |_| ()) == Known::Key(())
+        self.cache.peek(&self.key.prefix, now, |_| ()) == Some(())
     }
 
     /// Time in which the runtime's timers run, and nothing else happens.

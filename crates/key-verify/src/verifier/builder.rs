@@ -46,6 +46,7 @@ impl KeyVerifierBuilder {
                 absent: 10_000,
                 deadline: Duration::from_secs(2),
                 look_ups: 1024,
+                nothing: Digester::sha256().of_nothing(),
             },
             fallback: None,
         }
@@ -125,13 +126,14 @@ impl KeyVerifierBuilder {
         self
     }
 
-    /// How many known keys are held in memory: 100 000 by default, at some 400 bytes each.
+    /// How many known keys are held in memory: 100 000 by default, at some 500 bytes each.
     pub fn cached_keys(mut self, keys: usize) -> Self {
         self.cache.keys = keys;
         self
     }
 
-    /// How many unknown prefixes are held in memory, apart from the known keys: 10 000 by default.
+    /// How many unknown prefixes are held in memory, apart from the known keys: 10 000 by default,
+    /// each as large as a key.
     pub fn cached_absent(mut self, prefixes: usize) -> Self {
         self.cache.absent = prefixes;
         self
@@ -181,6 +183,7 @@ impl KeyVerifierBuilder {
             ));
         }
         let mut cache = self.cache;
+        cache.nothing = self.digester.of_nothing();
         cache.absent_for = cache.absent_for.min(cache.bound);
         cache.fallback = self.fallback.unwrap_or(FALLBACK).min(cache.bound);
         Ok(KeyVerifier(Arc::new(Settings {

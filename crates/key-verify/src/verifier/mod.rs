@@ -14,7 +14,7 @@ use countersign_core::{
 use http::HeaderMap;
 
 pub use self::builder::KeyVerifierBuilder;
-use crate::cache::{KeyCache, Known, Outcome};
+use crate::cache::{KeyCache, Outcome};
 use crate::cached::CachedKey;
 use crate::credentials;
 use crate::digest::Digester;
@@ -91,10 +91,9 @@ impl KeyVerifier {
         let now = context.received().monotonic;
         let decide = |found: &CachedKey| self.decide(context, &key, found);
         match self.0.cache.peek(key.prefix(), now, decide) {
-            Known::Key(Ok(())) => Step::Allowed,
-            Known::Key(Err(denial)) => Step::Refused(denial),
-            Known::Absent => Step::Refused(self.unknown(context, &key)),
-            Known::Nothing => match self.admit(context, &key) {
+            Some(Ok(())) => Step::Allowed,
+            Some(Err(denial)) => Step::Refused(denial),
+            None => match self.admit(context, &key) {
                 Ok(()) => Step::Ask(key),
                 Err(denial) => Step::Refused(denial),
             },
@@ -105,7 +104,6 @@ impl KeyVerifier {
     pub(crate) async fn ask(self, context: AccessContext, key: RawKey) -> Result<(), Denial> {
         match self.0.cache.look_up(*key.prefix()).await {
             Outcome::Found(found) => self.decide(&context, &key, &found),
-            Outcome::Absent => Err(self.unknown(&context, &key)),
             Outcome::Unavailable => {
                 context.present_key(*key.prefix(), None);
                 Err(Reason::KeyStoreUnavailable.into())
@@ -149,9 +147,14 @@ impl KeyVerifier {
         key: &RawKey,
         found: &CachedKey,
     ) -> Result<(), Reason> {
-        if !self.0.digester.matches(key, &found.digest) {
+        // The same work whether the store knows the key or not.
+        if !self.0.digester.matches(key, &found.digest) || !found.known {
             context.present_key(*key.prefix(), None);
-            return Err(Reason::InvalidApiKey);
+            return Err(if found.known {
+                Reason::InvalidApiKey
+            } else {
+                Reason::UnknownApiKey
+            });
         }
         let standing = if found.identity.environment() == self.0.environment {
             found.standing(context.received().wall, address(context))
@@ -163,13 +166,6 @@ impl KeyVerifier {
             let owner = owner.map(|id| (id, *found.identity.company()));
             context.present_key(*key.prefix(), owner);
         })
-    }
-
-    /// A key that nobody knows: the same work and the same answer as for a wrong secret.
-    fn unknown(&self, context: &AccessContext, key: &RawKey) -> Denial {
-        self.0.digester.waste(key);
-        context.present_key(*key.prefix(), None);
-        self.failed(context, Some(key), Reason::UnknownApiKey)
     }
 
     /// Asks the meter before the store is asked.

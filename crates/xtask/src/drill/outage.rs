@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::Scale;
-use super::figures::millis;
+use super::figures::{Figures, millis};
 use super::http::Caller;
 use super::load::{Load, Log};
 use super::processes::{Cli, Key, Node, Programs};
@@ -94,9 +94,9 @@ struct Outage<'a> {
 }
 
 /// What the callers of a key that is not cached saw.
+#[derive(Default)]
 struct Refusals {
-    count: u32,
-    slowest: Duration,
+    took: Figures,
 }
 
 impl Outage<'_> {
@@ -161,9 +161,8 @@ impl Seen {
             millis(self.worked)
         );
         println!(
-            "      {} calls with another key: 503 with Retry-After, slowest {:.0} ms",
-            refusals.count,
-            millis(refusals.slowest)
+            "      calls with another key, each 503 with Retry-After: {}",
+            refusals.took.line()
         );
         println!("      {} attempts to connect", self.knocks);
         println!(
@@ -192,7 +191,8 @@ impl Seen {
             other == 0,
             "answers other than 503 with Retry-After: {log:?}"
         );
-        ensure!(self.refusals.slowest < patience, "a refusal was slow");
+        let slowest = self.refusals.took.max();
+        ensure!(slowest < millis(patience), "a refusal was slow");
         // From 50 ms, doubled up to 2 s, half of it at least, for one connection at a time.
         let most = 10 + usize::try_from(away.as_secs())?;
         ensure!(
@@ -207,15 +207,11 @@ impl Seen {
 
 /// Calls with a key that is not cached for as long as the server is away.
 fn refusals(caller: &mut Caller, key: &Key, gone: Instant, away: Duration) -> Result<Refusals> {
-    let mut refusals = Refusals {
-        count: 0,
-        slowest: Duration::ZERO,
-    };
+    let mut refusals = Refusals::default();
     while gone.elapsed() < away {
         let asked = Instant::now();
         let answer = caller.accounts(&key.raw)?;
-        refusals.slowest = refusals.slowest.max(asked.elapsed());
-        refusals.count += 1;
+        refusals.took.push(millis(asked.elapsed()));
         let told = answer.retry_after.is_some_and(|wait| wait > 0);
         ensure!(
             answer.status == 503 && told,
