@@ -171,7 +171,8 @@ pub struct AbuseSignal {
     pub subject: AbuseSubject,
     /// What is done about it.
     pub reaction: AbuseReaction,
-    /// For how long the subject is refused, if it is.
+    /// For how long the subject is refused from now on. `None` if nothing is done, or if it has
+    /// served less than half of an earlier penalty, which then goes on.
     pub penalty: Option<AbusePenalty>,
     /// When the request came in that gave the signal.
     pub at: Moment,

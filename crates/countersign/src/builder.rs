@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_audit_sink::{AuditLayer, AuditSink, SourceForm};
+use countersign_audit_sink::{AbuseLog, AuditLayer, AuditSink, SourceForm};
 use countersign_company_scope::{CompanyScopeLayer, JsonPointer, OverLimit};
 use countersign_core::{ConfigError, Edge, Environment, FailureMeter, Then};
 use countersign_key_verify::{Digester, KeyStore, KeyVerifier, KeyVerifyLayer};
 use countersign_rate_limit::{
-    LimitStore, LocalLimits, Policies, RateLimitLayer, SourceThrottle, StoreFailure,
+    AbuseLayer, AbuseMonitorBuilder, LimitStore, LocalLimits, Policies, RateLimitLayer,
+    SourceThrottle, StoreFailure,
 };
 use countersign_scope_guard::{Contract, ContractLayer, ScopeGuardLayer};
 use http::HeaderName;
@@ -51,6 +52,7 @@ struct Rest {
     fallback_bound: Option<Duration>,
     cached_keys: Option<usize>,
     throttle: Option<Arc<dyn FailureMeter>>,
+    abuse: Option<AbuseMonitorBuilder>,
     limit_store: Option<Arc<dyn LimitStore>>,
     on_limit_failure: Option<StoreFailure>,
     classic_fields: bool,
@@ -76,6 +78,7 @@ impl Builder {
                 fallback_bound: None,
                 cached_keys: None,
                 throttle: None,
+                abuse: None,
                 limit_store: None,
                 on_limit_failure: None,
                 classic_fields: false,
@@ -197,6 +200,14 @@ impl<C, K, L, A> Builder<C, K, L, A> {
         self
     }
 
+    /// Notices callers who misuse the API: tells of each in the audit log, and refuses them for a
+    /// while where a rule says so. The monitor has the throttle of failed authentications in it, so
+    /// one that is given to the builder itself contradicts it. Off unless it is given here.
+    pub fn abuse(mut self, monitor: AbuseMonitorBuilder) -> Self {
+        self.rest.abuse = Some(monitor);
+        self
+    }
+
     /// Limits kept somewhere else than in this process.
     pub fn limit_store(mut self, store: impl LimitStore) -> Self {
         self.rest.limit_store = Some(Arc::new(store));
@@ -260,12 +271,9 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
     /// endpoint as the contract says ([`Policies::check_all`]).
     pub fn build(self) -> Result<Countersign, ConfigError> {
         self.limits.check_all(self.contract.endpoints())?;
-        let rest = self.rest;
+        let mut rest = self.rest;
+        let (abuse, throttle) = rest.watch(&self.audit)?;
         let edge = rest.edge;
-        let throttle = match rest.throttle {
-            Some(meter) => meter,
-            None => Arc::new(SourceThrottle::default()),
-        };
         let verifier = KeyVerifier::builder(self.keys)
             .clock(Arc::clone(edge.clock()))
             .digester(rest.digester)
@@ -308,6 +316,7 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
             .with_source_form(rest.source_form);
         let guards = Then(limits, audit.intent());
         let guards = Then(rest.claims, Then(ScopeGuardLayer::new(), guards));
+        let guards = Then(abuse, guards);
         let guards = Then(KeyVerifyLayer::new(verifier.clone()), guards);
         Ok(Countersign {
             guards: Then(ContractLayer::new(self.contract), guards),
@@ -316,5 +325,31 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
             verifier,
             sink: self.audit,
         })
+    }
+}
+
+impl Rest {
+    /// Puts the monitor of abuse in its places: who sees outcomes, who refuses keys, and who is
+    /// asked about failed authentications.
+    fn watch(
+        &mut self,
+        audit: &AuditSink,
+    ) -> Result<(AbuseLayer, Arc<dyn FailureMeter>), ConfigError> {
+        let throttle = self.throttle.take();
+        let Some(abuse) = self.abuse.take() else {
+            let throttle = throttle.unwrap_or_else(|| Arc::new(SourceThrottle::default()));
+            return Ok((AbuseLayer::off(), throttle));
+        };
+        let refuse = |problem| Err(ConfigError::new("abuse monitor", problem));
+        if throttle.is_some() {
+            return refuse("it has the throttle in it: give it with AbuseMonitorBuilder::throttle");
+        }
+        if self.edge.observer().is_some() {
+            return refuse("the edge has an observer already, and can have one");
+        }
+        let log = AbuseLog::new(audit.clone()).with_source_form(self.source_form.clone());
+        let monitor = abuse.observer(log).build()?;
+        self.edge = self.edge.clone().with_observer(monitor.clone());
+        Ok((AbuseLayer::new(monitor.clone()), Arc::new(monitor)))
     }
 }

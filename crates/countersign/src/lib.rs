@@ -7,10 +7,11 @@
 //! 1. audit: an event for every decision, [`AuditLayer`]
 //! 2. contract: is this endpoint open at all, [`ContractLayer`]
 //! 3. source throttle and key: who is calling, [`KeyVerifyLayer`] with [`SourceThrottle`]
-//! 4. company: whose data, [`CompanyScopeLayer`]
-//! 5. scope: may they, [`ScopeGuardLayer`]
-//! 6. limits: how much, [`RateLimitLayer`]
-//! 7. intent: of a sensitive call, on disk before the handler runs, [`IntentLayer`]
+//! 4. abuse: is the key kept away for a while, [`AbuseLayer`], where there is a monitor
+//! 5. company: whose data, [`CompanyScopeLayer`]
+//! 6. scope: may they, [`ScopeGuardLayer`]
+//! 7. limits: how much, [`RateLimitLayer`]
+//! 8. intent: of a sensitive call, on disk before the handler runs, [`IntentLayer`]
 //!
 //! A layer that misses what an earlier one should have found out refuses every request with 500
 //! `internal_error`, and one log line says which layer misses what.
@@ -19,12 +20,18 @@
 #[doc = include_str!("../../../docs/contract.md")]
 struct ContractGuide;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/abuse.md")]
+struct AbuseGuide;
+
+mod abuse;
 mod builder;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod locator;
 mod outbox;
 mod stack;
 
+pub use abuse::AbuseSuspender;
 pub use builder::{Builder, Missing};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use locator::StoreLocator;
@@ -32,12 +39,12 @@ pub use outbox::OutboxDrain;
 pub use stack::{Countersign, CountersignService, ResponseFuture};
 
 pub use countersign_audit_sink::{
-    AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter, CannotVerify,
-    ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventHistory, EventProof,
-    EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog, FileLogOptions,
-    FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogVerifier, LoggedEvent,
-    MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport, SourceForm,
-    SourceKey, TracingBackend, check_proof, prove_event, record_read,
+    AbuseLog, AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter,
+    CannotVerify, ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventHistory,
+    EventProof, EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog,
+    FileLogOptions, FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogVerifier,
+    LoggedEvent, MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport,
+    SourceForm, SourceKey, TracingBackend, check_proof, prove_event, record_read,
 };
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub use countersign_company_scope::VerifiedKey;
@@ -49,12 +56,14 @@ pub use countersign_company_scope::{Job, JobError, JobKeys, JobSealer, ScopedJob
 #[cfg(feature = "test-util")]
 pub use countersign_core::testing;
 pub use countersign_core::{
+    AbuseKind, AbuseObserver, AbusePenalty, AbuseReaction, AbuseSignal, AbuseSubject,
     AccessContext, ActorType, Attempt, ClaimPlace, Clock, CompanyId, ConfigError, Denial,
     Deprecation, Edge, EdgeBuilder, Endpoint, Environment, ErrorCode, EventId, FailureMeter,
     Identity, KeyId, KeyPrefix, LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides,
     ManualClock, MetadataValue, Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr,
-    Quota, Reason, RequestId, RequiredScopes, Resource, Scope, ScopeSet, Sensitivity, Stage,
-    StoreError, StoreErrorKind, Subsidiaries, SystemClock, Throttled, Timestamp, TraceId,
+    Quota, Reason, RequestId, RequestObserver, RequiredScopes, Resource, Scope, ScopeSet,
+    Sensitivity, Stage, StoreError, StoreErrorKind, Subsidiaries, SystemClock, Throttled,
+    Timestamp, TraceId,
 };
 pub use countersign_core::{body, grpc, respond, source};
 pub use countersign_key_verify::{
@@ -71,7 +80,8 @@ pub use countersign_leak_test as leak_test;
 #[cfg(feature = "postgres")]
 pub use countersign_postgres as postgres;
 pub use countersign_rate_limit::{
-    Call, Concurrency, Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome,
+    AbuseLayer, AbuseMonitor, AbuseMonitorBuilder, AbusePenalties, AbuseRule, AbuseRules, Call,
+    Concurrency, Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome,
     LimitRequest, LimitStore, LocalLimits, Policies, Policy, RateLimitLayer, SourceThrottle,
     StoreFailure,
 };

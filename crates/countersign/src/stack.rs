@@ -9,20 +9,21 @@ use countersign_audit_sink::{Audit, AuditLayer, AuditSink, IntentLayer};
 use countersign_company_scope::CompanyScopeLayer;
 use countersign_core::{ConfigError, Edge, Guarded, Then};
 use countersign_key_verify::{
-    ChangeFollower, KeyCache, KeyStore, KeyVerifier, KeyVerifyLayer, UseWriter,
+    ChangeFollower, KeyCache, KeyManager, KeyStore, KeyVerifier, KeyVerifyLayer, UseWriter,
 };
-use countersign_rate_limit::RateLimitLayer;
+use countersign_rate_limit::{AbuseLayer, AbuseMonitor, RateLimitLayer};
 use countersign_scope_guard::{ContractLayer, ScopeGuardLayer};
 use http::Request;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::abuse::AbuseSuspender;
 use crate::builder::Builder;
 use crate::outbox::OutboxDrain;
 
 /// All layers of countersign in their order, as one [`Layer`]: audit, contract, key-verify with
-/// the source throttle, company-scope, scope-guard, rate-limit, and the intent of sensitive calls.
+/// the source throttle, abuse, company-scope, scope-guard, rate-limit, and the intent of sensitive calls.
 ///
 /// Clones share everything: the cache, the limits and the audit log.
 #[derive(Debug, Clone)]
@@ -46,6 +47,33 @@ impl Countersign {
     #[must_use]
     pub fn key_cache(&self) -> KeyCache {
         self.verifier.cache().clone()
+    }
+
+    /// The monitor of abuse, where there is one: to lift a penalty, to add an observer, to tell it
+    /// what an earlier process knew.
+    #[must_use]
+    pub const fn abuse(&self) -> Option<&AbuseMonitor> {
+        let Then(_, Then(_, Then(abuse, _))) = &self.guards;
+        abuse.monitor()
+    }
+
+    /// Suspends the keys of which a rule against abuse says so
+    /// ([`AbuseReaction::Suspend`](countersign_core::AbuseReaction::Suspend)), until the returned
+    /// handle is shut down. Without it such a key is kept away for a while like any other.
+    ///
+    /// Let `manager` evict from [`Countersign::key_cache`], and drain the outbox
+    /// ([`Countersign::drain_outbox`]), so that the audit log tells of each suspension.
+    ///
+    /// # Errors
+    /// When there is no monitor of abuse.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime with its timer on.
+    pub fn suspend_abusers(&self, manager: KeyManager) -> Result<AbuseSuspender, ConfigError> {
+        match self.abuse() {
+            Some(monitor) => Ok(AbuseSuspender::spawn(monitor, manager)),
+            None => Err(ConfigError::new("abuse monitor", "give the builder one")),
+        }
     }
 
     /// Follows the key store's change feed: what another process changes, a revocation for example,
@@ -95,13 +123,9 @@ impl<S> Layer<S> for Countersign {
 
 /// The decisions in their order, as one guard: between them a request is not moved, and a clone of
 /// the service counts one reference for all of them.
-pub(crate) type Guards = Then<
-    ContractLayer,
-    Then<
-        KeyVerifyLayer,
-        Then<CompanyScopeLayer, Then<ScopeGuardLayer, Then<RateLimitLayer, IntentLayer>>>,
-    >,
->;
+pub(crate) type Guards = Then<ContractLayer, Then<KeyVerifyLayer, Then<AbuseLayer, Behind>>>;
+
+type Behind = Then<CompanyScopeLayer, Then<ScopeGuardLayer, Then<RateLimitLayer, IntentLayer>>>;
 
 type Stack<S> = Audit<Guarded<S, Guards>>;
 

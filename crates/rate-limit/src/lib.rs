@@ -1,5 +1,5 @@
-//! Layered rate limits for outside callers: GCRA, all-or-nothing decisions, a local store, and a
-//! throttle for failed authentications.
+//! Layered rate limits for outside callers: GCRA, all-or-nothing decisions, a local store, a throttle
+//! for failed authentications, and a monitor of abuse.
 //!
 //! [`RateLimitLayer`] lets a request on if
 //! 1. earlier layers found out what its policies count by: the endpoint, the caller, the key, and
@@ -14,6 +14,7 @@
 //! | the store failed and a policy is set to fail closed, or the store is full | 503 `service_unavailable` | `limit_store_unavailable` |
 //! | a layer is missing outside this one, the caller has no key and a policy counts by key, or the request has no peer address and one counts by source | 500 `internal_error` | `misconfigured_stack` |
 //! | too many failed authentications ([`SourceThrottle`], asked by the layer that verifies) | 429 `rate_limit_exceeded` | `source_throttled` |
+//! | a rule against abuse keeps the key away ([`AbuseLayer`]), or the source ([`AbuseMonitor`] as the failure meter) | 429 `rate_limit_exceeded` | `abuse_denied` |
 //!
 //! The layer stands behind those that find the endpoint and verify the caller. Here one stands in
 //! for both:
@@ -117,8 +118,35 @@
 //! A source is one IPv4 address or one IPv6 /64. Many callers behind one address (NAT) share its
 //! count, but only failures count: well-behaved neighbours never meet the throttle, and a caller
 //! whose key is known already isn't asked, whatever its neighbours do.
+//!
+//! # Abuse
+//! [`AbuseMonitor`] watches outcomes. It gives a typed signal when a rule is met: failed
+//! authentications by source and by prefix, denials of scopes and companies, unknown endpoints,
+//! `Retry-After` that is ignored, a key that wakes up after long, comes from a new network, or is
+//! used far more than usual. A rule tells only, refuses its subject for a while that doubles each
+//! time (`abuse_denied`), or asks for the key's suspension.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use countersign_core::{AbuseKind, AbuseReaction, Edge};
+//! use countersign_rate_limit::{AbuseLayer, AbuseMonitor, AbuseRule, AbuseRules};
+//!
+//! let minute = Duration::from_secs(60);
+//! let strict = AbuseRule::new(3, 10 * minute).react(AbuseReaction::Suspend);
+//! let monitor = AbuseMonitor::builder()
+//!     .rules(AbuseRules::default().with(AbuseKind::CompanyBoundaryDenials, strict))
+//!     .allow_network("198.51.100.0/24".parse()?)
+//!     .build()?;
+//! // It sees outcomes as the edge's observer, refuses keys by its layer, and sources as the
+//! // failure meter of the layer that verifies. The facade's builder does all three.
+//! let edge = Edge::default().with_observer(monitor.clone());
+//! let layer = AbuseLayer::new(monitor).with_edge(edge);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod abuse;
 mod cells;
 mod concurrency;
 #[cfg(feature = "conformance")]
@@ -143,6 +171,9 @@ mod sources;
 mod store;
 mod throttle;
 
+pub use abuse::{
+    Abuse, AbuseLayer, AbuseMonitor, AbuseMonitorBuilder, AbusePenalties, AbuseRule, AbuseRules,
+};
 pub use concurrency::Concurrency;
 pub use cost::{Call, Costs};
 pub use dimension::Dimension;

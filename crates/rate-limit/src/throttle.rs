@@ -4,7 +4,10 @@ use std::hash::Hash;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use countersign_core::{Attempt, ConfigError, FailureMeter, Monotonic, Quota, Throttled};
+use countersign_core::source::SourceBucket;
+use countersign_core::{
+    Attempt, ConfigError, FailureMeter, KeyPrefix, Monotonic, Quota, Throttled,
+};
 
 use crate::cells::{Cells, Fingerprint, NoRoom, Shard, Slot};
 use crate::gcra::{Verdict, decide};
@@ -107,6 +110,24 @@ impl SourceThrottle {
     pub fn tracked_prefixes(&self) -> usize {
         self.prefixes.cells.len()
     }
+
+    /// [`FailureMeter::admit`] for an attempt that has nothing to do with what others do from its
+    /// source or with its prefix: the two together are counted by themselves, by the source's quota.
+    pub(crate) fn admit_apart(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
+        self.sources.admit(&both(attempt), attempt.at)
+    }
+
+    /// [`FailureMeter::record_failure`] for such an attempt.
+    pub(crate) fn record_apart(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
+        let both = self.sources.weigh(&both(attempt), attempt.at);
+        let wait = both.wait();
+        self.sources.settle(both, wait.is_none());
+        wait.map_or(Ok(()), |wait| Err(Throttled::failures(wait)))
+    }
+}
+
+fn both<'a>(attempt: &Attempt<'a>) -> (SourceBucket, Option<&'a str>) {
+    (attempt.source, attempt.prefix.map(KeyPrefix::as_str))
 }
 
 impl Default for SourceThrottle {

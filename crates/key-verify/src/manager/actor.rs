@@ -5,13 +5,14 @@ use countersign_core::{ActorType, CompanyId, KeyPrefix, ParseError};
 use crate::record::KeyRecord;
 
 /// Who makes a change, for the audit log and for what it may touch: an operator of the platform
-/// any key, a company its own keys.
+/// and the service itself any key, a company its own keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(Kind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Operator(String),
+    System(String),
     Company(CompanyId, KeyPrefix),
 }
 
@@ -21,12 +22,16 @@ impl Actor {
     /// # Errors
     /// When the name is not 1 to 64 printable characters.
     pub fn operator(name: &str) -> Result<Self, ParseError> {
-        let count = name.chars().count();
-        if !(1..=64).contains(&count) || name.chars().any(char::is_control) {
-            let rule = "1 to 64 printable characters";
-            return Err(ParseError::new("operator's name", rule));
-        }
-        Ok(Self(Kind::Operator(name.to_owned())))
+        named("operator's name", name).map(|name| Self(Kind::Operator(name)))
+    }
+
+    /// A part of the service that acts by itself, by name: a rule against abuse, for example. It may
+    /// do what a company may do with its own keys, to any key.
+    ///
+    /// # Errors
+    /// When the name is not 1 to 64 printable characters.
+    pub fn system(name: &str) -> Result<Self, ParseError> {
+        named("system actor's name", name).map(|name| Self(Kind::System(name)))
     }
 
     /// A company, by the key that it used.
@@ -46,7 +51,7 @@ impl Actor {
 
     pub(super) fn may_touch_company(&self, company: &CompanyId) -> bool {
         match &self.0 {
-            Kind::Operator(_) => true,
+            Kind::Operator(_) | Kind::System(_) => true,
             Kind::Company(own, _) => own == company,
         }
     }
@@ -54,14 +59,23 @@ impl Actor {
     pub(super) const fn kind(&self) -> ActorType {
         match self.0 {
             Kind::Operator(_) => ActorType::Operator,
+            Kind::System(_) => ActorType::System,
             Kind::Company(..) => ActorType::ApiKey,
         }
     }
 
     pub(super) fn name(&self) -> String {
         match &self.0 {
-            Kind::Operator(name) => name.clone(),
+            Kind::Operator(name) | Kind::System(name) => name.clone(),
             Kind::Company(_, key) => key.to_string(),
         }
     }
+}
+
+fn named(what: &'static str, name: &str) -> Result<String, ParseError> {
+    let count = name.chars().count();
+    if !(1..=64).contains(&count) || name.chars().any(char::is_control) {
+        return Err(ParseError::new(what, "1 to 64 printable characters"));
+    }
+    Ok(name.to_owned())
 }

@@ -2,9 +2,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use countersign_core::KeyPrefix;
-use countersign_core::source::SourceBucket;
-
 use super::*;
 
 fn attempt<'a>(source: u32, prefix: Option<&'a KeyPrefix>, at: Duration) -> Attempt<'a> {
@@ -161,4 +158,32 @@ fn a_bound_of_nothing_is_refused() {
     assert!(SourceThrottle::new().with_capacity(0, 1).is_err());
     assert!(SourceThrottle::new().with_capacity(1, 0).is_err());
     assert!(SourceThrottle::new().with_capacity(1, 1).is_ok());
+}
+
+#[test]
+fn an_attempt_counted_apart_neither_suffers_from_others_nor_makes_them_suffer() {
+    let throttle = SourceThrottle::new().with_source_quota(Quota::per_minute(2, 2).unwrap());
+    let (mine, other) = (prefix(1), prefix(2));
+    let apart = attempt(1, Some(&mine), START);
+    for _ in 0..2 {
+        assert_eq!(
+            throttle.record_failure(&attempt(1, Some(&other), START)),
+            Ok(())
+        );
+    }
+    assert!(
+        throttle.admit(&apart).is_err(),
+        "the source has spent its failures"
+    );
+    for _ in 0..2 {
+        assert_eq!(throttle.admit_apart(&apart), Ok(()));
+        assert_eq!(throttle.record_apart(&apart), Ok(()));
+    }
+    assert!(throttle.admit_apart(&apart).is_err());
+    assert!(throttle.record_apart(&apart).is_err());
+    assert_eq!(
+        throttle.admit_apart(&attempt(1, Some(&other), START)),
+        Ok(())
+    );
+    assert_eq!(throttle.admit(&attempt(2, Some(&mine), START)), Ok(()));
 }

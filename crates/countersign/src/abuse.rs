@@ -1,0 +1,137 @@
+//! Suspends keys of which a rule against abuse says so.
+
+use std::time::Duration;
+
+use countersign_core::{
+    AbuseKind, AbuseObserver, AbuseReaction, AbuseSignal, AbuseSubject, CompanyId, KeyId, RequestId,
+};
+use countersign_key_verify::{Actor, KeyManager, ManageError};
+use countersign_rate_limit::AbuseMonitor;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Suspends, off the request path, the keys that signals of abuse name. The lifecycle event names
+/// the actor `abuse:` and the signal's kind, and an operator brings the key back.
+///
+/// Until the key is suspended, its penalty keeps it away from this process. A store that fails is
+/// asked again, five times within seven seconds; then an error line says that the key still stands.
+#[derive(Debug)]
+pub struct AbuseSuspender {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// A key to be suspended, and why.
+#[derive(Debug, Clone)]
+struct Sentence {
+    key: KeyId,
+    company: CompanyId,
+    kind: AbuseKind,
+    request: RequestId,
+}
+
+/// The end of the queue at which signals come in.
+#[derive(Debug)]
+struct Clerk(mpsc::Sender<Sentence>);
+
+impl AbuseSuspender {
+    pub(crate) fn spawn(monitor: &AbuseMonitor, manager: KeyManager) -> Self {
+        let (queue, sentences) = mpsc::channel(WAITING);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run(manager, sentences, stopped));
+        monitor.add_observer(Clerk(queue));
+        Self { stop, task }
+    }
+
+    /// Suspends what is waiting and stops.
+    pub async fn shutdown(self) {
+        // The task ends by itself only when it is told to, so somebody is listening.
+        let _ = self.stop.send(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "keys that were to be suspended may not be");
+        }
+    }
+}
+
+impl AbuseObserver for Clerk {
+    fn signal(&self, signal: &AbuseSignal) {
+        let (AbuseReaction::Suspend, AbuseSubject::Key(key), Some(company)) =
+            (signal.reaction, signal.subject, signal.company)
+        else {
+            return;
+        };
+        let sentence = Sentence {
+            key,
+            company,
+            kind: signal.kind,
+            request: signal.request_id.clone(),
+        };
+        if self.0.try_send(sentence).is_err() {
+            let why = "the queue is full or shut down";
+            not_suspended(key, signal.kind, &signal.request_id, &why);
+        }
+    }
+}
+
+async fn run(
+    manager: KeyManager,
+    mut sentences: mpsc::Receiver<Sentence>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            sentence = sentences.recv() => match sentence {
+                Some(sentence) => suspend(&manager, &sentence).await,
+                None => return,
+            },
+            changed = stopped.changed() => {
+                sentences.close();
+                if changed.is_err() {
+                    // The handle was dropped without a shutdown.
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn suspend(manager: &KeyManager, sentence: &Sentence) {
+    let Sentence {
+        key,
+        company,
+        kind,
+        request,
+    } = sentence;
+    let actor = Actor::system(&format!("abuse:{kind}"))
+        .expect("a kind is a short word of printable characters");
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1..=ATTEMPTS {
+        match manager.suspend(&actor, company, *key).await {
+            Ok(_) => return,
+            // Somebody was faster: it is suspended, revoked, expired or rotated already.
+            Err(ManageError::IllegalTransition { .. }) => return,
+            Err(ManageError::Store(_) | ManageError::Conflict) if attempt < ATTEMPTS => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            Err(error) => return not_suspended(*key, *kind, request, &error),
+        }
+    }
+}
+
+fn not_suspended(key: KeyId, kind: AbuseKind, request: &RequestId, why: &dyn std::fmt::Display) {
+    tracing::error!(
+        target: "countersign",
+        key_id = %key,
+        kind = kind.as_str(),
+        request_id = %request,
+        error = %why,
+        "a key that a rule against abuse suspends was not suspended"
+    );
+}
+
+/// How many keys may wait to be suspended.
+const WAITING: usize = 1024;
+const ATTEMPTS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(450);
