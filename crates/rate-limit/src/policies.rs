@@ -39,7 +39,7 @@ impl Policies {
     /// # Errors
     /// When a name is malformed or used twice, a cost is 0 or more than its quota holds, a quota can
     /// never speak because another one of its policy is always tighter, or more than
-    /// [`MAX_LIMITS`] quotas apply to one request. The error's subject names the policy.
+    /// [`MAX_LIMITS`](crate::MAX_LIMITS) quotas apply to one request. The error's subject names the policy.
     pub fn new(policies: impl IntoIterator<Item = Policy>) -> Result<Self, ConfigError> {
         let policies: Vec<Policy> = policies.into_iter().collect();
         for policy in &policies {
