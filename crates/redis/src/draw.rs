@@ -87,10 +87,10 @@ impl Draw {
                 part.time_of(part.extra),
             ]
         });
-        self.call_with(script, times)
+        call(script, &self.keys, None, times)
     }
 
-    /// The call that undoes them, as they were made.
+    /// The call that undoes them, as they were made. It may be sent twice and works once.
     pub(crate) fn call_back(&self, script: &Script, said: &Said) -> Cmd {
         let parts = self.parts.iter().zip(&said.tats);
         let times = parts.map(|(part, tat)| {
@@ -98,28 +98,31 @@ impl Draw {
             let held = decide(*tat, said.now, part.quota, units).new_tat;
             [part.time_of(units), held]
         });
-        self.call_with(script, times)
+        // Beside the first counter, under its hash tag.
+        let once = format!("{}#{:x}", self.keys[0], fastrand::u64(..));
+        call(script, &self.keys, Some(&once), times)
     }
+}
 
-    fn call_with<const N: usize>(
-        &self,
-        script: &Script,
-        times: impl Iterator<Item = [u64; N]>,
-    ) -> Cmd {
-        let mut call = script.call(self.keys.len());
-        for key in &self.keys {
-            call.arg(key);
-        }
-        let mut packed = Vec::with_capacity(self.keys.len() * N * 16);
-        for nanos in times.flatten() {
-            // Both are below 2^53: exact as doubles.
-            for part in [nanos / NANOS, nanos % NANOS] {
-                packed.extend_from_slice(&(part as f64).to_le_bytes());
-            }
-        }
-        call.arg(packed);
-        call
+fn call<const N: usize>(
+    script: &Script,
+    keys: &[String],
+    one_more: Option<&String>,
+    times: impl Iterator<Item = [u64; N]>,
+) -> Cmd {
+    let mut call = script.call(keys.len() + usize::from(one_more.is_some()));
+    for key in keys.iter().chain(one_more) {
+        call.arg(key);
     }
+    let mut packed = Vec::with_capacity(keys.len() * N * 16);
+    for nanos in times.flatten() {
+        // Both are below 2^53: exact as doubles.
+        for part in [nanos / NANOS, nanos % NANOS] {
+            packed.extend_from_slice(&(part as f64).to_le_bytes());
+        }
+    }
+    call.arg(packed);
+    call
 }
 
 impl Part {

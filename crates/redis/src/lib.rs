@@ -28,6 +28,10 @@
 //! fewer calls, and no wait for most requests. What that costs in exactness is bounded, see
 //! [`LeasedLimits`].
 //!
+//! # Revocations
+//! [`RedisChanges`] tells all processes of a change of a key or a company, for key stores that have
+//! no feed of their own; [`Announced`] is such a store that tells by itself.
+//!
 //! # On the server
 //! A counter is one string under `countersign:{company_12}:key/key_01J…@20000000`: prefix, hash tag,
 //! the counter's name and its interval in nanoseconds. It expires when its quota is whole, so nothing
@@ -38,6 +42,8 @@
 //! whole quota. Redis 6.2 and Valkey 7.2 or newer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod announced;
+mod changes;
 mod draw;
 mod error;
 mod leases;
@@ -46,6 +52,8 @@ mod link;
 mod options;
 mod script;
 
+pub use announced::Announced;
+pub use changes::RedisChanges;
 pub use leases::{LeasedLimits, Leases};
 pub use limits::RedisLimits;
 pub use options::RedisOptions;

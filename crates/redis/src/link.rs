@@ -195,7 +195,7 @@ async fn connect(options: &RedisOptions) -> RedisResult<Wire> {
 }
 
 #[cfg(feature = "tls")]
-fn open(address: &ConnectionInfo, options: &RedisOptions) -> RedisResult<Client> {
+pub(crate) fn open(address: &ConnectionInfo, options: &RedisOptions) -> RedisResult<Client> {
     choose_cryptography();
     match options.certificates() {
         Some(certificates) => Client::build_with_tls(address.clone(), certificates),
@@ -204,7 +204,7 @@ fn open(address: &ConnectionInfo, options: &RedisOptions) -> RedisResult<Client>
 }
 
 #[cfg(not(feature = "tls"))]
-fn open(address: &ConnectionInfo, _: &RedisOptions) -> RedisResult<Client> {
+pub(crate) fn open(address: &ConnectionInfo, _: &RedisOptions) -> RedisResult<Client> {
     Client::open(address.clone())
 }
 

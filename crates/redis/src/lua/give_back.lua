@@ -1,17 +1,21 @@
 -- Undoes draws that were made a moment ago for a request that another server's counter refused.
 --
--- KEYS     the counters, as in draw.lua.
+-- KEYS     the counters, as in draw.lua, and last a name of this call: the client of a cluster may
+--          send it twice, and units must not be given back twice.
 -- ARGV[1]  for each counter four doubles, low byte first: what the draw added, in seconds and
 --          nanoseconds, and what the counter held after it, in seconds and nanoseconds.
 --
 -- As long as what the counter held then is still ahead of the clock, the counter was never whole
 -- in between, and taking the same amount off again is exact. Later nothing is given back: that
 -- could be a unit too many.
+if not redis.call('SET', KEYS[#KEYS], '', 'NX', 'PX', 10000) then
+  return 0
+end
 local time = redis.call('TIME')
 local now_s, now_n = tonumber(time[1]), time[2] * 1000
 local held = redis.call('MGET', unpack(KEYS))
-local given = {struct.unpack('<' .. string.rep('d', 4 * #KEYS), ARGV[1])}
-for i = 1, #KEYS do
+local given = {struct.unpack('<' .. string.rep('d', 4 * (#KEYS - 1)), ARGV[1])}
+for i = 1, #KEYS - 1 do
   local add_s, add_n = given[4 * i - 3], given[4 * i - 2]
   local then_s, then_n = given[4 * i - 1], given[4 * i]
   local tat = held[i]

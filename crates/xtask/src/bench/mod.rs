@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use budget::{Budget, Figure};
 use serde::Serialize;
 
+use crate::servers::Servers;
 use crate::workspace::Workspace;
 
 /// Runs the benchmarks, prints the budget's table and writes `bench/summary.json` into the target
@@ -21,7 +22,14 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let mut figures = Vec::new();
     for bench in BENCHES {
-        figures.extend(measure(&workspace, bench, quick)?);
+        figures.extend(measure(&workspace, bench, quick, &[])?);
+    }
+    // Nothing is installed for a measurement.
+    match Servers::installed_redis()? {
+        Some(servers) => {
+            figures.extend(measure(&workspace, "redis", quick, &servers.environment())?);
+        }
+        None => println!("==> benchmark redis: skipped, there is no Redis and no Valkey here"),
     }
     let rows: Vec<Row<'_>> = figures.iter().map(Row::of).collect();
     print!("{}", table(&rows));
@@ -35,13 +43,19 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
 }
 
 /// Runs one benchmark. It prints a figure as one line of JSON; everything else is for people.
-fn measure(workspace: &Workspace, bench: &str, quick: bool) -> Result<Vec<Figure>> {
+fn measure(
+    workspace: &Workspace,
+    bench: &str,
+    quick: bool,
+    environment: &[(&'static str, String)],
+) -> Result<Vec<Figure>> {
     println!("==> benchmark {bench}");
     let started = Instant::now();
     let mut command = workspace.cargo();
     command.args(["bench", "--package", "countersign-workspace"]);
     command.args(["--bench", bench, "--"]);
     command.args(quick.then_some("--quick"));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().context("the benchmark's output")?;
     let mut figures = Vec::new();

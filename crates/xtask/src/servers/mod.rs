@@ -41,6 +41,24 @@ impl Servers {
         )
     }
 
+    /// Starts a Redis if its program is there, unless the caller named one in the environment.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub(crate) fn installed_redis() -> Result<Option<Self>> {
+        if is_given(REDIS) {
+            return Ok(Some(Self::default()));
+        }
+        let start = |program: PathBuf| {
+            let redis = Redis::start(&program).context("Redis")?;
+            Ok(Self {
+                redis: Some(redis),
+                ..Self::default()
+            })
+        };
+        install::find_redis().map(start).transpose()
+    }
+
     fn start(postgres: bool, redis: bool) -> Result<Self> {
         let mut servers = Self::default();
         if postgres {
