@@ -58,5 +58,7 @@ const ACCOUNTS: [Account; 2] = [
 ];
 
 pub(crate) const PATH: &str = "/external/v1/accounts";
+/// The same as a gRPC method.
+pub(crate) const METHOD: &str = "/bench.v1.Accounts/List";
 pub(crate) const SCOPE: &str = "accounts:read";
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");

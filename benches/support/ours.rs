@@ -87,6 +87,7 @@ fn contract() -> Contract {
     let others = others.map(|it| Endpoint::get(format!("/external/v1/{it}/{{id}}")).scope(scope()));
     Contract::builder()
         .endpoint(Endpoint::get(api::PATH).scope(scope()))
+        .endpoint(Endpoint::grpc(api::METHOD).scope(scope()))
         .endpoints(others)
         .build()
         .expect("a contract without mistakes")

@@ -117,7 +117,10 @@ async fn curl_is_told_what_the_audit_log_says() {
             ("", "malformed_request"),
         ),
     ] {
-        let answer = curl(address, version, key, content_type, method);
+        // A refusal doesn't wait for a message, and curl 7 takes the reset of what it still sends for
+        // a failure.
+        let message: &[u8] = if expected.1.is_empty() { &[0; 5] } else { &[] };
+        let answer = curl(address, version, key, content_type, method, message);
         let status = if content_type == grpc { "200" } else { "400" };
         assert!(answer.lines().next().unwrap().contains(status), "{answer}");
         // curl shows no trailers: a call that was allowed has its status there.
@@ -135,8 +138,15 @@ async fn curl_is_told_what_the_audit_log_says() {
     }
 }
 
-/// The head and the body of the answer to an empty message.
-fn curl(address: SocketAddr, version: &str, key: &str, content_type: &str, path: &str) -> String {
+/// The head and the body of the answer to `message`.
+fn curl(
+    address: SocketAddr,
+    version: &str,
+    key: &str,
+    content_type: &str,
+    path: &str,
+    message: &[u8],
+) -> String {
     let mut child = Command::new("curl")
         .args([
             "--silent",
@@ -155,7 +165,7 @@ fn curl(address: SocketAddr, version: &str, key: &str, content_type: &str, path:
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(&[0; 5]).unwrap();
+    child.stdin.take().unwrap().write_all(message).unwrap();
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");

@@ -132,4 +132,4 @@ fn write_summary(target: &Path, rows: &[Row<'_>]) -> Result<()> {
     Ok(())
 }
 
-const BENCHES: &[&str] = &["allocations", "stack", "keys", "audit", "loopback"];
+const BENCHES: &[&str] = &["allocations", "stack", "keys", "audit", "loopback", "grpc"];
