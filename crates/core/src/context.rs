@@ -12,7 +12,7 @@ use crate::respond::{self, Format, X_REQUEST_ID};
 use crate::source::Source;
 use crate::{
     CompanyId, Denial, Deprecation, Edge, Endpoint, Identity, KeyId, KeyPrefix, Moment, Notes,
-    Reason, RequestId, TraceId,
+    Reason, RequestId, TraceId, grpc,
 };
 
 /// What is known of one request so far. The first layer of the stack makes it and puts it into
@@ -329,7 +329,7 @@ impl AccessContext {
     }
 
     pub(crate) fn settle<B: DenialBody>(&self, response: &mut Response<B>) {
-        if let Some(denial) = handler_denial(response) {
+        if let Some(denial) = handler_denial(response).or_else(|| self.broken_off(response)) {
             let rendered = self.refuse::<B>(denial);
             let (parts, body) = rendered.into_parts();
             *response.status_mut() = parts.status;
@@ -341,6 +341,13 @@ impl AccessContext {
         }
         let id = self.0.request_id.header_value();
         response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+
+    /// Why the call was broken off in its request, where its handler ended it with another status.
+    fn broken_off<B>(&self, response: &Response<B>) -> Option<Denial> {
+        let denial = self.0.format.is_grpc().then(|| self.denial())??;
+        let told = grpc::status(response.headers())?;
+        (i32::from(told) != denial.error().grpc_code()).then(|| denial.clone())
     }
 
     /// Gives the answer the fields that wait for it, and drops what was kept until then.

@@ -71,6 +71,17 @@ impl<B> From<Result<(), Denial>> for Verdict<B> {
     }
 }
 
+/// A guard that may be left out: without one every request passes.
+impl<B, G: Guard<B>> Guard<B> for Option<G> {
+    #[inline]
+    fn check(&self, request: &Request<B>, context: &AccessContext) -> Verdict<B> {
+        match self {
+            Some(guard) => guard.check(request, context),
+            None => Verdict::Pass,
+        }
+    }
+}
+
 /// Two guards in their order: the second is asked about what the first lets through.
 #[derive(Debug, Clone)]
 pub struct Then<G, H>(pub G, pub H);

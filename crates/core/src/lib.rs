@@ -44,6 +44,7 @@ mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+mod gate;
 pub mod grpc;
 mod guard;
 mod identity;

@@ -44,6 +44,19 @@ impl AccessContext {
     }
 }
 
+impl AccessContext {
+    /// The status that tells of `denial` within this call.
+    #[must_use]
+    pub fn status(&self, denial: &Denial) -> Status {
+        let domain = &self.edge().style().grpc_domain;
+        let code = Code::from_i32(denial.error().grpc_code());
+        let details = details(denial, Some(self.request_id()), domain);
+        let mut status = Status::with_details(code, denial.message(), details.into());
+        status.set_source(Arc::new(Refused(denial.clone())));
+        status
+    }
+}
+
 /// The denial that `status` was made from, if it was made from one.
 pub(crate) fn denial_of(status: &Status) -> Option<Denial> {
     let refused = status.source()?.downcast_ref::<Refused>()?;
@@ -101,6 +114,26 @@ mod tests {
         assert_eq!(status.code(), Code::NotFound);
         let info = status.get_details_error_info().unwrap();
         assert_eq!(info.metadata["requestId"], context.request_id().to_string());
+    }
+
+    /// A handler that sees its request break off may answer anything; the refusal is what counts.
+    #[test]
+    fn a_call_that_was_broken_off_is_answered_with_its_refusal() {
+        let mut request = Request::new(());
+        let grpc = "application/grpc".parse().unwrap();
+        request.headers_mut().insert("content-type", grpc);
+        let entered = Edge::default().enter(&mut request);
+        let context = entered.context(&request).clone();
+        let broken = context.status(&Denial::new(Reason::LimitKey));
+        let id = context.request_id().to_string();
+        let info = broken.get_details_error_info().unwrap();
+        assert_eq!(info.metadata["requestId"], id);
+        context.deny(Denial::new(Reason::LimitKey));
+        let mut response: Response<Full<bytes::Bytes>> = Status::internal("what?").into_http();
+        entered.settle(&mut response);
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.get_details_retry_info().is_some());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use countersign_company_scope::{CompanyScopeLayer, JsonPointer, OverLimit};
 use countersign_core::{ConfigError, Edge, Environment, FailureMeter, Then};
 use countersign_key_verify::{Digester, KeyStore, KeyVerifier, KeyVerifyLayer};
 use countersign_rate_limit::{
-    AbuseLayer, AbuseMonitorBuilder, LimitStore, LocalLimits, Policies, RateLimitLayer,
+    AbuseLayer, AbuseMonitorBuilder, LimitStore, LocalLimits, MessageLimitLayer, Policies, RateLimitLayer,
     SourceThrottle, StoreFailure,
 };
 use countersign_scope_guard::{Contract, ContractLayer, ScopeGuardLayer};
@@ -55,6 +55,7 @@ struct Rest {
     abuse: Option<AbuseMonitorBuilder>,
     limit_store: Option<Arc<dyn LimitStore>>,
     on_limit_failure: Option<StoreFailure>,
+    message_limits: Option<Policies>,
     classic_fields: bool,
     claims: CompanyScopeLayer,
     source_form: SourceForm,
@@ -81,6 +82,7 @@ impl Builder {
                 abuse: None,
                 limit_store: None,
                 on_limit_failure: None,
+                message_limits: None,
                 classic_fields: false,
                 claims: CompanyScopeLayer::new(),
                 source_form: SourceForm::Plain,
@@ -220,6 +222,14 @@ impl<C, K, L, A> Builder<C, K, L, A> {
         self
     }
 
+    /// How much the messages that a gRPC caller sends within its calls may ask for, on top of what
+    /// the calls themselves cost. See [`MessageLimitLayer`](crate::MessageLimitLayer). The policies
+    /// need other names than those of [`Builder::limits`].
+    pub fn limit_messages(mut self, policies: Policies) -> Self {
+        self.rest.message_limits = Some(policies);
+        self
+    }
+
     /// Sends `X-RateLimit-Limit`, `-Remaining` and `-Reset` too.
     pub fn with_classic_limit_fields(mut self) -> Self {
         self.rest.classic_fields = true;
@@ -271,6 +281,7 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
     /// endpoint as the contract says ([`Policies::check_all`]).
     pub fn build(self) -> Result<Countersign, ConfigError> {
         self.limits.check_all(self.contract.endpoints())?;
+        check_names(&self.limits, self.rest.message_limits.as_ref())?;
         let mut rest = self.rest;
         let (abuse, throttle) = rest.watch(&self.audit)?;
         let edge = rest.edge;
@@ -304,17 +315,18 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
             Some(store) => store,
             None => Arc::new(LocalLimits::default()),
         };
-        let mut limits = RateLimitLayer::new(self.limits, store);
+        let failure = rest.on_limit_failure.unwrap_or_default();
+        let messages = rest
+            .message_limits
+            .map(|policies| MessageLimitLayer::new(policies, Arc::clone(&store), failure));
+        let mut limits = RateLimitLayer::new(self.limits, store).on_store_failure(failure);
         if rest.classic_fields {
             limits = limits.with_classic_fields();
-        }
-        if let Some(failure) = rest.on_limit_failure {
-            limits = limits.on_store_failure(failure);
         }
         let audit = AuditLayer::new(self.audit.clone())
             .with_edge(edge.clone())
             .with_source_form(rest.source_form);
-        let guards = Then(limits, audit.intent());
+        let guards = Then(limits, Then(messages, audit.intent()));
         let guards = Then(rest.claims, Then(ScopeGuardLayer::new(), guards));
         let guards = Then(abuse, guards);
         let guards = Then(KeyVerifyLayer::new(verifier.clone()), guards);
@@ -351,5 +363,17 @@ impl Rest {
         let monitor = abuse.observer(log).build()?;
         self.edge = self.edge.clone().with_observer(monitor.clone());
         Ok((AbuseLayer::new(monitor.clone()), Arc::new(monitor)))
+    }
+}
+
+/// Two policies of one name would draw on the same counters.
+fn check_names(calls: &Policies, messages: Option<&Policies>) -> Result<(), ConfigError> {
+    let mut names = messages.into_iter().flat_map(Policies::names);
+    match names.find(|name| calls.names().any(|other| other == *name)) {
+        Some(name) => Err(ConfigError::new(
+            format!("policy {name}"),
+            "messages and calls need policies of different names",
+        )),
+        None => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use countersign_core::{ConfigError, Edge, Guarded, Then};
 use countersign_key_verify::{
     ChangeFollower, KeyCache, KeyManager, KeyStore, KeyVerifier, KeyVerifyLayer, UseWriter,
 };
-use countersign_rate_limit::{AbuseLayer, AbuseMonitor, RateLimitLayer};
+use countersign_rate_limit::{AbuseLayer, AbuseMonitor, MessageLimitLayer, RateLimitLayer};
 use countersign_scope_guard::{ContractLayer, ScopeGuardLayer};
 use http::Request;
 use pin_project_lite::pin_project;
@@ -125,7 +125,9 @@ impl<S> Layer<S> for Countersign {
 /// the service counts one reference for all of them.
 pub(crate) type Guards = Then<ContractLayer, Then<KeyVerifyLayer, Then<AbuseLayer, Behind>>>;
 
-type Behind = Then<CompanyScopeLayer, Then<ScopeGuardLayer, Then<RateLimitLayer, IntentLayer>>>;
+type Behind = Then<CompanyScopeLayer, Then<ScopeGuardLayer, Then<RateLimitLayer, Messages>>>;
+
+type Messages = Then<Option<MessageLimitLayer>, IntentLayer>;
 
 type Stack<S> = Audit<Guarded<S, Guards>>;
 

@@ -74,6 +74,7 @@ impl RateLimitLayer {
                 on_failure: self.on_failure,
                 classic_fields: self.classic_fields,
                 in_flight: Arc::new(InFlight::new()),
+                shows_fields: true,
                 fallback: OnceLock::new(),
                 failures: Occasionally::default(),
             })

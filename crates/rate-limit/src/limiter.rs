@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use countersign_core::{
-    AccessContext, Denial, LimitNote, Quota, Reason, StoreError, StoreErrorKind,
+    AccessContext, Denial, LimitNote, Moment, Quota, Reason, StoreError, StoreErrorKind,
 };
 use http::Request;
 
@@ -29,6 +29,7 @@ pub(crate) struct Limiter {
     pub(crate) on_failure: StoreFailure,
     pub(crate) classic_fields: bool,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) shows_fields: bool,
     /// Made when the store fails for the first time.
     pub(crate) fallback: OnceLock<LocalLimits>,
     pub(crate) failures: Occasionally,
@@ -45,6 +46,12 @@ pub(crate) enum Step {
 pub(crate) struct Terms {
     costs: Option<Costs>,
     admission: Admission,
+}
+
+/// The same for one message of a call.
+pub(crate) enum MessageStep {
+    Decided(Result<(), Denial>),
+    Waiting(Pending),
 }
 
 pub(crate) type Checked = Result<LimitDecision, StoreError>;
@@ -86,6 +93,34 @@ impl Limiter {
     ) -> Result<(), Denial> {
         let limits = self.limits(context, terms.costs.as_ref())?;
         self.judge(context, &limits, terms.admission, checked)
+    }
+
+    /// Begins to decide about one message, which came at `now`.
+    pub(crate) fn begin_message(&self, context: &AccessContext, now: Moment) -> MessageStep {
+        let limits = match self.policies.request(context) {
+            Ok(limits) => limits.with_received(now),
+            Err(denial) => return MessageStep::Decided(Err(denial)),
+        };
+        if limits.limits().len() == 0 {
+            return MessageStep::Decided(Ok(()));
+        }
+        match self.store.check(&limits) {
+            LimitFuture::Ready(checked) => {
+                MessageStep::Decided(self.judge(context, &limits, Admission::default(), checked))
+            }
+            LimitFuture::Later(pending) => MessageStep::Waiting(pending),
+        }
+    }
+
+    /// The decision about a message, when the store has spoken.
+    pub(crate) fn end_message(
+        &self,
+        context: &AccessContext,
+        now: Moment,
+        checked: Checked,
+    ) -> Result<(), Denial> {
+        let limits = self.policies.request(context)?.with_received(now);
+        self.judge(context, &limits, Admission::default(), checked)
     }
 
     #[inline]
@@ -175,7 +210,9 @@ impl Limiter {
             let policy = refused.map(|(policy, _)| Arc::clone(&policy.name));
             context.note_limit(LimitNote { policy, fallback });
         }
-        if let Some(fields) = fields::of(request, Some(decision), told, self.classic_fields) {
+        if self.shows_fields
+            && let Some(fields) = fields::of(request, Some(decision), told, self.classic_fields)
+        {
             context.show_limits(fields);
         }
         let Some((policy, outcome)) = refused else {

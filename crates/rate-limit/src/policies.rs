@@ -209,6 +209,11 @@ impl Policies {
         }
     }
 
+    /// The policies' names; a name stands here once for each kind of operation that it applies to.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.planned().map(|planned| &*planned.name)
+    }
+
     fn planned(&self) -> impl Iterator<Item = &Planned> {
         let plans = self.0.by_operation.iter().chain(&self.0.without_endpoint);
         plans.flat_map(|plan| &plan.planned)

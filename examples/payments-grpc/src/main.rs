@@ -35,7 +35,10 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Parser;
-use countersign::{AuditSink, Builder, Contract, Countersign, FileLog, KeyManager, KeyStore};
+use countersign::{
+    AuditSink, Builder, ConfigError, Contract, Countersign, Dimension, FileLog, KeyManager,
+    KeyStore, Policies, Policy, Quota,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::service::Routes;
@@ -113,7 +116,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-type Complete = Builder<Contract, Arc<dyn KeyStore>, countersign::Policies, AuditSink>;
+type Complete = Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink>;
 
 fn stack(
     contract: Contract,
@@ -125,11 +128,18 @@ fn stack(
         .contract(contract)
         .key_store(Arc::clone(store))
         .limits(contract::policies()?)
+        .limit_messages(messages()?)
         .audit(audit.clone())
         .claim_query("company_id")
         .claim_header("x-company-id".parse()?)
         .claim_json("/company_id".parse()?);
     Ok(environment(stack).build()?)
+}
+
+/// What a caller may send within its calls: 200 messages at once and 50 a second for a key.
+fn messages() -> Result<Policies, ConfigError> {
+    let quota = Quota::per_second(200, 50)?;
+    Policies::new([Policy::new("messages", Dimension::Key, quota)])
 }
 
 /// HTTP, gRPC and gRPC-Web on one port, all behind one layer.

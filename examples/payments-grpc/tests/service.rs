@@ -337,3 +337,45 @@ async fn what_is_no_grpc_call_is_refused() {
         assert_eq!(event["reason"], "malformed_request");
     }
 }
+
+#[tokio::test]
+async fn messages_have_limits_of_their_own() {
+    let service = Service::start();
+    for address in [service.production, service.sandbox] {
+        let mut client = service.client(address).await;
+        let (key, payment) = match address == service.production {
+            true => (service.key("company_12", "full"), "pay_1201"),
+            false => (service.key("sandbox", "full"), "pay_9901"),
+        };
+        let questions = tokio_stream::iter(vec![question(payment); 2_000]);
+        let answers = client.payment_statuses(with_key(key, questions)).await;
+        let (id, answered, status) = match answers {
+            // The limit may be spent before the first answer goes out.
+            Err(status) => (id_in(status.metadata()), 0, status),
+            Ok(answers) => {
+                let id = id_in(answers.metadata());
+                let mut answers = answers.into_inner();
+                let mut answered = 0;
+                let status = loop {
+                    match answers.message().await {
+                        Ok(Some(_)) => answered += 1,
+                        Ok(None) => panic!("all of it was allowed"),
+                        Err(status) => break status,
+                    }
+                };
+                (id, answered, status)
+            }
+        };
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.metadata["requestId"], id);
+        assert!(status.get_details_retry_info().is_some());
+        let event = service.event(&id).await;
+        assert_eq!(event["type"], "external_api.request.rate_limited");
+        assert_eq!(event["reason"], "limit_key");
+        assert_eq!(event["limit_policy"], "messages");
+        let (received, sent) = messages(&event);
+        assert!(received > 200 && received < 2_000, "{received}");
+        assert_eq!(sent, answered);
+    }
+}

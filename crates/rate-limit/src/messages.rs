@@ -1,0 +1,263 @@
+//! Limits that each message of a gRPC call draws on.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use countersign_core::body::{Gate, GateBody};
+use countersign_core::grpc::Messages;
+use countersign_core::{AccessContext, Denial, Edge, Guard, Guarded, Verdict, Wait};
+use http::Request;
+use http_body::Frame;
+use tower_layer::Layer;
+
+use crate::in_flight::InFlight;
+use crate::limiter::{Limiter, MessageStep, Pending};
+use crate::occasionally::Occasionally;
+use crate::{LimitStore, Policies, StoreFailure};
+
+/// Makes each message that a gRPC caller sends draw on limits of its own, when it comes. Behind the
+/// layers that find the endpoint and verify the caller. Other requests pass.
+///
+/// A message that its limits refuse does not reach the handler, and the call's request breaks off
+/// with the refusal; messages before it stay handled. The call is then audited as refused. Its
+/// answer is the refusal unless the handler has begun to answer and does not end with its error.
+///
+/// The policies need names of their own where their store also counts calls. A message costs what a
+/// policy says that a request costs; costs that a function says can't be told, and refuse.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MessageLimitLayer {
+    limiter: Arc<Limiter>,
+    edge: Edge,
+}
+
+/// What [`MessageLimitLayer`] makes of a service.
+pub type MessageLimit<S> = Guarded<S, MessageLimitLayer>;
+
+impl MessageLimitLayer {
+    /// A layer that keeps `policies` with counters in `store`. While the store is down, `failure`
+    /// says what happens.
+    pub fn new(policies: Policies, store: impl LimitStore, failure: StoreFailure) -> Self {
+        let limiter = Limiter {
+            policies,
+            store: Arc::new(store),
+            on_failure: failure,
+            classic_fields: false,
+            // They tell of the call, and may be on their way already.
+            shows_fields: false,
+            in_flight: Arc::new(InFlight::new()),
+            fallback: OnceLock::new(),
+            failures: Occasionally::default(),
+        };
+        Self {
+            limiter: Arc::new(limiter),
+            edge: Edge::default(),
+        }
+    }
+
+    /// Enters requests by `edge`, where this is the first layer of the stack.
+    pub fn with_edge(mut self, edge: Edge) -> Self {
+        self.edge = edge;
+        self
+    }
+}
+
+impl<B: GateBody + Send + 'static> Guard<B> for MessageLimitLayer {
+    #[inline]
+    fn check(&self, _: &Request<B>, context: &AccessContext) -> Verdict<B> {
+        if !context.format().is_grpc() {
+            return Verdict::Pass;
+        }
+        let gate = MessageGate {
+            limiter: Arc::clone(&self.limiter),
+            context: context.clone(),
+            messages: Messages::new(context.format()),
+            owed: None,
+            pending: None,
+        };
+        let context = context.clone();
+        Verdict::Wait(Wait::with_request(async move |request: Request<B>| {
+            Ok(request.map(|body| body.gate(Box::new(gate), &context)))
+        }))
+    }
+}
+
+impl<S> Layer<S> for MessageLimitLayer {
+    type Service = MessageLimit<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Guarded::new(inner, self.clone(), self.edge.clone())
+    }
+}
+
+struct MessageGate {
+    limiter: Arc<Limiter>,
+    context: AccessContext,
+    messages: Messages,
+    /// How many messages of the frame at hand are still to be drawn for.
+    owed: Option<u32>,
+    // Only ever reached by `&mut`: it makes a future that is `Send` alone `Sync` as well.
+    pending: Option<Mutex<Pending>>,
+}
+
+impl Gate for MessageGate {
+    fn poll_pass(
+        &mut self,
+        frame: &Frame<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Denial>> {
+        let data = frame.data_ref().map_or(&[][..], |data| &data[..]);
+        let mut owed = match self.owed {
+            Some(owed) => owed,
+            None => self.messages.read(data),
+        };
+        while owed > 0 {
+            self.owed = Some(owed);
+            if let Err(denial) = ready!(self.poll_draw(cx)) {
+                return Poll::Ready(Err(denial));
+            }
+            owed -= 1;
+        }
+        self.owed = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl MessageGate {
+    fn poll_draw(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
+        if self.pending.is_none() {
+            let now = self.context.edge().now();
+            match self.limiter.begin_message(&self.context, now) {
+                MessageStep::Decided(decided) => return Poll::Ready(decided),
+                MessageStep::Waiting(pending) => self.pending = Some(Mutex::new(pending)),
+            }
+        }
+        let Some(pending) = &mut self.pending else {
+            return Poll::Pending;
+        };
+        let pending = pending.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let checked = ready!(pending.as_mut().poll(cx));
+        self.pending = None;
+        let now = self.context.edge().now();
+        Poll::Ready(self.limiter.end_message(&self.context, now, checked))
+    }
+}
+
+impl fmt::Debug for MessageGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageGate").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use countersign_core::{Endpoint, Quota, Reason};
+
+    use super::*;
+    use crate::samples::{Caller, after};
+    use crate::{Dimension, LimitFuture, LimitRequest, LocalLimits, Policy};
+
+    /// Answers only when it is asked once more.
+    #[derive(Debug)]
+    struct Later(Arc<LocalLimits>);
+
+    impl LimitStore for Later {
+        fn check(&self, request: &LimitRequest<'_>) -> LimitFuture {
+            let decided = match self.0.check(request) {
+                LimitFuture::Ready(decided) => decided.unwrap(),
+                LimitFuture::Later(_) => unreachable!("a local store"),
+            };
+            let mut asked = false;
+            LimitFuture::later(std::future::poll_fn(move |cx| {
+                if std::mem::replace(&mut asked, true) {
+                    return Poll::Ready(Ok(decided.clone()));
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }))
+        }
+    }
+
+    fn gate(store: impl LimitStore, context: &AccessContext) -> MessageGate {
+        let quota = Quota::per_second(3, 1).unwrap();
+        let policies = Policies::new([Policy::new("messages", Dimension::Key, quota)]).unwrap();
+        let layer = MessageLimitLayer::new(policies, store, StoreFailure::default());
+        MessageGate {
+            limiter: layer.limiter,
+            context: context.clone(),
+            messages: Messages::new(countersign_core::respond::Format::Grpc),
+            owed: None,
+            pending: None,
+        }
+    }
+
+    /// Empty messages, in one frame.
+    fn messages(count: usize) -> Frame<Bytes> {
+        Frame::data(vec![0; 5 * count].into())
+    }
+
+    /// What is decided, and how often that had to be waited for.
+    fn decide(gate: &mut MessageGate, frame: &Frame<Bytes>) -> (Result<(), Denial>, usize) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut waits = 0;
+        loop {
+            match gate.poll_pass(frame, &mut cx) {
+                Poll::Ready(decided) => return (decided, waits),
+                Poll::Pending => waits += 1,
+            }
+        }
+    }
+
+    fn call(caller: &Caller) -> AccessContext {
+        let method = Endpoint::grpc("/pay.v1.Payments/Create");
+        caller.asks(method, after(Duration::from_secs(1)))
+    }
+
+    #[test]
+    fn each_message_draws_on_its_limits() {
+        let caller = Caller::new();
+        let context = call(&caller);
+        let mut gate = gate(LocalLimits::new(), &context);
+        assert_eq!(decide(&mut gate, &messages(1)).0, Ok(()));
+        // A message whose rest comes later draws once, when it begins.
+        assert_eq!(
+            decide(&mut gate, &Frame::data(vec![0, 0, 0, 0, 2, 7].into())).0,
+            Ok(())
+        );
+        assert_eq!(decide(&mut gate, &Frame::data(vec![7].into())).0, Ok(()));
+        assert_eq!(decide(&mut gate, &messages(1)).0, Ok(()));
+        let refused = decide(&mut gate, &messages(1)).0.unwrap_err();
+        assert_eq!(refused.reason(), Reason::LimitKey);
+        assert_eq!(refused.retry_after_seconds(), Some(1));
+        let note = context.limit().unwrap();
+        assert_eq!(note.policy.as_deref(), Some("messages"));
+    }
+
+    #[test]
+    fn a_store_that_takes_its_time_is_asked_once_a_message() {
+        let caller = Caller::new();
+        let context = call(&caller);
+        let mut gate = gate(Later(Arc::new(LocalLimits::new())), &context);
+        assert_eq!(decide(&mut gate, &messages(2)), (Ok(()), 2));
+        let (refused, waits) = decide(&mut gate, &messages(2));
+        assert_eq!(
+            (refused.unwrap_err().reason(), waits),
+            (Reason::LimitKey, 2)
+        );
+    }
+
+    #[test]
+    fn other_requests_pass_untouched() {
+        let context = call(&Caller::new());
+        let policies = Policies::new([]).unwrap();
+        let layer = MessageLimitLayer::new(policies, LocalLimits::new(), StoreFailure::default());
+        type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+        let request = Request::new(Body::default());
+        assert!(matches!(layer.check(&request, &context), Verdict::Pass));
+    }
+}
