@@ -117,6 +117,9 @@ impl Recording {
         let Some(permit) = self.permit.take() else {
             return;
         };
+        if self.call.is_some() {
+            self.context.let_go();
+        }
         let mut event = AuditEvent::outcome(&self.context, self.arrival, outcome);
         if let Some(call) = &self.call {
             event.add_messages(call.received(), call.sent());

@@ -257,13 +257,14 @@ impl AccessContext {
 
     /// Keeps `what` until the request is over, and drops it then: when the service behind the layer
     /// that decided has answered, failed or panicked, or when nobody waits for the answer any more. A
-    /// body that is still being sent keeps nothing.
+    /// body that is still being sent keeps nothing, but for that of a gRPC call: it keeps everything
+    /// until the call is over.
     pub fn hold(&self, what: impl Send + 'static) {
         self.lock_answer().held.0.push(Box::new(what));
     }
 
-    /// Drops what was kept for the time of the request.
-    pub(crate) fn let_go(&self) {
+    /// Drops what was kept for the time of the request: for the layer that sees its end.
+    pub fn let_go(&self) {
         // Dropped when the lock is not held any more.
         let held = std::mem::take(&mut self.lock_answer().held);
         drop(held);
@@ -350,10 +351,22 @@ impl AccessContext {
         (i32::from(told) != denial.error().grpc_code()).then(|| denial.clone())
     }
 
+    /// Whether the request is a gRPC call that this head does not end: what is kept for it stays
+    /// until its answer is over, and goes at the latest with the record.
+    fn goes_on<B>(&self, response: &Response<B>) -> bool {
+        self.0.format.is_grpc()
+            && self.denial().is_none()
+            && grpc::status(response.headers()).is_none()
+    }
+
     /// Gives the answer the fields that wait for it, and drops what was kept until then.
     pub(crate) fn finish<B>(&self, response: &mut Response<B>) {
         let mut answer = self.lock_answer();
-        let held = std::mem::take(&mut answer.held);
+        let held = if self.goes_on(response) {
+            Held::default()
+        } else {
+            std::mem::take(&mut answer.held)
+        };
         if let Some(fields) = answer.fields.take() {
             fields.write(response.headers_mut());
         }
@@ -506,5 +519,27 @@ mod tests {
         };
         context.match_endpoint(matched).unwrap();
         assert!(!format!("{context:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_call_keeps_what_it_holds_until_its_answer_is_over() {
+        for (head, is_over) in [(None, false), (Some("0"), true)] {
+            let mut request = Request::new(());
+            let grpc = HeaderValue::from_static("application/grpc");
+            request.headers_mut().insert(CONTENT_TYPE, grpc);
+            let entered = Edge::default().enter(&mut request);
+            let context = entered.context(&request);
+            let place = Arc::new(());
+            context.hold(Arc::clone(&place));
+            let mut response = Response::new(());
+            if let Some(status) = head {
+                let status = HeaderValue::from_static(status);
+                response.headers_mut().insert("grpc-status", status);
+            }
+            context.finish(&mut response);
+            assert_eq!(Arc::strong_count(&place) == 1, is_over);
+            context.let_go();
+            assert_eq!(Arc::strong_count(&place), 1);
+        }
     }
 }

@@ -8,8 +8,8 @@ use countersign_company_scope::{CompanyScopeLayer, JsonPointer, OverLimit};
 use countersign_core::{ConfigError, Edge, Environment, FailureMeter, Then};
 use countersign_key_verify::{Digester, KeyStore, KeyVerifier, KeyVerifyLayer};
 use countersign_rate_limit::{
-    AbuseLayer, AbuseMonitorBuilder, LimitStore, LocalLimits, MessageLimitLayer, Policies, RateLimitLayer,
-    SourceThrottle, StoreFailure,
+    AbuseLayer, AbuseMonitorBuilder, LimitStore, LocalLimits, MessageLimitLayer, Policies,
+    RateLimitLayer, SourceThrottle, StoreFailure,
 };
 use countersign_scope_guard::{Contract, ContractLayer, ScopeGuardLayer};
 use http::HeaderName;

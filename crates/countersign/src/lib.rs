@@ -82,8 +82,8 @@ pub use countersign_postgres as postgres;
 pub use countersign_rate_limit::{
     AbuseLayer, AbuseMonitor, AbuseMonitorBuilder, AbusePenalties, AbuseRule, AbuseRules, Call,
     Concurrency, Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome,
-    LimitRequest, LimitStore, LocalLimits, MessageLimitLayer, Policies, Policy, RateLimitLayer, SourceThrottle,
-    StoreFailure,
+    LimitRequest, LimitStore, LocalLimits, MessageLimitLayer, Policies, Policy, RateLimitLayer,
+    SourceThrottle, StoreFailure,
 };
 /// Limits that a fleet keeps together.
 #[cfg(feature = "redis")]
