@@ -121,6 +121,8 @@ const BUDGET: &[Budget] = &[
     Budget::at_most("memory of one idle limited key", 200.0, 100.0),
     Budget::at_most("memory of one cached key", 800.0, 500.0),
     Budget::at_most("start with 1 M keys, to the first answer", 1000.0, 100.0),
+    Budget::at_most("scope test, 1 000 scopes ÷ 10 scopes", 2.0, 1.5),
+    Budget::at_most("contract match, 2 000 endpoints ÷ 10 endpoints", 5.0, 3.3),
     Budget::at_least("audit queue to disk", 100_000.0, 500_000.0),
     Budget::at_least("audit durable, 16 in flight ÷ the disk", 0.6, 0.9),
     Budget::at_least("audit durable, 16 in flight", 15_000.0, 24_600.0),

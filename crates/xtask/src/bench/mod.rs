@@ -132,4 +132,12 @@ fn write_summary(target: &Path, rows: &[Row<'_>]) -> Result<()> {
     Ok(())
 }
 
-const BENCHES: &[&str] = &["allocations", "stack", "keys", "audit", "loopback", "grpc"];
+const BENCHES: &[&str] = &[
+    "allocations",
+    "contract",
+    "stack",
+    "keys",
+    "audit",
+    "loopback",
+    "grpc",
+];
