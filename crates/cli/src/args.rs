@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign::{
-    CompanyId, Environment, LimitOverride, ParseError, Quota, RevocationReason, Scope, Timestamp,
+    CompanyId, Environment, LimitOverride, ParseError, Quota, RevocationReason, Timestamp,
 };
 use ipnet::IpNet;
 
@@ -162,9 +162,10 @@ pub(crate) enum KeysCommand {
     SetScopes {
         #[command(flatten)]
         key: Key,
-        /// A scope, `resource:action`; again for each
+        /// A scope, `resource:action`; again for each. Where --contract switches wildcards on,
+        /// `resource:*` is all that the resource has now
         #[arg(long = "scope", required = true, value_name = "SCOPE")]
-        scopes: Vec<Scope>,
+        scopes: Vec<String>,
     },
     /// Replaces the companies that a parent's key may act for besides its owner
     #[command(group = ArgGroup::new("group").required(true))]
@@ -197,9 +198,10 @@ pub(crate) struct Issue {
     /// The company that will own the key
     #[arg(long)]
     pub(crate) company: CompanyId,
-    /// A scope, `resource:action`; again for each
+    /// A scope, `resource:action`; again for each. Where --contract switches wildcards on,
+    /// `resource:*` is all that the resource has now
     #[arg(long = "scope", required = true, value_name = "SCOPE")]
-    pub(crate) scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<String>,
     /// When the key ends: 90d, 12h, or a time such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = expiry)]
     pub(crate) expires: Expiry,

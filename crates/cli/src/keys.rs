@@ -70,7 +70,7 @@ async fn change(
         KeysCommand::Revoke { key, reason, yes } => revoke(session, &key, reason, yes).await?,
         KeysCommand::SetScopes { key, scopes } => {
             let (company, id) = name(session, &key).await?;
-            let scopes = scopes.into_iter().collect();
+            let scopes = session.scopes(&scopes)?;
             let changed = m.set_scopes(actor, &company, id, scopes).await?;
             return output.replaced(&changed, "scopes", now());
         }
@@ -105,7 +105,7 @@ async fn issue(session: &Session, request: Issue, output: &mut Output<'_>) -> Re
         .branded(&request.brand)
         .map_err(|error| CliError::Failed(format!("--brand: {error}")))?;
     companies::known(session, &request.company).await?;
-    let scopes = request.scopes.into_iter().collect();
+    let scopes = session.scopes(&request.scopes)?;
     let expires_at = request.expires.from(now());
     let wanted = IssueRequest::new(request.company, request.environment, scopes, expires_at)
         .label(request.label)

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::{
-    Actor, Contract, Digester, KeyManager, KeyManagerBuilder, KeyStore, PepperId, StoreLocator,
+    Actor, Contract, Digester, KeyManager, KeyManagerBuilder, KeyStore, ParseError, PepperId,
+    ScopeRegistry, ScopeSet, StoreLocator,
 };
 
 use crate::args::{Args, Command, CompaniesCommand, KeysCommand};
@@ -66,6 +67,32 @@ impl Session {
         self.rules.contract.as_ref()
     }
 
+    /// The scopes of these names. A wildcard is written out here, so that no key's record has one.
+    pub(crate) fn scopes(&self, names: &[String]) -> Result<ScopeSet, CliError> {
+        let registry = self.contract().and_then(Contract::registry);
+        let mut scopes = ScopeSet::new();
+        for name in names {
+            if !name.ends_with('*') {
+                let scope = name.parse();
+                scopes.insert(
+                    scope.map_err(|error: ParseError| {
+                        CliError::Failed(format!("--scope: {error}"))
+                    })?,
+                );
+                continue;
+            }
+            let registry = registry.ok_or_else(|| {
+                let advice = "--scope: a wildcard stands for scopes of a list: name each scope, such as \
+                              accounts:read, or a --contract that has x-countersign-scopes";
+                CliError::Failed(advice.to_owned())
+            })?;
+            let all = registry.resolve([name.as_str()]);
+            let all = all.map_err(|error| CliError::Refused(format!("--scope {error}")))?;
+            all.iter().for_each(|scope| scopes.insert(scope));
+        }
+        Ok(scopes)
+    }
+
     /// A manager whose new keys begin with `brand`.
     pub(crate) fn branded(&self, brand: &str) -> Result<KeyManager, CliError> {
         let builder = builder(&self.store, &self.digester, &self.rules);
@@ -76,7 +103,9 @@ impl Session {
 fn builder(store: &Arc<dyn KeyStore>, digester: &Digester, rules: &Rules) -> KeyManagerBuilder {
     let mut builder = KeyManager::builder(Arc::clone(store)).digester(digester.clone());
     if let Some(contract) = &rules.contract {
-        builder = builder.known_scopes(contract.scopes());
+        // A list says what exists; without one it is what endpoints ask for.
+        let known = contract.registry().map(ScopeRegistry::scopes);
+        builder = builder.known_scopes(known.unwrap_or_else(|| contract.scopes()));
     }
     if let Some(lifetime) = rules.max_lifetime {
         builder = builder.max_lifetime(lifetime);

@@ -24,6 +24,7 @@ pub(super) enum Kind {
     ScopesNeverExercised,
     RotatedStillUsed,
     WriteFromAnywhere,
+    Wildcard,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
             Self::ScopesNeverExercised => "scopes_never_exercised",
             Self::RotatedStillUsed => "rotated_still_used",
             Self::WriteFromAnywhere => "write_from_anywhere",
+            Self::Wildcard => "wildcard",
         }
     }
 }
@@ -47,12 +49,13 @@ pub(super) struct Finding {
 }
 
 /// `issued` tells when a key of the same company was issued, `writes` whether a scope opens more than
-/// reading. A key at its end is no matter.
+/// reading, `whole` which wildcards scopes amount to. A key at its end is no matter.
 pub(super) fn findings(
     key: &KeyRecord,
     last: Option<&KeyUse>,
     issued: impl Fn(KeyId) -> Option<Timestamp>,
     writes: impl Fn(Scope) -> bool,
+    whole: impl Fn(&ScopeSet) -> Vec<String>,
     window: &Window,
 ) -> Vec<Finding> {
     let ended = [
@@ -76,6 +79,7 @@ pub(super) fn findings(
         expiring(key, window),
         exercised.and_then(|uses| never_exercised(key, uses, window)),
         write_from_anywhere(key, writes),
+        wildcard(key, &whole(&key.scopes)),
     ];
     unused
         .into_iter()
@@ -147,6 +151,15 @@ fn write_from_anywhere(key: &KeyRecord, writes: impl Fn(Scope) -> bool) -> Optio
         detail: writing.names().join(","),
         scopes: writing,
         advice: format!("keys set-networks {} --network CIDR", key.prefix),
+    })
+}
+
+fn wildcard(key: &KeyRecord, whole: &[String]) -> Option<Finding> {
+    (!whole.is_empty()).then(|| Finding {
+        kind: Kind::Wildcard,
+        detail: whole.join(","),
+        scopes: ScopeSet::new(),
+        advice: format!("keys set-scopes {} --scope SCOPE", key.prefix),
     })
 }
 

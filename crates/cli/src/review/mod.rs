@@ -5,7 +5,7 @@ mod findings;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use countersign::{CompanyId, KeyId, KeyPrefix, KeyRecord, KeyUse, ScopeSet, Timestamp};
+use countersign::{CompanyId, Contract, KeyId, KeyPrefix, KeyRecord, KeyUse, ScopeSet, Timestamp};
 use serde::Serialize;
 
 use self::findings::{Finding, Kind, Window, findings};
@@ -95,9 +95,13 @@ impl Report {
             found.ok().map(|index| records[index].created_at)
         };
         let writes = |scope| findings::writes(session.contract(), scope);
+        let registry = session.contract().and_then(Contract::registry);
+        let registry = registry.filter(|registry| registry.allows_wildcards());
+        let whole =
+            |scopes: &ScopeSet| registry.map_or_else(Vec::new, |it| it.wildcards_in(scopes));
         for record in &records {
             let last = uses.get(&record.id);
-            let found = findings(record, last, issued, writes, window);
+            let found = findings(record, last, issued, writes, whole, window);
             let rows = found.into_iter().map(|finding| row(record, last, finding));
             self.rows.extend(rows);
         }
