@@ -20,9 +20,10 @@ use tokio::task::JoinHandle;
 /// None is written twice into one log. A process that was killed may have written events of which
 /// the store was not told: whoever goes on with its log reads it back first, as far as its backend
 /// can be read ([`AuditBackend::history`](countersign_audit_sink::AuditBackend::history);
-/// [`FileLog`](countersign_audit_sink::FileLog) can). Where processes have a log each and the one
-/// that brings events over is killed, or cut off from the store, those that it was just writing
-/// are written by its successor too, into the other log and with the same id.
+/// [`FileLog`](countersign_audit_sink::FileLog) and the log in PostgreSQL can). Only where
+/// processes have a log each, and the one that brings events over is killed or cut off from the
+/// store, are those that it was just writing written by its successor too: into the other log and
+/// with the same id.
 #[derive(Debug)]
 pub struct OutboxDrain {
     stop: watch::Sender<bool>,
@@ -92,7 +93,7 @@ struct Drain {
     written: HashSet<EventId>,
     /// Events that the log took and of which it did not say that they are on disk.
     taken: HashSet<EventId>,
-    /// The log may hold events that an earlier process wrote and that the store still holds.
+    /// The log may hold events that another process wrote and that the store still holds.
     in_doubt: bool,
 }
 
@@ -100,7 +101,11 @@ impl Drain {
     async fn turn(&mut self) -> Result<(), StoreError> {
         self.claim = match self.claim.take().filter(EventClaim::is_held) {
             Some(claim) => Some(claim),
-            None => self.store.claim_events().await?,
+            None => {
+                // Whoever had it before may have written into the same log.
+                self.in_doubt = true;
+                self.store.claim_events().await?
+            }
         };
         while self.claim.as_ref().is_some_and(EventClaim::is_held) {
             let events = self.store.pending_events(BATCH).await?;
