@@ -32,10 +32,10 @@ use crate::output::Output;
 use crate::session::Session;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let mut output = Output::new(&mut out, &mut err, args.json);
-    match run(&args, &mut output) {
+    match run(&mut args, &mut output) {
         Ok(code) => code,
         Err(error) => {
             // Where standard error is closed too, the exit code is all that is left to say.
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
-    match &args.command {
+fn run(args: &mut Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
+    match &mut args.command {
         Command::Audit(command) => return audit::run(command, args.actor.as_deref(), output),
         Command::Contract(command) => return contract::run(command, args.actor.as_deref(), output),
         _ => {}

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use countersign::{AuditEvent, AuditSink, FileLog, LifecycleEvent, LifecycleKind};
+use countersign::{
+    AuditEvent, AuditLayer, AuditSink, CompanyId, Edge, Environment, FileLog, Identity,
+    LifecycleEvent, LifecycleKind, PeerAddr, ScopeSet, SourceForm, SourceKey,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -257,6 +260,141 @@ async fn an_archive_is_checked_with_nothing_but_what_is_in_it() {
     assert!(!whole(&vectors().join("leaf-changed")));
     assert!(!whole(&vectors().join("truncated")));
     assert!(!whole(&vectors().join("bad-signature")));
+}
+
+/// Runs what the README of an archive tells its reader to run, word by word, with nothing of ours
+/// in reach.
+#[tokio::test]
+async fn the_readme_of_an_archive_is_all_that_its_reader_needs() {
+    let (directory, log) = log().await;
+    let archive = directory.path().join("x.tar");
+    let (path, out) = (log.to_str().unwrap(), archive.to_str().unwrap());
+    let exported = run(&["export", path, "--company", "company_34", "-o", out]);
+    assert!(exported.status.success(), "{}", text(&exported.stderr));
+    let opened = directory.path().join("opened");
+    let bytes = fs::read(&archive).unwrap();
+    tar::Archive::new(&bytes[..]).unpack(&opened).unwrap();
+    fs::remove_dir_all(&log).unwrap();
+    let readme = fs::read_to_string(opened.join("README.txt")).unwrap();
+    let commands: Vec<_> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .collect();
+    assert_eq!(commands.len(), 2, "{readme}");
+    let follow = |command: &str| {
+        Command::new("sh")
+            .args(["-c", command])
+            .current_dir(&opened)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin:/usr/local/bin")
+            .output()
+            .unwrap()
+    };
+    for command in &commands {
+        let followed = follow(command);
+        assert!(text(&followed.stdout).starts_with("ok"), "{command}");
+        assert!(followed.status.success(), "{command}");
+    }
+    let file = |kind: usize| commands[0].split(' ').rev().nth(kind).unwrap();
+    let other = |kind: &str| {
+        let mut all: Vec<_> = fs::read_dir(opened.join(kind)).unwrap().collect();
+        all.sort_by_key(|entry| entry.as_ref().unwrap().path());
+        all.pop().unwrap().unwrap().path()
+    };
+    let spoilt = [
+        (
+            file(1),
+            fs::read(opened.join(file(1))).unwrap(),
+            "company_34",
+            "company_35",
+        ),
+        (
+            file(0),
+            fs::read(opened.join(file(0))).unwrap(),
+            "example.com/test\n",
+            "example.com/test\n1",
+        ),
+        ("vkey", fs::read(opened.join("vkey")).unwrap(), "+A", "+B"),
+        (file(0), fs::read(other("proofs")).unwrap(), "", ""),
+        (file(1), fs::read(other("events")).unwrap(), "", ""),
+    ];
+    for (name, content, from, to) in spoilt {
+        let before = fs::read(opened.join(name)).unwrap();
+        let changed = text(&content).replacen(from, to, 1);
+        assert_ne!(changed.as_bytes(), before, "{name}");
+        fs::write(opened.join(name), changed).unwrap();
+        for command in &commands {
+            let followed = follow(command);
+            assert!(!followed.status.success(), "{command}: {name}");
+            assert!(!text(&followed.stdout).contains("ok"), "{command}: {name}");
+        }
+        fs::write(opened.join(name), before).unwrap();
+    }
+    assert!(
+        follow(commands[1]).status.success(),
+        "put back it holds again"
+    );
+}
+
+#[tokio::test]
+async fn a_company_is_not_given_what_another_one_tried() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let log = FileLog::options(&path).open().unwrap();
+    let (sink, writer) = AuditSink::builder(log).spawn().unwrap();
+    let key = directory.path().join("source.key");
+    let form = SourceForm::KeyedHash(SourceKey::open(&key).unwrap());
+    let service = tower::ServiceBuilder::new()
+        .layer(AuditLayer::new(sink).with_source_form(form))
+        .service_fn(|mut request: http::Request<()>| async move {
+            let entered = Edge::default().enter(&mut request);
+            let context = entered.context(&request);
+            let company: CompanyId = "company_12".parse().unwrap();
+            let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
+            let identity = Identity::new(company, Environment::Live, scopes);
+            context.identify(identity).unwrap();
+            context.claim_company("company_34".parse().unwrap());
+            let body = http_body_util::Full::<bytes::Bytes>::default();
+            Ok::<_, std::convert::Infallible>(http::Response::new(body))
+        });
+    let mut request = http::Request::new(());
+    let peer: std::net::SocketAddr = "192.0.2.7:4711".parse().unwrap();
+    request.extensions_mut().insert(PeerAddr(peer));
+    tower::ServiceExt::oneshot(service, request).await.unwrap();
+    assert_eq!(writer.shutdown(Duration::from_secs(10)).await.lost, 0);
+    let path = path.to_str().unwrap();
+    let exported = |company: &str| {
+        let out = directory.path().join(format!("{company}.tar"));
+        let out = out.to_str().unwrap();
+        let exported = run(&["export", path, "--company", company, "-o", out]);
+        assert!(exported.status.success(), "{}", text(&exported.stderr));
+        text_of(&fs::read(out).unwrap())
+    };
+    assert!(exported("company_12").contains("claimed_company"));
+    assert!(!exported("company_34").contains("company_12"));
+    let asked = |more: &[&str]| {
+        let asked = run(&[&["query", path, "--json"][..], more].concat());
+        (asked.status.code(), text(&asked.stdout).lines().count())
+    };
+    assert_eq!(
+        asked(&["--company", "company_34"]),
+        (Some(0), 1),
+        "an operator sees it"
+    );
+    let by_source = |file: &str| asked(&["--source", "192.0.2.7", "--source-key", file]);
+    assert_eq!(by_source(key.to_str().unwrap()), (Some(0), 1));
+    assert_eq!(
+        asked(&["--source", "192.0.2.7"]),
+        (Some(0), 0),
+        "not without the key"
+    );
+    // The key is destroyed: nobody finds the address any longer, and the log verifies.
+    fs::remove_file(&key).unwrap();
+    assert_eq!(by_source(key.to_str().unwrap()), (Some(2), 0));
+    assert!(!key.exists(), "asking makes no new key");
+    drop(SourceKey::open(&key).unwrap());
+    assert_eq!(by_source(key.to_str().unwrap()), (Some(0), 0));
+    assert!(run(&["verify", path]).status.success());
 }
 
 fn text_of(bytes: &[u8]) -> String {

@@ -2,12 +2,16 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::fs;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
-use countersign_core::ConfigError;
+use countersign_core::{ConfigError, StoreError, StoreErrorKind};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 /// In which form the source address of a request enters the audit log. The other forms never
 /// leave the layer.
@@ -41,12 +45,80 @@ impl SourceKey {
             .map(Self)
             .map_err(|_| ConfigError::new("source key", "HMAC does not take this key"))
     }
+
+    /// The key in the file at `path`, 64 hex digits; drawn and written there, for its owner alone
+    /// (mode 0600), where there is none.
+    ///
+    /// Whoever destroys the file, and every copy of it, leaves hashes that nobody can tie to an
+    /// address any longer, and not one byte of the log has changed: every proof still holds. Begin
+    /// another file for each period that is to be forgotten as a whole; a hash of one key is never
+    /// found with another.
+    ///
+    /// # Errors
+    /// `Corrupt` when the file holds something else, `Unavailable` when it can't be read or
+    /// written, or the system has no randomness.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(text.trim_end()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::draw(path),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        let digits = |at| text.get(at..at + 2);
+        let byte = |at| u8::from_str_radix(digits(at)?, 16).ok();
+        let key: Option<Vec<u8>> = (0..text.len()).step_by(2).map(byte).collect();
+        let hex = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let key = key.filter(|_| hex).and_then(|key| Self::new(&key).ok());
+        key.ok_or_else(|| {
+            let problem = "the file holds no source key: 64 hex digits";
+            StoreError::with_source(StoreErrorKind::Corrupt, problem)
+        })
+    }
+
+    /// Whole or not at all: of several processes that draw one at once, all have the same.
+    fn draw(path: &Path) -> Result<Self, StoreError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(unavailable)?;
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        // Its owner alone may read a temporary file.
+        let mut file = NamedTempFile::new_in(directory).map_err(unavailable)?;
+        let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(file, "{text}").map_err(unavailable)?;
+        file.as_file().sync_all().map_err(unavailable)?;
+        match file.persist_noclobber(path) {
+            Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(unavailable(error.error))
+            }
+            _ => {
+                let text = fs::read_to_string(path).map_err(unavailable)?;
+                Self::parse(text.trim_end())
+            }
+        }
+    }
+}
+
+impl SourceForm {
+    /// `address` in this form, to look for it in a log.
+    #[must_use]
+    pub fn of(&self, address: IpAddr) -> AuditSource {
+        AuditSource::new(address, self)
+    }
 }
 
 impl fmt::Debug for SourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SourceKey([redacted])")
     }
+}
+
+fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Unavailable, error)
 }
 
 /// A source address in the form that was chosen for the log.
@@ -215,5 +287,39 @@ mod tests {
         let long = vec![b'x'; LONGEST_REMEMBERED + 1];
         assert_eq!(AgentHash::of(&long), AgentHash::digest(&long));
         assert_eq!(AgentHash::of(b"curl/8"), curl);
+    }
+
+    #[test]
+    fn a_key_in_a_file_is_drawn_once_and_its_hashes_end_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("source.key");
+        let address = "192.0.2.7".parse().unwrap();
+        let hash = || {
+            let form = SourceForm::KeyedHash(SourceKey::open(&path).unwrap());
+            form.of(address).to_string()
+        };
+        let before = hash();
+        assert!(before.starts_with("h:") && before.len() == 34);
+        assert_eq!(hash(), before, "read again it is the same");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        fs::remove_file(&path).unwrap();
+        assert_ne!(hash(), before, "another key finds nothing of it");
+        let text = fs::read_to_string(&path).unwrap();
+        for wrong in [
+            "",
+            "abc",
+            &text[..62],
+            &text.replace('\n', "ab"),
+            &"+f".repeat(32),
+        ] {
+            fs::write(&path, wrong).unwrap();
+            let refused = SourceKey::open(&path).unwrap_err();
+            assert_eq!(refused.kind(), StoreErrorKind::Corrupt, "{wrong}");
+        }
     }
 }

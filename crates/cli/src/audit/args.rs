@@ -1,9 +1,12 @@
 //! What can be asked of a log.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use countersign::{CompanyId, LoggedEvent, Timestamp};
+use countersign::{CompanyId, LoggedEvent, SourceForm, SourceKey, Timestamp};
+
+use crate::error::{CliError, chain};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -13,7 +16,7 @@ pub(crate) enum AuditCommand {
     Verify(Verify),
     /// Writes the proof that one event stands in a log, and the event's line beside it
     Prove {
-        /// The log
+        /// The log: a directory, or `postgres://…`
         directory: PathBuf,
         /// The event's number
         seq: u64,
@@ -39,14 +42,14 @@ pub(crate) enum AuditCommand {
     },
     /// Lists events
     Query {
-        /// The log
+        /// The log: a directory, or `postgres://…`
         directory: PathBuf,
         #[command(flatten)]
         filter: Filter,
     },
     /// Shows the last events, and with -f those that come
     Tail {
-        /// The log
+        /// The log: a directory, or `postgres://…`
         directory: PathBuf,
         #[command(flatten)]
         filter: Filter,
@@ -59,20 +62,29 @@ pub(crate) enum AuditCommand {
     },
     /// Counts decisions and reasons over time
     Stats {
-        /// The log
+        /// The log: a directory, or `postgres://…`
         directory: PathBuf,
         #[command(flatten)]
         filter: Filter,
     },
     /// Puts a company's events, their proofs and what is needed to check them into one archive
     Export {
-        /// The log
+        /// The log: a directory, or `postgres://…`
         directory: PathBuf,
         #[command(flatten)]
         filter: Filter,
         /// Where to write the archive, a `.tar`
         #[arg(short = 'o', long = "output", value_name = "FILE")]
         file: PathBuf,
+    },
+    /// Copies a log out of PostgreSQL into a new directory, which needs no server to be verified
+    Pull {
+        /// `postgres://…`
+        directory: PathBuf,
+        /// The directory to make
+        to: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Makes a signing key, in a file that its owner alone may read, and prints the verifier key
     Keygen {
@@ -84,7 +96,7 @@ pub(crate) enum AuditCommand {
     },
     /// Writes a page that a browser shows: volumes, refusals, keys, endpoints, latency
     Report {
-        /// The log
+        /// The log: a directory, or `postgres://…`
         directory: PathBuf,
         #[command(flatten)]
         filter: Filter,
@@ -94,9 +106,38 @@ pub(crate) enum AuditCommand {
     },
 }
 
+impl AuditCommand {
+    /// The log that the command is about.
+    pub(crate) fn log(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Verify(Verify { directory, .. })
+            | Self::Prove { directory, .. }
+            | Self::Query { directory, .. }
+            | Self::Tail { directory, .. }
+            | Self::Stats { directory, .. }
+            | Self::Export { directory, .. }
+            | Self::Report { directory, .. }
+            | Self::Pull { directory, .. } => Some(directory),
+            Self::CheckProof { .. } | Self::Keygen { .. } => None,
+        }
+    }
+
+    /// Which events the command is about.
+    pub(crate) fn filter(&mut self) -> Option<&mut Filter> {
+        match self {
+            Self::Query { filter, .. }
+            | Self::Tail { filter, .. }
+            | Self::Stats { filter, .. }
+            | Self::Export { filter, .. }
+            | Self::Report { filter, .. } => Some(filter),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
-    /// The log
+    /// The log: a directory, or `postgres://…`
     pub(crate) directory: PathBuf,
     /// A checkpoint that was kept elsewhere: it shows a log that was written anew
     #[arg(long, value_name = "FILE")]
@@ -136,6 +177,15 @@ pub(crate) struct Filter {
     /// The time from which on events don't count
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
+    /// The source address, in whichever form the log has it
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+    /// The key of hashed source addresses, where the log has those
+    #[arg(long, value_name = "FILE", requires = "source")]
+    source_key: Option<PathBuf>,
+    /// What `source` looks like in the log
+    #[arg(skip)]
+    sources: Vec<String>,
     #[command(flatten)]
     pub(crate) reading: Reading,
 }
@@ -149,6 +199,35 @@ pub(crate) struct Reading {
 }
 
 impl Filter {
+    /// Makes out what the source address looks like in the log.
+    pub(crate) fn prepare(&mut self) -> Result<(), CliError> {
+        let Some(address) = self.source else {
+            return Ok(());
+        };
+        let mut forms = vec![SourceForm::Plain, SourceForm::Truncated];
+        if let Some(file) = &self.source_key {
+            let failed = |problem| CliError::Failed(format!("{}: {problem}", file.display()));
+            if !file.is_file() {
+                return Err(failed("there is no such key".to_owned()));
+            }
+            let key = SourceKey::open(file).map_err(|error| failed(chain(&error)))?;
+            forms.push(SourceForm::KeyedHash(key));
+        }
+        self.sources = forms
+            .iter()
+            .map(|form| form.of(address).to_string())
+            .collect();
+        Ok(())
+    }
+
+    /// Whether an event passes that is to be handed over. A company is given what it or its data
+    /// had part in, and not what another company tried when it named this one.
+    pub(crate) fn hands_over(&self, event: &LoggedEvent) -> bool {
+        let parties = [event.text("owner_company"), event.text("effective_company")];
+        let company = self.company.as_ref().map(CompanyId::as_str);
+        company.is_none_or(|company| parties.contains(&Some(company))) && self.passes(event)
+    }
+
     /// What is asked for, for the event that tells of it.
     pub(crate) fn purpose(&self, verb: &str) -> String {
         match &self.company {
@@ -173,7 +252,13 @@ impl Filter {
             && is(self.reason.as_deref(), &["reason"])
             && is(self.request_id.as_deref(), &["request_id"])
             && self.kind.as_ref().is_none_or(kind)
+            && self.is_from_source(event)
             && self.is_in_time(event)
+    }
+
+    fn is_from_source(&self, event: &LoggedEvent) -> bool {
+        let one_of = |source: &str| self.sources.iter().any(|known| known == source);
+        self.source.is_none() || event.text("source").is_some_and(one_of)
     }
 
     fn is_in_time(&self, event: &LoggedEvent) -> bool {

@@ -68,10 +68,10 @@ pub(crate) fn run(
 ) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::Failed(format!("{}: {error}", file.display()));
     let mut archive = Builder::new(private(file).map_err(failed)?);
-    let (mut count, mut unsigned) = (0_u64, 0_u64);
+    let (mut count, mut unsigned, mut example) = (0_u64, 0_u64, None);
     for event in LogEvents::open(directory)? {
         let event = event?;
-        if !filter.passes(&event) {
+        if !filter.hands_over(&event) {
             continue;
         }
         let Some(seq) = event.seq() else { continue };
@@ -82,6 +82,7 @@ pub(crate) fn run(
                 let name = format!("proofs/{seq:020}.tlog-proof");
                 add(&mut archive, &name, proof.proof.as_bytes()).map_err(failed)?;
                 count += 1;
+                example.get_or_insert(seq);
             }
             // Written after the newest checkpoint: there is nothing yet that proves it.
             Err(error) if error.kind() == StoreErrorKind::NotFound => unsigned += 1,
@@ -93,8 +94,13 @@ pub(crate) fn run(
         let content = content.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
         add(&mut archive, name, &content).map_err(failed)?;
     }
-    add(&mut archive, "verify.py", SCRIPT.as_bytes()).map_err(failed)?;
-    add(&mut archive, "README.txt", readme(count).as_bytes()).map_err(failed)?;
+    for (name, content) in [
+        ("verify.py", SCRIPT),
+        ("verify.sh", SHELL),
+        ("README.txt", &readme(count, example.unwrap_or(0))),
+    ] {
+        add(&mut archive, name, content.as_bytes()).map_err(failed)?;
+    }
     archive
         .into_inner()
         .and_then(|file| file.sync_all())
@@ -133,7 +139,7 @@ fn private(file: &Path) -> io::Result<File> {
     options.open(file)
 }
 
-fn readme(events: u64) -> String {
+fn readme(events: u64, example: u64) -> String {
     format!(
         "Audit events and the proof of each\n\
          ==================================\n\n\
@@ -143,10 +149,12 @@ fn readme(events: u64) -> String {
          proofs/N.tlog-proof   the proof that it stands in the log (c2sp.org/tlog-proof@v1)\n\
          checkpoint            the newest signed state of the whole log (c2sp.org/tlog-checkpoint)\n\
          vkey                  the log's public key (c2sp.org/signed-note)\n\
-         verify.py             checks an event; needs Python 3 and nothing else\n\n\
-         To check one event:\n\n\
-         \u{20}   python3 verify.py proof vkey events/N.jsonl proofs/N.tlog-proof\n\n\
-         It prints `ok` and ends with 0, or says what is wrong. Compare `vkey` with the key that the\n\
+         verify.py             checks an event; needs Python 3 and nothing else\n\
+         verify.sh             does the same; needs a shell, base64 and OpenSSL 3\n\n\
+         To check one event, with either:\n\n\
+         \u{20}   python3 verify.py proof vkey events/{example:020}.jsonl proofs/{example:020}.tlog-proof\n\
+         \u{20}   sh verify.sh vkey events/{example:020}.jsonl proofs/{example:020}.tlog-proof\n\n\
+         Each prints `ok` first and ends with 0, or says what is wrong. Compare `vkey` with the key that the\n\
          platform published: a key that comes in the same archive proves only that the archive agrees\n\
          with itself. What is computed: the event's hash is SHA-256 over a zero byte and the line without\n\
          its newline (RFC 6962, section 2.1); the proof's hashes lead from there to the root in the\n\
@@ -154,5 +162,6 @@ fn readme(events: u64) -> String {
     )
 }
 
-/// The independent verifier, so that nobody must fetch anything.
+/// Independent verifiers, so that nobody must fetch anything.
 const SCRIPT: &str = include_str!("verify.py");
+const SHELL: &str = include_str!("verify.sh");

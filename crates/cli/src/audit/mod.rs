@@ -1,9 +1,11 @@
 //! `countersign audit …`: verify a log and ask what happened. Works on a log's directory alone, and
-//! needs neither the service nor the key store.
+//! needs neither the service nor the key store. A log in PostgreSQL is copied into such a directory
+//! first.
 
 mod args;
 mod export;
 mod query;
+mod remote;
 mod report;
 mod stats;
 mod tail;
@@ -20,11 +22,16 @@ use crate::error::CliError;
 use crate::output::Output;
 
 pub(crate) fn run(
-    command: &AuditCommand,
+    command: &mut AuditCommand,
     actor: Option<&str>,
     output: &mut Output<'_>,
 ) -> Result<ExitCode, CliError> {
+    if let Some(filter) = command.filter() {
+        filter.prepare()?;
+    }
     tell_of_reading(command, actor.unwrap_or("unknown"))?;
+    let _copy = remote::bring_here(command)?;
+    let command = &*command;
     match command {
         AuditCommand::Verify(verify) => verify::log(verify, output),
         AuditCommand::CheckProof { vkey, event, proof } => {
@@ -41,6 +48,7 @@ pub(crate) fn run(
             filter,
             file,
         } => export::run(directory, filter, file, output).map(done),
+        AuditCommand::Pull { directory, to, .. } => remote::pull(directory, to, output).map(done),
         AuditCommand::Keygen { origin, file } => export::keygen(origin, file, output).map(done),
         AuditCommand::Query { directory, filter } => {
             query::run(directory, filter, output).map(done)
@@ -82,6 +90,9 @@ fn tell_of_reading(command: &AuditCommand, actor: &str) -> Result<(), CliError> 
             reading,
             ..
         } => return leave_word(directory, reading, actor, &format!("prove {seq}")),
+        AuditCommand::Pull {
+            directory, reading, ..
+        } => return leave_word(directory, reading, actor, "pull"),
         AuditCommand::Verify(_) | AuditCommand::CheckProof { .. } | AuditCommand::Keygen { .. } => {
             return Ok(());
         }
@@ -105,11 +116,16 @@ fn leave_word(
     actor: &str,
     purpose: &str,
 ) -> Result<(), CliError> {
-    // Where there is no log, the command itself says so.
-    if reading.unrecorded || !directory.join("vkey").exists() {
+    if reading.unrecorded {
         return Ok(());
     }
-    record_read(directory, actor, purpose).map_err(|error| {
+    let left = match remote::server(directory)? {
+        Some(server) => remote::record_read(server, actor, purpose)?,
+        // Where there is no log, the command itself says so.
+        None if !directory.join("vkey").exists() => Ok(()),
+        None => record_read(directory, actor, purpose),
+    };
+    left.map_err(|error| {
         CliError::Failed(format!(
             "no word of this reading can be left in the log: {}; --unrecorded reads it all the same",
             crate::error::chain(&error)

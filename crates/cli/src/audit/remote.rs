@@ -1,0 +1,86 @@
+//! A log in PostgreSQL: copied into a directory, which every command reads.
+
+use std::future::Future;
+use std::path::Path;
+
+use countersign::StoreError;
+use countersign::postgres::PostgresOptions;
+use countersign::postgres::audit;
+use tempfile::TempDir;
+
+use super::AuditCommand;
+use crate::error::{CliError, chain};
+use crate::output::Output;
+
+/// The server, if it is one that is named.
+pub(super) fn server(log: &Path) -> Result<Option<PostgresOptions>, CliError> {
+    let address = log.to_str().filter(|text| {
+        let known = ["postgres://", "postgresql://"];
+        known.iter().any(|scheme| text.starts_with(scheme))
+    });
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let mut options: PostgresOptions = address.parse()?;
+    if let Some(password) = std::env::var_os("PGPASSWORD").filter(|_| !options.has_password()) {
+        options = options.password(password.as_encoded_bytes());
+    }
+    Ok(Some(options))
+}
+
+/// Copies the command's log into a directory that goes with the value, if it is on a server, and
+/// lets the command be about the copy.
+pub(super) fn bring_here(command: &mut AuditCommand) -> Result<Option<TempDir>, CliError> {
+    let follows = matches!(command, AuditCommand::Tail { follow: true, .. });
+    if matches!(command, AuditCommand::Pull { .. }) {
+        return Ok(None);
+    }
+    let Some(log) = command.log() else {
+        return Ok(None);
+    };
+    let Some(server) = server(log)? else {
+        return Ok(None);
+    };
+    if follows {
+        let problem = "-f follows a log in a directory; this one is in PostgreSQL";
+        return Err(CliError::Failed(problem.to_owned()));
+    }
+    let failed = |error| CliError::Failed(format!("no place for a copy of the log: {error}"));
+    let place = tempfile::Builder::new().prefix("countersign-").tempdir();
+    let place = place.map_err(failed)?;
+    let copy = place.path().join("log");
+    copy_log(server, &copy)?;
+    *log = copy;
+    Ok(Some(place))
+}
+
+pub(super) fn pull(log: &Path, to: &Path, output: &mut Output<'_>) -> Result<(), CliError> {
+    let Some(server) = server(log)? else {
+        let problem =
+            "pull copies from postgres://…; a log in a directory is copied as any files are";
+        return Err(CliError::Failed(problem.to_owned()));
+    };
+    let events = copy_log(server, to)?;
+    output.say(format_args!("{events} events are in {}", to.display()))
+}
+
+pub(super) fn record_read(
+    server: PostgresOptions,
+    actor: &str,
+    purpose: &str,
+) -> Result<Result<(), StoreError>, CliError> {
+    wait_for(audit::record_read(server, actor, purpose))
+}
+
+fn copy_log(server: PostgresOptions, to: &Path) -> Result<u64, CliError> {
+    let copied = wait_for(audit::copy_log(server, to))?;
+    copied.map_err(|error| CliError::Failed(format!("could not copy the log: {}", chain(&error))))
+}
+
+fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
+    Ok(runtime.block_on(work))
+}

@@ -1,0 +1,146 @@
+//! A log in PostgreSQL from the command line: verified, asked, proved, handed over and copied.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use countersign::postgres::PostgresOptions;
+use countersign::postgres::audit::PostgresLog;
+use countersign::{AuditEvent, AuditSink, FileSigner, LifecycleEvent, LifecycleKind};
+use serde_json::{Value, json};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .env("USER", "ada")
+        .arg("audit")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn write(options: PostgresOptions, signer: FileSigner, events: usize) {
+    let log = PostgresLog::options(options).origin("example.com/cli");
+    let log = log.signer(signer).open().await.unwrap();
+    let sink = AuditSink::builder(log).heartbeat(Some(Duration::from_millis(100)));
+    let (sink, writer) = sink.spawn().unwrap();
+    for number in 0..events {
+        let event: LifecycleEvent = serde_json::from_value(json!({
+            "id": format!("01J0000000000000000000000{number}"),
+            "time": "2026-09-21T14:13:20.000000Z",
+            "kind": LifecycleKind::CompanySuspended,
+            "actor_type": "operator",
+            "actor": "ada",
+            "company": if number % 2 == 0 { "company_12" } else { "company_34" },
+        }))
+        .unwrap();
+        sink.append_durable(AuditEvent::from(event)).await.unwrap();
+    }
+    // Word of reads is taken up after a heartbeat.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(writer.shutdown(Duration::from_secs(20)).await.lost, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn a_log_on_a_server_is_read_like_one_in_a_directory() {
+    let server = std::env::var("COUNTERSIGN_TEST_POSTGRES").unwrap();
+    let address = format!("{server}?schema=cli_{}", std::process::id());
+    let options: PostgresOptions = address.parse().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let none = run(&["verify", &address]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(
+        text(&none.stderr).contains("there is no audit log"),
+        "{none:?}"
+    );
+    let signer = || match FileSigner::open(place("key")) {
+        Ok(signer) => signer,
+        Err(_) => FileSigner::create(place("key"), "example.com/cli").unwrap(),
+    };
+    write(options.clone(), signer(), 8).await;
+
+    let verified = run(&["verify", &address, "--json"]);
+    let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(
+        (&verified["answer"], &verified["origin"]),
+        (&json!("ok"), &json!("example.com/cli"))
+    );
+    let asked = run(&["query", &address, "--company", "company_12", "--json"]);
+    assert_eq!(
+        text(&asked.stdout).lines().count(),
+        4,
+        "{}",
+        text(&asked.stderr)
+    );
+    assert!(run(&["stats", &address]).status.success());
+    assert!(
+        run(&["prove", &address, "3", "-o", &place("3")])
+            .status
+            .success()
+    );
+    assert!(run(&["pull", &address, &place("copy")]).status.success());
+    let copied = run(&["verify", &place("copy")]);
+    assert!(copied.status.success(), "{}", text(&copied.stdout));
+    let vkey = place("copy/vkey");
+    let event = place("3.jsonl");
+    let proof = [
+        "check-proof",
+        "--vkey",
+        &vkey,
+        "--event",
+        &event,
+        "--proof",
+        &place("3"),
+    ];
+    assert!(run(&proof).status.success());
+    let exported = run(&[
+        "export",
+        &address,
+        "--company",
+        "company_34",
+        "-o",
+        &place("x.tar"),
+    ]);
+    assert!(exported.status.success(), "{}", text(&exported.stderr));
+    assert_eq!(
+        run(&["pull", &address, &place("copy")]).status.code(),
+        Some(2),
+        "not empty"
+    );
+    assert_eq!(run(&["tail", "-f", &address]).status.code(), Some(2));
+    assert!(run(&["tail", &address, "--unrecorded"]).status.success());
+
+    // Whoever read it stands in it.
+    write(options, signer(), 0).await;
+    let reads = run(&[
+        "query",
+        &address,
+        "--type",
+        "audit.read",
+        "--json",
+        "--unrecorded",
+    ]);
+    let reads = text(&reads.stdout);
+    for purpose in [
+        "query of company company_12",
+        "stats",
+        "prove 3",
+        "pull",
+        "export of company company_34",
+    ] {
+        let told =
+            |line: &&str| line.contains(&format!("\"{purpose}\"")) && line.contains("\"ada\"");
+        assert!(reads.lines().any(|line| told(&line)), "{purpose}: {reads}");
+    }
+    let kept = place("copy/checkpoint");
+    let against = run(&["verify", &address, "--against", &kept]);
+    assert_eq!(against.status.code(), Some(0), "{}", text(&against.stdout));
+    let wrong = run(&["verify", &server.replace("postgres@", "nobody:hunter2@")]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(!text(&wrong.stderr).contains("hunter2"));
+}
