@@ -154,8 +154,9 @@ pub use log::verify::{
     check_proof,
 };
 pub use log::{
-    CheckpointAnchor, CheckpointSigner, EventProof, FileAnchor, FileLog, FileLogOptions,
-    FileSigner, LogDamage, LogTree, prove_event, record_read,
+    CheckpointAnchor, CheckpointSigner, EventBroker, EventProof, FileAnchor, FileLog,
+    FileLogOptions, FileSigner, LogDamage, LogShipper, LogTree, ShippedEvent, prove_event,
+    record_read,
 };
 pub use memory::{ChannelBackend, EventReceiver, MemoryBackend, MemoryLog};
 pub use record::{Record, Stamp};

@@ -40,11 +40,12 @@ pub use stack::{Countersign, CountersignService, ResponseFuture};
 
 pub use countersign_audit_sink::{
     AbuseLog, AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter,
-    CannotVerify, ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventHistory,
-    EventProof, EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog,
-    FileLogOptions, FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogVerifier,
-    LoggedEvent, MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record, ShutdownReport,
-    SourceForm, SourceKey, TracingBackend, check_proof, prove_event, record_read,
+    CannotVerify, ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventBroker,
+    EventHistory, EventProof, EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog,
+    FileLogOptions, FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogShipper,
+    LogVerifier, LoggedEvent, MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record,
+    ShippedEvent, ShutdownReport, SourceForm, SourceKey, TracingBackend, check_proof, prove_event,
+    record_read,
 };
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub use countersign_company_scope::VerifiedKey;

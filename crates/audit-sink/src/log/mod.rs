@@ -15,6 +15,7 @@ mod reads;
 mod remote;
 mod scan;
 mod sealed;
+mod ship;
 mod signer;
 mod store;
 mod tree;
@@ -39,6 +40,7 @@ pub use self::options::FileLogOptions;
 pub use self::prove::{EventProof, prove_event};
 pub use self::reads::record_read;
 pub use self::remote::LogTree;
+pub use self::ship::{EventBroker, LogShipper, ShippedEvent};
 pub use self::signer::{CheckpointSigner, FileSigner};
 
 /// A tamper-evident audit log in a directory.

@@ -6,6 +6,7 @@ mod failing;
 mod history;
 mod keeping;
 mod oracle;
+mod shipping;
 
 use std::fs;
 use std::path::PathBuf;
