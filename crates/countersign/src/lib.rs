@@ -29,6 +29,8 @@ mod builder;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod locator;
 mod outbox;
+#[cfg(feature = "self-service")]
+mod self_service;
 mod stack;
 
 pub use abuse::AbuseSuspender;
@@ -36,6 +38,8 @@ pub use builder::{Builder, Missing};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use locator::StoreLocator;
 pub use outbox::OutboxDrain;
+#[cfg(feature = "self-service")]
+pub use self_service::SelfService;
 pub use stack::{Countersign, CountersignService, ResponseFuture};
 
 pub use countersign_audit_sink::{

@@ -1,11 +1,14 @@
 //! Who changes a key.
 
-use countersign_core::{ActorType, CompanyId, KeyPrefix, ParseError};
+use countersign_core::{
+    ActorType, CompanyId, Identity, KeyPrefix, ParseError, ScopeSet, Subsidiaries,
+};
 
 use crate::record::KeyRecord;
 
 /// Who makes a change, for the audit log and for what it may touch: an operator of the platform
-/// and the service itself any key, a company its own keys.
+/// and the service itself any key, a company its own keys of one environment: a sandbox key touches no
+/// production key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(Kind);
 
@@ -13,7 +16,14 @@ pub struct Actor(Kind);
 enum Kind {
     Operator(String),
     System(String),
-    Company(CompanyId, KeyPrefix),
+    Company(CompanyId, KeyPrefix, Option<Bounds>),
+}
+
+/// What a key may hand on: a successor that could do more would be a way to have more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bounds {
+    scopes: ScopeSet,
+    subsidiaries: Subsidiaries,
 }
 
 impl Actor {
@@ -37,7 +47,20 @@ impl Actor {
     /// A company, by the key that it used.
     #[must_use]
     pub const fn company(company: CompanyId, key: KeyPrefix) -> Self {
-        Self(Kind::Company(company, key))
+        Self(Kind::Company(company, key, None))
+    }
+
+    /// A company, by the key that was verified for a request: it rotates no key that may do more
+    /// than this one, or it would be handed a secret for what it may not do. `None` where no key was
+    /// verified.
+    #[must_use]
+    pub fn caller(identity: &Identity) -> Option<Self> {
+        let bounds = Bounds {
+            scopes: identity.scopes().clone(),
+            subsidiaries: identity.subsidiaries().clone(),
+        };
+        let (company, key) = (*identity.company(), *identity.key_prefix()?);
+        Some(Self(Kind::Company(company, key, Some(bounds))))
     }
 
     pub(super) const fn is_operator(&self) -> bool {
@@ -46,14 +69,32 @@ impl Actor {
 
     /// Whether this record is any of the actor's business.
     pub(super) fn may_touch(&self, record: &KeyRecord) -> bool {
-        self.may_touch_company(&record.company)
+        match &self.0 {
+            Kind::Operator(_) | Kind::System(_) => true,
+            Kind::Company(own, key, _) => {
+                *own == record.company && key.environment() == record.environment()
+            }
+        }
     }
 
     pub(super) fn may_touch_company(&self, company: &CompanyId) -> bool {
         match &self.0 {
             Kind::Operator(_) | Kind::System(_) => true,
-            Kind::Company(own, _) => own == company,
+            Kind::Company(own, ..) => own == company,
         }
+    }
+
+    /// The scopes of this key that the actor can't hand on; whether it can't hand on the companies
+    /// that the key acts for.
+    pub(super) fn lacks(&self, record: &KeyRecord) -> (ScopeSet, bool) {
+        let Kind::Company(.., Some(bounds)) = &self.0 else {
+            return (ScopeSet::new(), false);
+        };
+        let scopes = record.scopes.iter();
+        let missing = scopes.filter(|scope| !bounds.scopes.contains(*scope));
+        let acts_for = |company| bounds.subsidiaries.contains(company);
+        let more = !record.subsidiaries.iter().all(acts_for);
+        (missing.collect(), more)
     }
 
     pub(super) const fn kind(&self) -> ActorType {
@@ -67,7 +108,7 @@ impl Actor {
     pub(super) fn name(&self) -> String {
         match &self.0 {
             Kind::Operator(name) | Kind::System(name) => name.clone(),
-            Kind::Company(_, key) => key.to_string(),
+            Kind::Company(_, key, _) => key.to_string(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a change was not made.
 
-use countersign_core::{ConfigError, StoreError, StoreErrorKind};
+use countersign_core::{ConfigError, ScopeSet, StoreError, StoreErrorKind};
 
 /// Why a change of a key or a company was not made. Nothing was written, unless it says so.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,12 @@ pub enum ManageError {
     /// What was asked for is not acceptable.
     #[error("{0}")]
     Invalid(String),
+    /// The key may do more than the key that the actor used.
+    #[error("the key may do more than the one that asks for it; use one that may do as much")]
+    BeyondActor {
+        /// The scopes that the actor's key lacks; none where it lacks subsidiaries alone.
+        scopes: ScopeSet,
+    },
     /// One of many can't be done, and so none was.
     #[error("number {number} of the list: {problem}")]
     InList {

@@ -7,7 +7,8 @@ use crate::record::KeyRecord;
 use crate::uses::KeyUse;
 
 impl KeyManager {
-    /// A company's keys by ascending id: those after `after`, at most `limit`.
+    /// A company's keys by ascending id: those after `after`, at most `limit`. A company actor is
+    /// shown those of its key's environment.
     ///
     /// # Errors
     /// `NotFound` when the company is not known or not the actor's.
@@ -19,7 +20,18 @@ impl KeyManager {
         limit: u32,
     ) -> Result<Vec<KeyRecord>, ManageError> {
         self.company(actor, company).await?;
-        Ok(self.0.store.list(company, after, limit).await?)
+        let (mut after, mut found) = (after, Vec::new());
+        // Again where some of a page were of the other environment.
+        loop {
+            let wanted = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit));
+            let page = self.0.store.list(company, after, wanted).await?;
+            let full = page.len() == wanted as usize;
+            after = page.last().map(|record| record.id);
+            found.extend(page.into_iter().filter(|record| actor.may_touch(record)));
+            if !full || found.len() == limit as usize {
+                return Ok(found);
+            }
+        }
     }
 
     /// When and for what these keys were used; one that never was is left out. The times are up to
@@ -90,7 +102,7 @@ impl KeyManager {
         }
         let found = self.0.store.get(id).await?;
         found
-            .filter(|record| record.company == *company)
+            .filter(|record| record.company == *company && actor.may_touch(record))
             .ok_or(ManageError::NotFound)
     }
 }

@@ -42,7 +42,7 @@ use crate::store::{Change, KeyStore, Write};
 ///
 /// Every verb takes the company whose key it is about, so that none can forget it: a key of another
 /// company is [`ManageError::NotFound`], whoever asks, as if it did not exist. A company actor finds
-/// its own company's keys and no others. It may show, suspend, rotate and revoke its keys;
+/// its own company's keys of its own environment and no others. It may show, suspend, rotate and revoke its keys;
 /// everything that gives a key more, or back, is for operators. So a company's rotation gives no
 /// more time either, see [`KeyManager::rotate`]. A clone is a handle to the same manager.
 #[derive(Debug, Clone)]

@@ -21,7 +21,8 @@ impl KeyManager {
     ///
     /// # Errors
     /// `IllegalTransition` when the key is not active or is expired; `Invalid` when the overlap is
-    /// longer than allowed, or a company's key before this one still works.
+    /// longer than allowed, or a company's key before this one still works; `BeyondActor` when the
+    /// actor is a [caller](Actor::caller) whose key may not do all that this one may.
     pub async fn rotate(
         &self,
         actor: &Actor,
@@ -40,6 +41,7 @@ impl KeyManager {
             let expected = old.version;
             let key = RawKey::generate(self.brand_after(&old), old.environment())?;
             if !actor.is_operator() {
+                check_bounds(actor, &old)?;
                 self.check_chain(&old, now).await?;
             }
             let new = self.successor(actor, &old, &key, now)?;
@@ -113,5 +115,12 @@ impl KeyManager {
             version: 1,
             ..old.clone()
         })
+    }
+}
+
+fn check_bounds(actor: &Actor, key: &KeyRecord) -> Result<(), ManageError> {
+    match actor.lacks(key) {
+        (scopes, false) if scopes.is_empty() => Ok(()),
+        (scopes, _) => Err(ManageError::BeyondActor { scopes }),
     }
 }

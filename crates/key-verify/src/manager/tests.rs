@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use countersign_core::{CompanyId, Environment, KeyPrefix, ManualClock};
+use countersign_core::{CompanyId, Environment, Identity, KeyPrefix, ManualClock};
 use proptest::prelude::*;
 
 use super::*;
@@ -294,6 +294,58 @@ async fn a_company_s_rotation_gives_it_no_more_time_and_no_third_key() {
         renewed.expires_at,
         world.clock.now().wall.saturating_add(lifetime)
     );
+}
+
+/// A key that may look after keys, and little else, is not a way to a key that may do more.
+#[tokio::test]
+async fn a_caller_rotates_no_key_that_may_do_more_and_none_of_the_other_environment() {
+    let world = World::new().await;
+    let (m, company) = (&world.manager, &world.company);
+    let target = world.issue().await.record;
+    let identity = |scopes: &[&str], prefix: &KeyPrefix| {
+        let scopes = ScopeSet::from_names(scopes.iter().copied()).unwrap();
+        Identity::new(*company, prefix.environment(), scopes).with_key(target.id, *prefix)
+    };
+    let caller = |scopes| Actor::caller(&identity(scopes, &target.prefix)).unwrap();
+    let weak = caller(&["tokens:manage"]);
+    let refused = m.rotate(&weak, company, target.id, DAY).await.unwrap_err();
+    assert!(
+        matches!(&refused, ManageError::BeyondActor { scopes } if *scopes == target.scopes),
+        "{refused}"
+    );
+    let all = [&["tokens:manage"][..], &target.scopes.names()].concat();
+    let child = "company_34".parse().unwrap();
+    m.set_subsidiaries(&world.operator, company, target.id, vec![child])
+        .await
+        .unwrap();
+    let refused = m.rotate(&caller(&all), company, target.id, DAY).await;
+    assert!(
+        matches!(&refused, Err(ManageError::BeyondActor { scopes }) if scopes.is_empty()),
+        "it acts for nobody else: {refused:?}"
+    );
+    m.set_subsidiaries(&world.operator, company, target.id, Vec::new())
+        .await
+        .unwrap();
+
+    let sandbox: KeyPrefix = "acme_test_000000000000".parse().unwrap();
+    let sandbox = Actor::caller(&identity(&all, &sandbox)).unwrap();
+    let reason = RevocationReason::CompanyRequest;
+    let results = [
+        m.rotate(&sandbox, company, target.id, DAY).await.map(drop),
+        m.revoke(&sandbox, company, target.id, reason)
+            .await
+            .map(drop),
+        m.show(&sandbox, company, target.id).await.map(drop),
+        m.find(&sandbox, &target.prefix).await.map(drop),
+    ];
+    for result in results {
+        assert!(matches!(result, Err(ManageError::NotFound)), "{result:?}");
+    }
+    assert_eq!(m.list(&sandbox, company, None, 10).await.unwrap(), []);
+    assert_eq!(m.list(&weak, company, None, 10).await.unwrap().len(), 1);
+    m.rotate(&caller(&all), company, target.id, DAY)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
