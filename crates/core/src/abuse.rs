@@ -156,7 +156,7 @@ impl AbuseReaction {
 pub struct AbusePenalty {
     /// How long from the signal on.
     pub lasts: Duration,
-    /// The how manieth penalty in a row it is, from 1.
+    /// Which penalty in a row it is, from 1.
     pub level: u8,
 }
 

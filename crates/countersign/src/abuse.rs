@@ -1,11 +1,12 @@
-//! Suspends keys of which a rule against abuse says so.
+//! The monitor of abuse and the key store: keys are suspended, and their last uses remembered.
 
 use std::time::Duration;
 
 use countersign_core::{
-    AbuseKind, AbuseObserver, AbuseReaction, AbuseSignal, AbuseSubject, CompanyId, KeyId, RequestId,
+    AbuseKind, AbuseObserver, AbuseReaction, AbuseSignal, AbuseSubject, CompanyId, ConfigError,
+    KeyId, Moment, RequestId, StoreError,
 };
-use countersign_key_verify::{Actor, KeyManager, ManageError};
+use countersign_key_verify::{Actor, KeyManager, KeyRecord, KeyStore, ManageError, UseStore};
 use countersign_rate_limit::AbuseMonitor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -131,6 +132,58 @@ fn not_suspended(key: KeyId, kind: AbuseKind, request: &RequestId, why: &dyn std
     );
 }
 
+/// Tells `monitor` when each key in `store` was used last. How many were ever used.
+pub(crate) async fn remember_uses(
+    monitor: &AbuseMonitor,
+    store: &dyn KeyStore,
+    now: Moment,
+) -> Result<u64, StoreError> {
+    let Some(uses) = store.uses() else {
+        return Ok(0);
+    };
+    let (mut company, mut remembered) = (None, 0);
+    loop {
+        let companies = store.companies(company.as_ref(), PAGE).await?;
+        for record in &companies {
+            let mut after = None;
+            loop {
+                let keys = store.list(&record.id, after, PAGE).await?;
+                remembered += remember_keys(monitor, uses, &keys, now).await?;
+                after = keys.last().map(|key| key.id);
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        company = companies.last().map(|record| record.id);
+        if company.is_none() {
+            return Ok(remembered);
+        }
+    }
+}
+
+async fn remember_keys(
+    monitor: &AbuseMonitor,
+    uses: &dyn UseStore,
+    keys: &[KeyRecord],
+    now: Moment,
+) -> Result<u64, StoreError> {
+    let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+    let mut remembered = 0;
+    for last in uses.last_uses(&ids).await? {
+        if let Some(key) = keys.iter().find(|key| key.id == last.key) {
+            monitor.remember(&key.prefix, last.at, [], now);
+            remembered += 1;
+        }
+    }
+    Ok(remembered)
+}
+
+pub(crate) fn no_monitor() -> ConfigError {
+    ConfigError::new("abuse monitor", "give the builder one")
+}
+
+const PAGE: u32 = 100;
 /// How many keys may wait to be suspended.
 const WAITING: usize = 1024;
 const ATTEMPTS: u32 = 5;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use countersign_audit_sink::{Audit, AuditLayer, AuditSink, IntentLayer};
 use countersign_company_scope::CompanyScopeLayer;
-use countersign_core::{ConfigError, Edge, Guarded, Then};
+use countersign_core::{ConfigError, Edge, Guarded, StoreError, Then};
 use countersign_key_verify::{
     ChangeFollower, KeyCache, KeyManager, KeyStore, KeyVerifier, KeyVerifyLayer, UseWriter,
 };
@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::abuse::AbuseSuspender;
+use crate::abuse::{self, AbuseSuspender};
 use crate::builder::Builder;
 use crate::outbox::OutboxDrain;
 
@@ -72,7 +72,22 @@ impl Countersign {
     pub fn suspend_abusers(&self, manager: KeyManager) -> Result<AbuseSuspender, ConfigError> {
         match self.abuse() {
             Some(monitor) => Ok(AbuseSuspender::spawn(monitor, manager)),
-            None => Err(ConfigError::new("abuse monitor", "give the builder one")),
+            None => Err(abuse::no_monitor()),
+        }
+    }
+
+    /// Tells the monitor of abuse when each key in `store` was used last, so that a key that wakes up
+    /// after long is noticed although the process was started in between. How many keys were ever used.
+    /// Call it once before serving; it reads all keys, a hundred at a time. A store that keeps no uses
+    /// ([`Countersign::track_uses`] writes them) knows of none.
+    ///
+    /// # Errors
+    /// When the store can't be asked: the keys that were read so far are remembered. Nothing is
+    /// remembered, and 0 returned, where there is no monitor.
+    pub async fn remember_uses(&self, store: &dyn KeyStore) -> Result<u64, StoreError> {
+        match self.abuse() {
+            Some(monitor) => abuse::remember_uses(monitor, store, self.edge.now()).await,
+            None => Ok(0),
         }
     }
 

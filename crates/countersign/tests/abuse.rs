@@ -62,11 +62,15 @@ impl World {
     }
 
     async fn issue(&self) -> IssuedKey {
+        self.issue_for(1).await
+    }
+
+    async fn issue_for(&self, days: u64) -> IssuedKey {
         let expiry = self
             .clock
             .now()
             .wall
-            .saturating_add(Duration::from_secs(86_400));
+            .saturating_add(Duration::from_secs(days * 86_400));
         let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
         let company = "company_12".parse().unwrap();
         let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
@@ -184,6 +188,53 @@ async fn without_a_suspender_the_key_is_kept_away_for_a_while() {
     assert_eq!(denied[0]["error"], "rate_limit_exceeded");
     world.clock.advance(MINUTE);
     assert_eq!(world.ask("/accounts", &greedy).await, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_wakes_up_is_noticed_after_a_restart() {
+    let clock = ManualClock::default();
+    let store = Arc::new(MemoryKeyStore::default());
+    let build = || {
+        let (backend, log) = MemoryBackend::new();
+        let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
+        let stack = builder(&sink, Arc::clone(&store), &clock).abuse(AbuseMonitor::builder());
+        let (stack, probe) = (stack.build().unwrap(), ReadinessProbe::default());
+        let manager = KeyManager::builder(Arc::clone(&store))
+            .clock(clock.clone())
+            .build();
+        World {
+            stack,
+            manager: manager.unwrap(),
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            sink,
+            log,
+            probe,
+            _writer: writer,
+        }
+    };
+    let before = build();
+    let company = "company_12".parse().unwrap();
+    before
+        .manager
+        .create_company(&ada(), company)
+        .await
+        .unwrap();
+    let (sleeper, fresh) = (before.issue_for(100).await, before.issue_for(100).await);
+    let uses = before.stack.track_uses().unwrap();
+    assert_eq!(before.ask("/accounts", &sleeper).await, 200);
+    uses.shutdown().await;
+    clock.advance(40 * 1440 * MINUTE);
+
+    let after = build();
+    assert_eq!(after.stack.remember_uses(&*store).await.unwrap(), 1);
+    assert_eq!(after.ask("/accounts", &fresh).await, 200);
+    assert_eq!(after.ask("/accounts", &sleeper).await, 200);
+    assert_eq!(after.ask("/accounts", &sleeper).await, 200);
+    let signals = after.events("external_api.abuse.signal").await;
+    assert_eq!(signals.len(), 1, "{signals:?}");
+    assert_eq!(signals[0]["reason"], "sudden_use");
+    assert_eq!(signals[0]["key_id"], sleeper.record.id.to_string());
 }
 
 #[tokio::test]

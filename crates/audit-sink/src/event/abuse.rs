@@ -47,7 +47,7 @@ impl AuditEvent {
     /// What the log tells of `signal`, with its id and its request's. `reason` is its kind.
     /// `metadata.subject` says whom it is about: the `source`, the `prefix` (in `key_prefix`), the
     /// `key` (in `key_id`) or the whole `platform`. `metadata.reaction` says what is done, and for a
-    /// penalty `metadata.penalty_ms` and `metadata.level` for how long and the how manieth in a row.
+    /// penalty `metadata.penalty_ms` and `metadata.level` for how long and which in a row it is.
     ///
     /// How often something was seen, and in what time, is not in it: that would tell the threshold
     /// to every reader of the log. The [`AbuseObserver`](countersign_core::AbuseObserver) knows.

@@ -82,8 +82,8 @@ impl AbuseMonitor {
         self.0.sentences.pardon(subject, now.as_nanos())
     }
 
-    /// Tells the monitor of a key's use before this process began: when it was used last and from
-    /// where. Without it a key is new after each start: no silence is long, and no network unknown.
+    /// Tells the monitor of a key's use before this process began: when it was used last and, as far
+    /// as that is known, from where. Without it a key is new after each start: no silence is long.
     pub fn remember(
         &self,
         key: &KeyPrefix,

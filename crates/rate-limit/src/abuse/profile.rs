@@ -15,8 +15,9 @@ use super::ways::Place;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Profile {
     known: bool,
-    first: i32,
     last: i32,
+    /// When the first of the networks was met.
+    placed: i32,
     networks: [Seen; NETWORKS],
     /// The number of the window that counts now, and what it counted.
     window: u32,
@@ -101,12 +102,12 @@ impl Profile {
     }
 
     fn remember(&mut self, second: i32) {
-        if self.known {
-            self.first = self.first.min(second);
-            self.last = self.last.max(second);
+        self.last = if self.known {
+            self.last.max(second)
         } else {
-            (self.known, self.first, self.last) = (true, second, second);
-        }
+            second
+        };
+        self.known = true;
     }
 
     fn silence(&self, second: i32, rules: &AbuseRules) -> Option<Duration> {
@@ -116,20 +117,22 @@ impl Profile {
         long.then(|| Duration::from_secs(silent))
     }
 
-    /// Whether `network` is new for a key that is known well enough to say so.
+    /// Whether `network` is new for a key whose networks have been watched for long enough to say so.
     fn meet(&mut self, network: Network, second: i32, rules: &AbuseRules) -> bool {
         let rule = rules.get(AbuseKind::NewNetwork);
         let held = rule.map_or(NETWORKS, |rule| rule.count as usize);
         if !self.know(network, second, held.min(NETWORKS)) {
             return false;
         }
-        let known_for = i64::from(second) - i64::from(self.first);
-        let long_known = |rule: &AbuseRule| known_for >= rule.window.as_secs() as i64;
-        self.known && rule.is_some_and(long_known)
+        let watched = i64::from(second) - i64::from(self.placed);
+        rule.is_some_and(|rule| watched >= rule.window.as_secs() as i64)
     }
 
     /// Takes `network` down in one of `held` places. Whether it is new.
     fn know(&mut self, network: Network, second: i32, held: usize) -> bool {
+        if self.networks[0].network == Network::default() {
+            self.placed = second;
+        }
         let networks = &mut self.networks[..held];
         if let Some(seen) = networks.iter_mut().find(|seen| seen.network == network) {
             seen.last = seen.last.max(second);
@@ -250,6 +253,15 @@ mod tests {
             profile.knows(network("192.0.2.99").unwrap()),
             "the same /24"
         );
+    }
+
+    #[test]
+    fn no_network_is_new_for_a_key_of_which_only_its_last_use_is_known() {
+        let mut profile = Profile::default();
+        profile.was_used(-86_400, std::iter::empty());
+        assert!(!use_at(&mut profile, MINUTE, "192.0.2.1").new_network);
+        assert!(!use_at(&mut profile, 60 * MINUTE, "198.51.100.1").new_network);
+        assert!(use_at(&mut profile, 61 * MINUTE, "203.0.113.1").new_network);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use countersign_core::{AbuseKind, AbuseReaction, ConfigError};
 /// |---|---|
 /// | failures, denials, unknown endpoints, ignored `Retry-After` | the `count`th time within `window`, at most once in a window; then counting begins anew |
 /// | [`AbuseKind::SuddenUse`] | at the first use after `window` without any |
-/// | [`AbuseKind::NewNetwork`] | for a key that has been known for `window`; `count` networks (at most 6) are remembered |
+/// | [`AbuseKind::NewNetwork`] | for a key whose networks have been watched for `window`; `count` networks (at most 6) are remembered |
 /// | [`AbuseKind::Spike`] | at `count` requests or more within `window`, if that is also so many times ([`AbuseRules::spike_factor`]) what the key usually has in a window in which it is used |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbuseRule {
