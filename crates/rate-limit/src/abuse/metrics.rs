@@ -35,7 +35,8 @@ mod tests {
 
     impl CounterFn for Counted {
         fn increment(&self, by: u64) {
-            self.0.lock().unwrap().push(format!("{} +{by}", self.1));
+            let mut counted = self.0.lock().expect("nobody panicked");
+            counted.push(format!("{} +{by}", self.1));
         }
 
         fn absolute(&self, _: u64) {}
