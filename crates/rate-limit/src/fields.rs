@@ -22,7 +22,7 @@ use http::HeaderValue;
 use sfv::{Integer, ItemSerializer, KeyRef, ListSerializer, StringRef};
 
 use crate::concurrency::Places;
-use crate::in_flight::{MAX_PLACES, Told};
+use crate::in_flight::{Free, MAX_PLACES};
 use crate::policies::Planned;
 use crate::request::MAX_LIMITS;
 use crate::{LimitDecision, LimitRequest};
@@ -32,7 +32,7 @@ use crate::{LimitDecision, LimitRequest};
 pub(crate) fn of(
     request: &LimitRequest<'_>,
     decision: Option<&LimitDecision>,
-    told: &Told,
+    told: &[Free],
     classic: bool,
 ) -> Option<RateLimitFields> {
     let fixed = request.plan().field.as_ref()?;
@@ -117,7 +117,7 @@ fn own_policy_field(request: &LimitRequest<'_>) -> HeaderValue {
 fn limit_field(
     request: &LimitRequest<'_>,
     decision: Option<&LimitDecision>,
-    told: &Told,
+    told: &[Free],
 ) -> Option<HeaderValue> {
     let mut line = Line::new();
     let outcomes = decision.map_or(&[][..], LimitDecision::outcomes);
@@ -137,7 +137,7 @@ fn limit_field(
     (!line.0.is_empty()).then(|| line.finish())
 }
 
-fn has_default_places(request: &LimitRequest<'_>, told: &Told) -> bool {
+fn has_default_places(request: &LimitRequest<'_>, told: &[Free]) -> bool {
     let mut places = request.plan().places.iter().zip(told);
     places.all(|(limit, free)| limit.most == free.most)
 }

@@ -50,11 +50,11 @@ pub(crate) struct Free {
 /// What each limit said, in their order, as far as they were asked.
 pub(crate) type Told = ArrayVec<Free, MAX_PLACES>;
 
-/// A request's places, and what there is to tell of them. Nothing, where no limit applies.
-#[derive(Debug, Default)]
+/// A request's places, and what there is to tell of them.
+#[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) told: Told,
-    /// `None` where there was no place for it, or none was needed.
+    /// `None` where there was no place for it.
     pub(crate) permit: Option<Permit>,
 }
 

@@ -13,7 +13,7 @@ use http::Request;
 
 use crate::failure::Mode;
 use crate::fields;
-use crate::in_flight::{Admission, InFlight, Told};
+use crate::in_flight::{Admission, Free, InFlight};
 use crate::occasionally::Occasionally;
 use crate::policies::Planned;
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
     costs: Option<Costs>,
-    admission: Admission,
+    admission: Admitted,
 }
 
 /// The same for one message of a call.
@@ -53,6 +53,10 @@ pub(crate) enum MessageStep {
     Decided(Result<(), Denial>),
     Waiting(Pending),
 }
+
+/// Nothing where no limit on requests at once applies, which is the rule, and boxed so that nothing is
+/// moved then.
+type Admitted = Option<Box<Admission>>;
 
 pub(crate) type Checked = Result<LimitDecision, StoreError>;
 pub(crate) type Pending = Pin<Box<dyn Future<Output = Checked> + Send>>;
@@ -66,10 +70,10 @@ impl Limiter {
             Err(denial) => return Step::Decided(Err(denial)),
         };
         let admission = if limits.plan().places.is_empty() {
-            Admission::default()
+            None
         } else {
             match self.enter(context, &limits) {
-                Ok(admission) => admission,
+                Ok(admission) => Some(Box::new(admission)),
                 Err(denial) => return Step::Decided(Err(denial)),
             }
         };
@@ -106,7 +110,7 @@ impl Limiter {
         }
         match self.store.check(&limits) {
             LimitFuture::Ready(checked) => {
-                MessageStep::Decided(self.judge(context, &limits, Admission::default(), checked))
+                MessageStep::Decided(self.judge(context, &limits, None, checked))
             }
             LimitFuture::Later(pending) => MessageStep::Waiting(pending),
         }
@@ -120,7 +124,7 @@ impl Limiter {
         checked: Checked,
     ) -> Result<(), Denial> {
         let limits = self.policies.request(context)?.with_received(now);
-        self.judge(context, &limits, Admission::default(), checked)
+        self.judge(context, &limits, None, checked)
     }
 
     #[inline]
@@ -162,9 +166,9 @@ impl Limiter {
         &self,
         context: &AccessContext,
         limits: &LimitRequest<'_>,
-        admission: Admission,
+        admission: Admitted,
     ) -> Result<(), Denial> {
-        if let Some(fields) = fields::of(limits, None, &admission.told, false) {
+        if let Some(fields) = fields::of(limits, None, told(&admission), false) {
             context.show_limits(fields);
         }
         keep(context, admission);
@@ -176,10 +180,10 @@ impl Limiter {
         &self,
         context: &AccessContext,
         request: &LimitRequest<'_>,
-        admission: Admission,
+        admission: Admitted,
         checked: Checked,
     ) -> Result<(), Denial> {
-        let told = &admission.told;
+        let told = told(&admission);
         match checked {
             Ok(decision) if decision.outcomes().len() == request.limits().len() => {
                 self.answer(context, request, &decision, told, false)?;
@@ -201,7 +205,7 @@ impl Limiter {
         context: &AccessContext,
         request: &LimitRequest<'_>,
         decision: &LimitDecision,
-        told: &Told,
+        told: &[Free],
         fallback: bool,
     ) -> Result<(), Denial> {
         let refused = decision.refused();
@@ -226,7 +230,7 @@ impl Limiter {
         &self,
         context: &AccessContext,
         request: &LimitRequest<'_>,
-        told: &Told,
+        told: &[Free],
         error: &StoreError,
     ) -> Result<(), Denial> {
         let full = error
@@ -291,10 +295,15 @@ impl Planned {
 
 /// The request has its places until it is over.
 #[inline]
-fn keep(context: &AccessContext, admission: Admission) {
-    if let Some(permit) = admission.permit {
+fn keep(context: &AccessContext, admission: Admitted) {
+    if let Some(permit) = admission.and_then(|admission| admission.permit) {
         context.hold(permit);
     }
+}
+
+#[inline]
+fn told(admission: &Admitted) -> &[Free] {
+    admission.as_ref().map_or(&[], |admission| &admission.told)
 }
 
 const NEVER_FITS: &str = "The request asks for more than its limits can ever allow; split it up.";

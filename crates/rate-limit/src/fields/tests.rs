@@ -27,7 +27,7 @@ fn headers(policies: &Policies, context: &AccessContext, times: usize) -> Header
         let crate::LimitFuture::Ready(Ok(decision)) = store.check(&request) else {
             panic!("the local store answers at once");
         };
-        let fields = of(&request, Some(&decision), &Told::new(), true).unwrap();
+        let fields = of(&request, Some(&decision), &[], true).unwrap();
         fields.write(&mut headers);
     }
     headers
@@ -125,7 +125,7 @@ fn nothing_is_shown_of_the_platforms_limits() {
     let context = Caller::new().reads(noon());
     let request = policies.request(&context).unwrap();
     let decision = LimitDecision::new([crate::LimitOutcome::allowed(0, Duration::ZERO)]).unwrap();
-    assert!(of(&request, Some(&decision), &Told::new(), true).is_none());
+    assert!(of(&request, Some(&decision), &[], true).is_none());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn the_longest_line_fits() {
     let outcome = crate::LimitOutcome::refused(u32::MAX, Duration::MAX, None);
     let decision = LimitDecision::new([outcome; MAX_LIMITS]).unwrap();
     let mut headers = HeaderMap::new();
-    of(&request, Some(&decision), &Told::new(), true)
+    of(&request, Some(&decision), &[], true)
         .unwrap()
         .write(&mut headers);
     let last = members(&headers["ratelimit"]).pop().unwrap();
