@@ -23,6 +23,7 @@ pub(crate) enum Home {
 pub(crate) struct Draws<'a> {
     company: Fingerprint,
     source: Fingerprint,
+    is_verified: bool,
     /// Whether one of the draws that were weighed is refused.
     refused: bool,
     list: ArrayVec<Draw<'a>, MAX_LIMITS>,
@@ -45,6 +46,7 @@ impl<'a> Draws<'a> {
         Self {
             company: Fingerprint { low: 0, high: 0 },
             source: Fingerprint { low: 0, high: 0 },
+            is_verified: false,
             refused: false,
             list: ArrayVec::new(),
         }
@@ -58,6 +60,7 @@ impl<'a> Draws<'a> {
         if let Some(id) = subject.company() {
             company.write(id.as_str().as_bytes());
             self.company = company.fingerprint();
+            self.is_verified = true;
         }
         if let Some(id) = subject.key() {
             key.write_u128(id.as_u128());
@@ -86,6 +89,11 @@ impl<'a> Draws<'a> {
     /// What the counters of sources are spread by.
     pub(crate) const fn source(&self) -> Fingerprint {
         self.source
+    }
+
+    /// Whether the caller is known.
+    pub(crate) const fn is_verified(&self) -> bool {
+        self.is_verified
     }
 
     #[inline]

@@ -33,11 +33,12 @@ use crate::{LimitDecision, LimitFuture, LimitRequest, LimitStore, StoreFull};
 /// says so. A counter that counts something is never dropped: that would give its caller a new
 /// quota.
 ///
-/// Sources can be made up, so their counters have a table and a bound of their own
-/// ([`LocalLimits::SOURCES`] unless said otherwise, up to 10 MB): a flood of them can neither grow
-/// memory nor take room from keys and companies. While it is full, sources without a counter share
-/// one for each policy and shard (64 of them): the flood throttles newcomers, and never a source that
-/// is counted already.
+/// Sources can be made up, so their counters have tables and a bound of their own
+/// ([`LocalLimits::SOURCES`] unless said otherwise, up to 10 MB): one table for callers that were
+/// verified, another one for all others. A flood can neither grow memory nor take room from keys and
+/// companies, and without a key none from the sources of those who have one. While a table is full,
+/// sources without a counter share one for each policy and shard (64 of them): the flood throttles
+/// newcomers, and never a source that is counted already.
 ///
 /// **Time** is read from [`LimitRequest::received`]; all requests of one store need one clock. A
 /// request that was held up on its way is decided at the latest time that the store has seen.
@@ -55,7 +56,7 @@ pub struct LocalLimits {
 impl LocalLimits {
     /// How many counters of companies and their keys there can be unless said otherwise.
     pub const CAPACITY: usize = 4 << 20;
-    /// How many counters of sources there can be unless said otherwise.
+    /// How many counters of sources there can be unless said otherwise, in each of the two tables.
     pub const SOURCES: usize = 1 << 18;
 
     /// An empty store.
@@ -75,7 +76,7 @@ impl LocalLimits {
         }
     }
 
-    /// Another bound for the counters of sources; what they counted so far is forgotten.
+    /// Another bound for each table of sources; what they counted so far is forgotten.
     #[must_use]
     pub fn with_sources(mut self, counters: usize) -> Self {
         self.sources = Sources::new(counters);
@@ -194,7 +195,7 @@ impl LocalLimits {
         let platform = |draws: &mut Draws<'_>| !counts.platform || self.draw_platform(draws, now);
         let allowed = draws.are_allowed() && platform(draws);
         if let Some(source) = source {
-            self.sources.settle(source, draws, allowed);
+            Sources::settle(source, draws, allowed);
         }
         allowed
     }

@@ -65,7 +65,12 @@ impl Caller {
     /// The record of a read by this caller from an address.
     #[cfg(test)]
     pub(crate) fn reads_from(&self, source: &str, at: Moment) -> AccessContext {
-        self.fill(anonymous(source, at), Endpoint::get("/accounts"))
+        self.asks_from(source, Endpoint::get("/accounts"), at)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn asks_from(&self, source: &str, endpoint: Endpoint, at: Moment) -> AccessContext {
+        self.fill(anonymous(source, at), endpoint)
     }
 
     fn fill(&self, context: AccessContext, endpoint: Endpoint) -> AccessContext {

@@ -1,4 +1,5 @@
-//! Counters of sources: anybody can make sources up, so their number must not matter.
+//! Counters of sources: anybody can make sources up, so their number must not matter. Those of verified
+//! callers have a table of their own: who has no key can't take room from who has one.
 
 use std::sync::MutexGuard;
 
@@ -8,11 +9,13 @@ use crate::draws::{Draws, Home};
 /// The counters of sources in the local store.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    cells: Cells,
+    verified: Cells,
+    unknown: Cells,
 }
 
 /// A source's counters, locked and weighed.
 pub(crate) struct Weighed<'a> {
+    cells: &'a Cells,
     shard: MutexGuard<'a, Shard>,
     /// For how many counters room is held.
     reserved: usize,
@@ -20,56 +23,65 @@ pub(crate) struct Weighed<'a> {
 
 impl Sources {
     pub(crate) fn new(capacity: usize) -> Self {
+        let table = || Cells::new(SHARDS, capacity);
         Self {
-            cells: Cells::new(SHARDS, capacity),
+            verified: table(),
+            unknown: table(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.cells.len()
+        self.verified.len() + self.unknown.len()
     }
 
     /// Weighs the draws on the source's counters, or on those that newcomers share while there is no
     /// room.
     pub(crate) fn weigh(&self, draws: &mut Draws<'_>, now: u64) -> Weighed<'_> {
-        let mut shard = self.cells.lock(draws.source());
+        let cells = if draws.is_verified() {
+            &self.verified
+        } else {
+            &self.unknown
+        };
+        let mut shard = cells.lock(draws.source());
         let now = shard.advance(now);
         draws.weigh(&shard, Home::Source, now);
         let mut newcomers = draws.newcomers(Home::Source);
-        if newcomers > 0 && self.cells.reserve(newcomers).is_err() {
-            self.cells.make_room(&mut shard);
+        if newcomers > 0 && cells.reserve(newcomers).is_err() {
+            cells.make_room(&mut shard);
             // What was found before may have moved.
             draws.weigh(&shard, Home::Source, now);
-            if let Err(NoRoom) = self.cells.reserve(newcomers) {
-                draws.share(self.cells.hasher(), &shard, now);
+            if let Err(NoRoom) = cells.reserve(newcomers) {
+                draws.share(cells.hasher(), &shard, now);
                 newcomers = draws.newcomers(Home::Source);
-                self.cells.reserve_beyond(newcomers);
+                cells.reserve_beyond(newcomers);
             }
         }
         Weighed {
+            cells,
             shard,
             reserved: newcomers,
         }
     }
 
     /// Makes the draws, or leaves everything as it was.
-    pub(crate) fn settle(&self, weighed: Weighed<'_>, draws: &Draws<'_>, made: bool) {
+    pub(crate) fn settle(weighed: Weighed<'_>, draws: &Draws<'_>, made: bool) {
         let Weighed {
+            cells,
             mut shard,
             reserved,
         } = weighed;
         if made {
             draws.commit(&mut shard, Home::Source, reserved);
-            self.cells.finish(shard, reserved);
+            cells.finish(shard, reserved);
         } else {
-            self.cells.release(reserved);
-            self.cells.finish(shard, 0);
+            cells.release(reserved);
+            cells.finish(shard, 0);
         }
     }
 
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
-        self.cells.bytes()
+        self.verified.bytes() + self.unknown.bytes()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::samples::{Caller, after};
 use crate::{Dimension, LimitOutcome, Policies, Policy};
 
 mod bounds;
+mod model;
 mod sources;
 
 fn quota(burst: u32, interval: Duration) -> Quota {

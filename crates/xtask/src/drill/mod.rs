@@ -4,6 +4,7 @@
 mod audit;
 mod figures;
 mod fleet;
+mod flood;
 mod http;
 mod kill;
 mod load;
@@ -81,9 +82,10 @@ enum Drill {
     Alone(fn(Scale) -> Result<()>),
 }
 
-const DRILLS: [(&str, Drill); 4] = [
+const DRILLS: [(&str, Drill); 5] = [
     ("revocation", Drill::Programs(revocation::run)),
     ("kill", Drill::Programs(kill::run)),
     ("outage", Drill::Programs(outage::run)),
     ("fleet", Drill::Alone(fleet::run)),
+    ("flood", Drill::Alone(flood::run)),
 ];

@@ -14,13 +14,12 @@ fn from(number: u32) -> countersign_core::AccessContext {
 }
 
 #[test]
-fn a_source_is_counted_whoever_calls_from_it() {
+fn a_source_is_counted_by_address_or_network() {
     let store = LocalLimits::new();
     let policies = by_source(3);
     let left = |context| remaining(&store, &policies, &context)[0];
     assert!(ask(&store, &policies, &anonymous("2001:db8:1:2::1", noon())).is_allowed());
-    let caller = Caller::new().reads_from("2001:db8:1:2::ffff", noon());
-    assert!(ask(&store, &policies, &caller).is_allowed());
+    assert!(ask(&store, &policies, &anonymous("2001:db8:1:2::ffff", noon())).is_allowed());
     assert_eq!(left(anonymous("2001:db8:1:2::3", noon())), 1);
     assert_eq!(left(anonymous("2001:db8:1:3::1", noon())), 3);
     assert!(ask(&store, &policies, &anonymous("::ffff:192.0.2.1", noon())).is_allowed());
@@ -100,11 +99,18 @@ fn a_flood_of_made_up_sources_stays_within_the_bound_and_spares_who_is_known() {
         if !ask(&store, &alone, &from(number)).is_allowed() {
             turned_away += 1;
         }
-        assert!(store.tracked_sources() <= 10_000 + 64);
+        assert!(store.tracked_sources() <= 1 + 10_000 + 64);
     }
     assert!(turned_away > 80_000, "newcomers share: {turned_away}");
     assert!(store.sources.bytes() < 1 << 20, "{}", store.sources.bytes());
     assert_eq!(store.len(), 1, "keys have a table of their own");
+    let early = from(0);
+    let left = remaining(&store, &alone, &early)[0];
+    assert_eq!(left, 99, "a source that came before the table was full");
+    // A verified caller that nobody saw before is counted by itself.
+    let newcomer = Caller::new().reads_from("198.51.100.8", noon());
+    let passed = (0..200).filter(|_| ask(&store, &policies, &newcomer).is_allowed());
+    assert_eq!(passed.count(), 100);
     // Who was counted before is counted as before.
     let more = (0..)
         .take_while(|_| ask(&store, &policies, &known).is_allowed())
