@@ -26,6 +26,9 @@
 //! | the caller lacks the scope | 403 `insufficient_scope` | `scope_missing` |
 //! | a layer is missing or stands twice, or router and contract disagree | 500 `internal_error` | `misconfigured_stack` |
 //!
+//! A contract comes from code, or with the feature `openapi` from the document that callers get; with
+//! `axum` and `test-util` a test compares it with the router.
+//!
 //! An endpoint that is deprecated says so in each of its answers ([`Deprecation`]).
 //!
 //! [`RequiredScopes`]: countersign_core::RequiredScopes

@@ -46,10 +46,12 @@
 
 mod changes;
 mod describe;
+mod endpoints;
 mod error;
 mod extension;
 mod node;
 mod overlaps;
+mod parts;
 mod publish;
 mod read;
 mod refs;
