@@ -10,7 +10,7 @@
 //! 4. abuse: is the key kept away for a while, [`AbuseLayer`], where there is a monitor
 //! 5. company: whose data, [`CompanyScopeLayer`]
 //! 6. scope: may they, [`ScopeGuardLayer`]
-//! 7. limits: how much, [`RateLimitLayer`]
+//! 7. limits: how much, [`RateLimitLayer`], and [`MessageLimitLayer`] for messages of gRPC calls
 //! 8. intent: of a sensitive call, on disk before the handler runs, [`IntentLayer`]
 //!
 //! A layer that misses what an earlier one should have found out refuses every request with 500

@@ -16,6 +16,8 @@
 //! | too many failed authentications ([`SourceThrottle`], asked by the layer that verifies) | 429 `rate_limit_exceeded` | `source_throttled` |
 //! | a rule against abuse keeps the key away ([`AbuseLayer`]), or the source ([`AbuseMonitor`] as the failure meter) | 429 `rate_limit_exceeded` | `abuse_denied` |
 //!
+//! [`MessageLimitLayer`] asks the same of each message that a gRPC caller sends, when it comes.
+//!
 //! The layer stands behind those that find the endpoint and verify the caller. Here one stands in
 //! for both:
 //!

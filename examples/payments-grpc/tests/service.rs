@@ -24,6 +24,12 @@ fn order(account: &str) -> CreatePaymentRequest {
     }
 }
 
+#[test]
+fn the_options_are_those_of_the_library() {
+    let copy = include_str!("../proto/countersign/v1/access.proto");
+    assert_eq!(copy, countersign::ACCESS_PROTO);
+}
+
 fn question(id: &str) -> GetPaymentRequest {
     GetPaymentRequest {
         payment_id: id.to_owned(),
