@@ -13,7 +13,7 @@ impl OpenApi {
     ///
     /// # Errors
     /// When an endpoint can't be described: it declares no scope, its template ends in the rest of
-    /// a path, its method is none of those of `OpenAPI`, or its limit is no rate that people write.
+    /// a path, it is a gRPC method, its method is none of those of `OpenAPI`, or its limit is no rate that people write.
     pub fn describe(contract: &Contract, title: &str, version: &str) -> Result<Self, ConfigError> {
         let mut paths = Map::new();
         for endpoint in contract.endpoints() {
@@ -50,6 +50,9 @@ fn operation(endpoint: &Endpoint) -> Result<Node, &'static str> {
     let method = endpoint.method().as_str();
     if !["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"].contains(&method) {
         return Err("OpenAPI has no such method");
+    }
+    if endpoint.is_grpc() {
+        return Err("a gRPC method is described by its protocol buffers, not by OpenAPI");
     }
     if endpoint.template().contains("{*") {
         return Err("a document can't describe the rest of a path");
