@@ -19,25 +19,24 @@ pub(super) trait Place: Copy + Default {
     fn worth(&self) -> u64;
 }
 
+/// Names stand together, so that a name is looked for in two cache lines.
 #[derive(Clone, Copy)]
-struct Entry<T> {
-    name: Fingerprint,
-    held: T,
+struct Set<T> {
+    names: [Fingerprint; WAYS],
+    held: [T; WAYS],
 }
-
-type Set<T> = [Entry<T>; WAYS];
 
 impl<T: Place> Ways<T> {
     /// At least `capacity` places.
     pub(super) fn new(capacity: usize) -> Self {
         let sets = capacity.div_ceil(WAYS).max(1).next_power_of_two();
-        let empty = Entry {
-            name: Fingerprint { low: 0, high: 0 },
-            held: T::default(),
+        let empty = Set {
+            names: [Fingerprint { low: 0, high: 0 }; WAYS],
+            held: [T::default(); WAYS],
         };
         Self {
             seeds: Seeds::random(),
-            sets: (0..sets).map(|_| Mutex::new([empty; WAYS])).collect(),
+            sets: (0..sets).map(|_| Mutex::new(empty)).collect(),
         }
     }
 
@@ -51,23 +50,19 @@ impl<T: Place> Ways<T> {
     /// Gives what stands under `name`, or what a newcomer starts with, to `change`.
     pub(super) fn with<R>(&self, name: Fingerprint, change: impl FnOnce(&mut T) -> R) -> R {
         let mut set = self.lock(name);
-        if let Some(entry) = set.iter_mut().find(|entry| entry.name == name) {
-            return change(&mut entry.held);
+        if let Some(held) = set.find(name) {
+            return change(held);
         }
-        let least = set.iter_mut().min_by_key(|entry| entry.held.worth());
-        let entry = least.expect("a set has places");
-        *entry = Entry {
-            name,
-            held: T::default(),
-        };
-        change(&mut entry.held)
+        let least = (0..WAYS).min_by_key(|way| set.held[*way].worth());
+        let way = least.expect("a set has places");
+        set.names[way] = name;
+        set.held[way] = T::default();
+        change(&mut set.held[way])
     }
 
     /// Gives what stands under `name` to `look`, if it is there.
     pub(super) fn find<R>(&self, name: Fingerprint, look: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let mut set = self.lock(name);
-        let entry = set.iter_mut().find(|entry| entry.name == name)?;
-        Some(look(&mut entry.held))
+        self.lock(name).find(name).map(look)
     }
 
     /// Bytes of all places.
@@ -81,6 +76,13 @@ impl<T: Place> Ways<T> {
         // A panic can't leave a place half changed: nothing that can fail stands between two writes.
         let set = self.sets[index].lock();
         set.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Set<T> {
+    fn find(&mut self, name: Fingerprint) -> Option<&mut T> {
+        let way = self.names.iter().position(|other| *other == name)?;
+        Some(&mut self.held[way])
     }
 }
 
