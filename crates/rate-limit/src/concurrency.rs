@@ -14,7 +14,7 @@ use crate::{Dimension, fields};
 ///
 /// A request is under way from its decision until the service behind the layer has answered, failed or
 /// panicked, or until nobody waits for its answer any more: a place that was taken always comes back.
-/// A body that is still being sent counts no longer. Places are those of this process, whatever the
+/// A body that is still being sent counts no longer, unless it is that of a gRPC call. Places are those of this process, whatever the
 /// limit store.
 ///
 /// ```
