@@ -11,7 +11,7 @@ use crate::error::corrupt;
 use crate::script::Script;
 
 /// The draws of one request on counters that one script can reach.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Draw {
     /// Their names on the server.
     pub(crate) keys: Vec<String>,
@@ -78,18 +78,6 @@ impl Draw {
         self.parts.push(part);
     }
 
-    /// The call that makes these draws.
-    pub(crate) fn call(&self, script: &Script) -> Cmd {
-        let times = self.parts.iter().map(|part| {
-            [
-                part.time_of(part.asked()),
-                part.window(),
-                part.time_of(part.extra),
-            ]
-        });
-        call(script, &self.keys, None, times)
-    }
-
     /// The call that undoes them, as they were made. It may be sent twice and works once.
     pub(crate) fn call_back(&self, script: &Script, said: &Said) -> Cmd {
         let parts = self.parts.iter().zip(&said.tats);
@@ -100,35 +88,41 @@ impl Draw {
         });
         // Beside the first counter, under its hash tag.
         let once = format!("{}#{:x}", self.keys[0], fastrand::u64(..));
-        call(script, &self.keys, Some(&once), times)
+        let mut call = script.call(self.keys.len() + 1);
+        for key in self.keys.iter().chain([&once]) {
+            call.arg(key);
+        }
+        let mut packed = Vec::with_capacity(self.keys.len() * 32);
+        for times in times {
+            pack(&mut packed, times);
+        }
+        call.arg(packed);
+        call
     }
 }
 
-fn call<const N: usize>(
-    script: &Script,
-    keys: &[String],
-    one_more: Option<&String>,
-    times: impl Iterator<Item = [u64; N]>,
-) -> Cmd {
-    let mut call = script.call(keys.len() + usize::from(one_more.is_some()));
-    for key in keys.iter().chain(one_more) {
-        call.arg(key);
-    }
-    let mut packed = Vec::with_capacity(keys.len() * N * 16);
-    for nanos in times.flatten() {
-        // Both are below 2^53: exact as doubles.
+/// Seconds and nanoseconds, each of them below 2^53 and so exact as a double.
+pub(crate) fn pack<const N: usize>(packed: &mut Vec<u8>, times: [u64; N]) {
+    for nanos in times {
         for part in [nanos / NANOS, nanos % NANOS] {
             packed.extend_from_slice(&(part as f64).to_le_bytes());
         }
     }
-    call.arg(packed);
-    call
 }
 
 impl Part {
     /// What the server is asked for and must grant.
     pub(crate) const fn asked(self) -> u32 {
         self.cost - self.paid
+    }
+
+    /// What the script is told of it.
+    pub(crate) const fn times(self) -> [u64; 3] {
+        [
+            self.time_of(self.asked()),
+            self.window(),
+            self.time_of(self.extra),
+        ]
     }
 
     /// Nanoseconds that so many units add to a counter.
@@ -169,38 +163,8 @@ impl Part {
 }
 
 impl Said {
-    /// Reads the script's answer.
-    ///
-    /// # Errors
-    /// `Corrupt` when it is none, or when the server's arithmetic and ours disagree.
-    pub(crate) fn read(answer: Value, draw: &Draw) -> Result<Self, StoreError> {
-        let Value::Array(answer) = answer else {
-            return Err(corrupt());
-        };
-        let [seconds, micros, taken, Value::Array(held)] = &answer[..] else {
-            return Err(corrupt());
-        };
-        let seconds = number(seconds).and_then(|seconds| seconds.checked_mul(NANOS));
-        let nanos = number(micros).and_then(|micros| micros.checked_mul(1000));
-        let now = seconds.zip(nanos).and_then(|(s, n)| s.checked_add(n));
-        Self::at(now.ok_or_else(corrupt)?, taken, held, draw)
-    }
-
-    fn at(now: u64, taken: &Value, held: &[Value], draw: &Draw) -> Result<Self, StoreError> {
-        let tats: Option<Vec<u64>> = held.iter().map(number).collect();
-        let said = Self {
-            now,
-            taken: *taken == Value::Int(1),
-            tats: tats.ok_or_else(corrupt)?,
-        };
-        if said.tats.len() == draw.parts.len() && said.taken == said.fits(draw) {
-            Ok(said)
-        } else {
-            Err(corrupt())
-        }
-    }
-
-    fn fits(&self, draw: &Draw) -> bool {
+    /// Whether all draws fit by our own arithmetic.
+    pub(crate) fn fits(&self, draw: &Draw) -> bool {
         let mut parts = draw.parts.iter().zip(&self.tats);
         parts.all(|(part, tat)| part.weigh(*tat, self.now).allowed)
     }
@@ -266,7 +230,7 @@ fn name(request: &LimitRequest<'_>, limit: &Limit<'_>, home: Home, prefix: &str)
 }
 
 /// A number as the server writes it; nothing is 0.
-fn number(value: &Value) -> Option<u64> {
+pub(crate) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Nil => Some(0),
         Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
@@ -274,7 +238,7 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
-const NANOS: u64 = 1_000_000_000;
+pub(crate) const NANOS: u64 = 1_000_000_000;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -43,6 +43,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod announced;
+mod batch;
 mod changes;
 mod draw;
 mod error;
@@ -50,6 +51,7 @@ mod leases;
 mod limits;
 mod link;
 mod options;
+mod queue;
 mod script;
 
 pub use announced::Announced;

@@ -7,8 +7,8 @@ use countersign_core::{StoreError, StoreErrorKind};
 use countersign_rate_limit::{LimitDecision, LimitFuture, LimitRequest, LimitStore};
 
 use crate::draw::{self, Draw, Said};
-use crate::error::store_error;
-use crate::link::{Connection, Link};
+use crate::link::Link;
+use crate::queue::Queue;
 use crate::script::Script;
 use crate::{LeasedLimits, Leases, RedisOptions};
 
@@ -19,7 +19,8 @@ use crate::{LeasedLimits, Leases, RedisOptions};
 /// of the server's clock: the script decides with seconds and nanoseconds apart, because a script's
 /// numbers are doubles, and what it decided is worked out again here.
 ///
-/// **One connection** carries all requests of this process, pipelined. When it breaks or an answer
+/// **One connection** carries all requests of this process, pipelined. Requests that come while calls
+/// are under way share the next one, and each is decided for itself, in their order. When it breaks or an answer
 /// is late, every request after that is told at once that the store is `Unavailable`, without
 /// waiting; meanwhile the connection is made anew, first after up to 100 ms and at most every 2 s,
 /// each time after a random pause, so that a fleet does not come back all at once.
@@ -35,10 +36,9 @@ pub struct RedisLimits(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    link: Link,
+    queue: Arc<Queue>,
     prefix: Box<str>,
     cluster: bool,
-    draw: Script,
     give_back: Script,
 }
 
@@ -53,8 +53,10 @@ impl RedisLimits {
         Self(Arc::new(Inner {
             prefix: options.prefix.clone(),
             cluster: options.is_cluster(),
-            link: Link::start(options),
-            draw: Script::new(include_str!("lua/draw.lua")),
+            queue: Arc::new(Queue::new(
+                Link::start(options),
+                Script::new(include_str!("lua/draw.lua")),
+            )),
             give_back: Script::new(include_str!("lua/give_back.lua")),
         }))
     }
@@ -64,7 +66,7 @@ impl RedisLimits {
     /// # Errors
     /// `Unavailable` when that takes longer than `timeout`.
     pub async fn wait_until_connected(&self, timeout: Duration) -> Result<(), StoreError> {
-        let connected = tokio::time::timeout(timeout, self.0.link.connected()).await;
+        let connected = tokio::time::timeout(timeout, self.0.queue.link().connected()).await;
         connected
             .map(drop)
             .map_err(|late| StoreError::with_source(StoreErrorKind::Unavailable, late))
@@ -80,18 +82,15 @@ impl RedisLimits {
         Draw::all(request, &self.0.prefix, self.0.cluster)
     }
 
-    /// Makes all draws or none.
+    /// Makes all draws or none. What was said about each, up to the first one that was refused.
     pub(crate) async fn ask(&self, draws: &[Draw]) -> Result<Vec<Said>, StoreError> {
-        match self.0.link.connection() {
-            Some(connection) => self.0.ask_all(draws, connection).await,
-            None => Err(StoreErrorKind::Unavailable.into()),
-        }
+        self.0.ask_all(draws).await
     }
 
     /// Whether there is a connection now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.link.connection().is_some()
+        self.0.queue.link().connection().is_some()
     }
 }
 
@@ -101,52 +100,53 @@ impl LimitStore for RedisLimits {
         if draws.is_empty() {
             return LimitFuture::Ready(LimitDecision::new([]));
         }
-        let Some(connection) = self.0.link.connection() else {
+        if !self.is_connected() {
             return LimitFuture::Ready(Err(StoreErrorKind::Unavailable.into()));
-        };
+        }
         let inner = Arc::clone(&self.0);
         LimitFuture::later(async move {
-            let said = inner.ask_all(&draws, connection).await?;
+            let said = inner.ask_all(&draws).await?;
             draw::decision(&draws, &said)
         })
     }
 }
 
 impl Inner {
-    /// Makes all draws or none. What was said about each, up to the first one that was refused.
-    async fn ask_all(
-        &self,
-        draws: &[Draw],
-        mut connection: Connection,
-    ) -> Result<Vec<Said>, StoreError> {
+    async fn ask_all(&self, draws: &[Draw]) -> Result<Vec<Said>, StoreError> {
         let mut said = Vec::with_capacity(draws.len());
         for draw in draws {
-            match self.ask(draw, &mut connection).await {
-                Ok(answer) => said.push(answer),
+            // The nodes of a cluster are asked about one company at a time.
+            let answer = if self.cluster {
+                self.queue.ask_alone(draw).await
+            } else {
+                self.queue.ask(draw.clone()).await
+            };
+            let refused = match answer {
+                Ok(answer) => {
+                    said.push(answer);
+                    said.last().is_some_and(|said| !said.taken)
+                }
                 Err(error) => {
-                    self.give_back(draws, &said, &mut connection).await;
+                    self.give_back(draws, &said).await;
                     return Err(error);
                 }
-            }
-            if said.last().is_some_and(|said| !said.taken) {
-                self.give_back(draws, &said, &mut connection).await;
+            };
+            if refused {
+                self.give_back(draws, &said).await;
                 break;
             }
         }
         Ok(said)
     }
 
-    async fn ask(&self, draw: &Draw, connection: &mut Connection) -> Result<Said, StoreError> {
-        let call = draw.call(&self.draw);
-        let answer = self.draw.run(&call, connection).await;
-        Said::read(answer.map_err(store_error)?, draw)
-    }
-
     /// Gives back what was taken for a request that is refused after all.
-    async fn give_back(&self, draws: &[Draw], said: &[Said], connection: &mut Connection) {
+    async fn give_back(&self, draws: &[Draw], said: &[Said]) {
+        let Some(mut connection) = self.queue.link().connection() else {
+            return;
+        };
         for (draw, said) in draws.iter().zip(said).filter(|(_, said)| said.taken) {
             let call = draw.call_back(&self.give_back, said);
-            if let Err(error) = self.give_back.run(&call, connection).await {
+            if let Err(error) = self.give_back.run(&call, &mut connection).await {
                 tracing::warn!(
                     target: "countersign",
                     error = &error as &dyn std::error::Error,

@@ -135,6 +135,35 @@ async fn what_is_no_counter_is_corrupt_and_stays_as_it_is() {
     assert_eq!(remaining(&decision), [2]);
 }
 
+#[tokio::test]
+#[ignore = "needs a Redis server: cargo xtask test gives it one"]
+async fn a_spoiled_counter_is_one_callers_trouble() {
+    let store = support::store().await;
+    let policies = policies([("key", Dimension::Key, hourly(3))]);
+    let contexts: Vec<_> = (0..40).map(|key| request_of(company(), key)).collect();
+    let spoiled = &contexts[17];
+    let identity = spoiled.identity().unwrap();
+    let id = identity.key_id().unwrap().to_string();
+    let mut raw = raw().await;
+    redis::cmd("SET")
+        .arg(counter(identity.company().as_str(), &id, hourly(3)))
+        .arg("spoiled")
+        .exec_async(&mut raw)
+        .await
+        .unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (number, context) in contexts.iter().enumerate() {
+        let (store, policies, context) = (store.clone(), policies.clone(), context.clone());
+        tasks.spawn(async move { (number, ask(&store, &policies, &context, 1).await) });
+    }
+    for (number, answer) in tasks.join_all().await {
+        match answer {
+            Ok(decision) => assert_eq!((number != 17, remaining(&decision)), (true, vec![2])),
+            Err(error) => assert_eq!((number, error.kind()), (17, StoreErrorKind::Corrupt)),
+        }
+    }
+}
+
 /// Any counter, quota and cost: the script writes what `gcra` says, to the nanosecond.
 #[test]
 #[ignore = "needs a Redis server: cargo xtask test gives it one"]

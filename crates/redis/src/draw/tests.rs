@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use serde::Deserialize;
 
 use super::*;
+use crate::batch::Batch;
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -65,9 +66,9 @@ impl Counter {
         let mut text = include_str!("../lua/draw.lua").to_owned();
         // The test's time, and expiry by no clock at all.
         for (read, given) in [
-            ("redis.call('TIME')", "{ARGV[2], ARGV[3]}"),
+            ("call('TIME')", "{ARGV[2], ARGV[3]}"),
             ("time[2] * 1000", "tonumber(time[2])"),
-            ("'PX', tat[3]", "'EX', 3600"),
+            ("'PX', left", "'EX', 3600"),
         ] {
             assert_eq!(text.matches(read).count(), 1, "{read}");
             text = text.replace(read, given);
@@ -94,16 +95,19 @@ impl Counter {
             extra,
         };
         let draw = Draw::of(self.name.clone(), part);
-        let mut call = self.script.with_text(&draw.call(&self.script));
+        let draws = [&draw];
+        let batch = Batch::new(&draws);
+        let mut call = self.script.with_text(&batch.call(&self.script));
         call.arg(now / NANOS).arg(now % NANOS);
         let answer = call.query_async(&mut self.connection).await.unwrap();
         let Value::Array(answer) = answer else {
             panic!("{answer:?}");
         };
-        let [_, _, taken, Value::Array(held)] = &answer[..] else {
+        let [_, _, taken, held] = &answer[..] else {
             panic!("{answer:?}");
         };
-        let said = Said::at(now, taken, held, &draw).unwrap();
+        let mut said = batch.read_at(now, taken, held).unwrap();
+        let said = said.pop().unwrap().unwrap();
         (draw, said)
     }
 }

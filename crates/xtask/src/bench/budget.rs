@@ -131,6 +131,7 @@ const BUDGET: &[Budget] = &[
     Budget::at_most("audit restart with 1 M events", 1.0, 0.5),
     Budget::at_least("loopback: requests/s with ÷ without", 0.85, 0.93),
     Budget::at_least("loopback: requests/s refused ÷ allowed", 0.9, 1.1),
+    Budget::at_least("Redis decisions/s ÷ plain EVALSHA", 0.7, 0.9),
 ];
 
 #[cfg(test)]
