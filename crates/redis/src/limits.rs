@@ -20,10 +20,10 @@ use crate::{LeasedLimits, Leases, RedisOptions};
 /// numbers are doubles, and what it decided is worked out again here.
 ///
 /// **One connection** carries all requests of this process, pipelined. Requests that come while calls
-/// are under way share the next one, and each is decided for itself, in their order. When it breaks or an answer
-/// is late, every request after that is told at once that the store is `Unavailable`, without
-/// waiting; meanwhile the connection is made anew, first after up to 100 ms and at most every 2 s,
-/// each time after a random pause, so that a fleet does not come back all at once.
+/// are under way share the next one, and each is decided for itself, in their order. When the
+/// connection breaks or an answer is late, every request after that is told at once that the store is
+/// `Unavailable`, without waiting; meanwhile the connection is made anew, first after up to 100 ms and
+/// at most every 2 s, each time after a random pause, so that a fleet does not come back all at once.
 ///
 /// **Unknown outcomes.** When the connection breaks while an answer is under way, the units may
 /// have been taken. They are never given back for that reason: a failure can cost a caller units,
