@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_core::AccessContext;
 use countersign_rate_limit::{Dimension, Policies, conformance};
@@ -14,7 +15,9 @@ use tokio::task::JoinSet;
 async fn store() -> RedisLimits {
     let addresses = std::env::var("COUNTERSIGN_TEST_REDIS_CLUSTER")
         .expect("COUNTERSIGN_TEST_REDIS_CLUSTER names a cluster");
-    connected(RedisOptions::cluster(addresses.split(',')).unwrap()).await
+    let options = RedisOptions::cluster(addresses.split(',')).unwrap();
+    // A machine that is busy with other tests is no cluster that is gone.
+    connected(options.deadline(Duration::from_secs(10))).await
 }
 
 /// A key's limit and the platform's, which are on two servers as often as not. No two tests and no

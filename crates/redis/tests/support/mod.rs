@@ -20,7 +20,9 @@ pub(crate) fn address() -> String {
 }
 
 pub(crate) fn options() -> RedisOptions {
-    RedisOptions::server(&address()).unwrap()
+    // A machine that is busy with other tests is no server that is gone.
+    let options = RedisOptions::server(&address()).unwrap();
+    options.deadline(Duration::from_secs(10))
 }
 
 pub(crate) async fn store() -> RedisLimits {
