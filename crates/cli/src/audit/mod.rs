@@ -100,8 +100,21 @@ fn tell_of_reading(command: &AuditCommand, actor: &str) -> Result<(), CliError> 
     leave_word_of(directory, reading, actor, purpose)
 }
 
-/// Leaves word of a reading of the events that pass a filter.
-pub(crate) fn leave_word_of(
+/// Has a log read by a command of another family, as the commands here are: with a filter that is
+/// ready, word left of it, and a log on a server copied here.
+pub(crate) fn read_log(
+    log: &Path,
+    filter: &mut Filter,
+    (actor, purpose): (&str, &str),
+    read: impl FnOnce(&Path, &Filter) -> Result<ExitCode, CliError>,
+) -> Result<ExitCode, CliError> {
+    filter.prepare()?;
+    leave_word_of(log, filter, actor, purpose)?;
+    let copy = remote::copy_of(log)?;
+    read(copy.as_ref().map_or(log, |(_, copy)| copy), filter)
+}
+
+fn leave_word_of(
     directory: &Path,
     filter: &Filter,
     actor: &str,

@@ -1,7 +1,7 @@
 //! A log in PostgreSQL: copied into a directory, which every command reads.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign::StoreError;
 use countersign::postgres::PostgresOptions;
@@ -38,20 +38,28 @@ pub(super) fn bring_here(command: &mut AuditCommand) -> Result<Option<TempDir>, 
     let Some(log) = command.log() else {
         return Ok(None);
     };
-    let Some(server) = server(log)? else {
-        return Ok(None);
-    };
-    if follows {
+    if follows && server(log)?.is_some() {
         let problem = "-f follows a log in a directory; this one is in PostgreSQL";
         return Err(CliError::Failed(problem.to_owned()));
     }
+    let Some((place, copy)) = copy_of(log)? else {
+        return Ok(None);
+    };
+    *log = copy;
+    Ok(Some(place))
+}
+
+/// A copy of the log in a directory that goes with the value, if the log is on a server.
+pub(super) fn copy_of(log: &Path) -> Result<Option<(TempDir, PathBuf)>, CliError> {
+    let Some(server) = server(log)? else {
+        return Ok(None);
+    };
     let failed = |error| CliError::Failed(format!("no place for a copy of the log: {error}"));
     let place = tempfile::Builder::new().prefix("countersign-").tempdir();
     let place = place.map_err(failed)?;
     let copy = place.path().join("log");
     copy_log(server, &copy)?;
-    *log = copy;
-    Ok(Some(place))
+    Ok(Some((place, copy)))
 }
 
 pub(super) fn pull(log: &Path, to: &Path, output: &mut Output<'_>) -> Result<(), CliError> {

@@ -12,7 +12,7 @@ use countersign::openapi::{DocumentError, OpenApi};
 use countersign::{Contract, Endpoint, RequiredScopes};
 use serde_json::json;
 
-use crate::audit::Filter;
+use crate::audit::{Filter, read_log};
 use crate::error::CliError;
 use crate::output::{Output, printable};
 
@@ -40,7 +40,7 @@ pub(crate) enum ContractCommand {
     },
     /// Shows which companies use what is deprecated, and who still calls what is retired
     Usage {
-        /// The audit log
+        /// The audit log: a directory, or `postgres://…`
         directory: PathBuf,
         #[command(flatten)]
         filter: Box<Filter>,
@@ -48,7 +48,7 @@ pub(crate) enum ContractCommand {
 }
 
 pub(crate) fn run(
-    command: &ContractCommand,
+    command: &mut ContractCommand,
     actor: Option<&str>,
     output: &mut Output<'_>,
 ) -> Result<ExitCode, CliError> {
@@ -58,8 +58,10 @@ pub(crate) fn run(
         ContractCommand::Export { file, output: to } => export(file, to.as_deref(), output),
         ContractCommand::Usage { directory, filter } => {
             let actor = actor.unwrap_or("unknown");
-            crate::audit::leave_word_of(directory, filter, actor, "contract usage")?;
-            usage::run(directory, filter, output)
+            let word = (actor, "contract usage");
+            read_log(directory, filter, word, |log, filter| {
+                usage::run(log, filter, output)
+            })
         }
     }
 }
