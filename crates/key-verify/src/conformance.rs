@@ -10,6 +10,7 @@
 //! ```
 
 mod feed;
+mod races;
 mod uses;
 
 use std::collections::HashSet;
@@ -23,6 +24,11 @@ use countersign_core::{
 
 pub use self::feed::{
     changes_are_told, no_change_is_missed_among_many, one_at_a_time_claims_the_outbox,
+};
+pub use self::races::{
+    a_rotation_asks_whose_key_it_is, a_suspension_is_seen_by_every_later_use,
+    keeps_what_is_as_long_as_can_be, keys_at_their_end_stay, two_issues_of_one_id,
+    two_rotations_leave_one_successor,
 };
 pub use self::uses::{
     companies_are_paged, uses_add_up, uses_are_no_change_of_a_key, uses_of_many_writers_add_up,
@@ -47,6 +53,12 @@ pub async fn run<S: KeyStore>(make: impl AsyncFn() -> S) {
     events_wait_until_they_are_acknowledged(&make().await).await;
     one_of_many_inserts_wins(Arc::new(make().await)).await;
     one_of_many_updates_wins(Arc::new(make().await)).await;
+    two_issues_of_one_id(Arc::new(make().await)).await;
+    two_rotations_leave_one_successor(Arc::new(make().await)).await;
+    a_rotation_asks_whose_key_it_is(Arc::new(make().await)).await;
+    a_suspension_is_seen_by_every_later_use(Arc::new(make().await)).await;
+    keys_at_their_end_stay(Arc::new(make().await)).await;
+    keeps_what_is_as_long_as_can_be(&make().await).await;
     revocation_is_never_undone_by_a_rotation(Arc::new(make().await)).await;
     a_suspended_company_and_a_changed_key_are_both_kept(Arc::new(make().await)).await;
     changes_are_told(Arc::new(make().await)).await;
