@@ -83,7 +83,7 @@ pub(crate) async fn version(
 }
 
 /// The steps of the key store. They are added, never changed.
-pub(crate) const KEYS: [&str; 1] = [include_str!("schema/1.sql")];
+pub(crate) const KEYS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 /// The steps of an audit log.
 #[cfg(feature = "audit")]
 pub(crate) const AUDIT: [&str; 1] = [include_str!("schema/audit_1.sql")];
