@@ -4,6 +4,8 @@
 
 #[path = "stack/disk.rs"]
 mod disk;
+#[path = "stack/limit_layers.rs"]
+mod limit_layers;
 #[path = "stack/limits.rs"]
 mod limits;
 #[path = "stack/many_keys.rs"]
@@ -20,6 +22,7 @@ fn main() {
     let effort = Effort::from_arguments();
     times::measure(effort);
     limits::measure(effort);
+    limit_layers::measure(effort);
     scaling::measure(effort);
     many_keys::measure(effort);
     disk::measure(effort);

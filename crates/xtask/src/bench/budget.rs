@@ -105,6 +105,8 @@ const BUDGET: &[Budget] = &[
     Budget::at_most("refusing garbage ÷ allowed", 0.7, 0.4),
     Budget::at_most("keyed limit check ÷ governor, 1 thread", 1.0, 0.7),
     Budget::at_most("keyed limit check ÷ governor, 2 threads, one key", 1.0, 0.7),
+    Budget::at_most("limit layer ÷ tower_governor, allowed", 1.0, 0.7),
+    Budget::at_most("limit layer ÷ tower_governor, refused", 1.0, 0.7),
     Budget::at_least("2 threads ÷ 1, distinct keys", 1.7, 1.9),
     Budget::at_least("2 threads ÷ 1, one hot key", 1.5, 1.8),
     Budget::at_least(
