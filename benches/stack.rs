@@ -4,6 +4,8 @@
 
 #[path = "stack/disk.rs"]
 mod disk;
+#[path = "stack/latency.rs"]
+mod latency;
 #[path = "stack/limit_layers.rs"]
 mod limit_layers;
 #[path = "stack/limits.rs"]
@@ -21,6 +23,7 @@ use support::figures::Effort;
 fn main() {
     let effort = Effort::from_arguments();
     times::measure(effort);
+    latency::measure(effort);
     limits::measure(effort);
     limit_layers::measure(effort);
     scaling::measure(effort);

@@ -81,7 +81,7 @@ impl Ours {
     }
 }
 
-fn contract() -> Contract {
+pub(crate) fn contract() -> Contract {
     let scope = || api::SCOPE.parse().expect("a scope");
     let others = ["payments", "payouts", "cards", "webhooks", "statements"];
     let others = others.map(|it| Endpoint::get(format!("/external/v1/{it}/{{id}}")).scope(scope()));
@@ -94,7 +94,7 @@ fn contract() -> Contract {
 }
 
 /// Limits for each key, each company, and each key on each endpoint.
-fn policies(quota: Quota) -> Policies {
+pub(crate) fn policies(quota: Quota) -> Policies {
     Policies::new([
         Policy::new("key", Dimension::Key, quota),
         Policy::new("company", Dimension::Company, quota),

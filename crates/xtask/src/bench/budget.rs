@@ -103,6 +103,7 @@ const BUDGET: &[Budget] = &[
     Budget::at_most("added time ÷ assembled B's", 0.7, 0.45),
     Budget::at_most("allocations added", 10.0, 6.0),
     Budget::at_most("refusing garbage ÷ allowed", 0.7, 0.4),
+    Budget::at_most("p99, audit on ÷ off", 2.0, 1.3),
     Budget::at_most("keyed limit check ÷ governor, 1 thread", 1.0, 0.7),
     Budget::at_most("keyed limit check ÷ governor, 2 threads, one key", 1.0, 0.7),
     Budget::at_most("limit layer ÷ tower_governor, allowed", 1.0, 0.7),
