@@ -135,6 +135,7 @@ const BUDGET: &[Budget] = &[
     Budget::at_least("loopback: requests/s with ÷ without", 0.85, 0.93),
     Budget::at_least("loopback: requests/s refused ÷ allowed", 0.9, 1.1),
     Budget::at_least("Redis decisions/s ÷ plain EVALSHA", 0.7, 0.9),
+    Budget::at_most("tonic stack's added time ÷ the HTTP stack's", 1.5, 1.2),
 ];
 
 #[cfg(test)]
