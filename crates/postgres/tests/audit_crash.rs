@@ -48,6 +48,11 @@ async fn nothing_is_acknowledged_that_a_killed_server_does_not_have() {
     for sender in senders {
         told.extend(sender.await.unwrap());
     }
+    // The process that signs lost its connection too, and stands for election again.
+    soon("the log to be signed again", async || {
+        place.verify().await.to_string() == "ok"
+    })
+    .await;
     let report = writer.shutdown(Duration::from_secs(30)).await;
     let lines = place.lines().await;
     let mut times = HashMap::new();
