@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::servers::require_tool;
+use crate::servers::require_python;
 use crate::step;
 use crate::workspace::Workspace;
 
@@ -21,7 +21,7 @@ pub(crate) fn with_clients(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(given) = std::env::var_os(VARIABLE).filter(|given| !given.is_empty()) {
         return Ok(given.into());
     }
-    require_tool("python3", "python3-venv", "clients that call the services")?;
+    require_python("clients that call the services")?;
     let directory = workspace.target_directory.join("python");
     let python = directory.join("bin/python");
     if !python.exists() {

@@ -39,6 +39,21 @@ pub(crate) fn require_tool(program: &str, package: &str, what_for: &str) -> Resu
     find_or_install(&what, package, || on_path(program)).map(drop)
 }
 
+/// Makes sure that Python can make environments of its own: Debian has that in a package apart.
+///
+/// # Errors
+/// As [`require_tool`].
+pub(crate) fn require_python(what_for: &str) -> Result<()> {
+    let usable = |python: &PathBuf| {
+        let mut probe = Command::new(python);
+        let probe = probe.args(["-c", "import ensurepip, venv"]).output();
+        probe.is_ok_and(|probe| probe.status.success())
+    };
+    let what = format!("python3 with venv, for {what_for},");
+    let find = || on_path("python3").filter(usable);
+    find_or_install(&what, "python3-venv", find).map(drop)
+}
+
 pub(super) fn find_postgres() -> Option<PathBuf> {
     let directory_of = |initdb: PathBuf| {
         // Debian's and other wrappers are links into the version's own directory.

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-pub(crate) use install::require_tool;
+pub(crate) use install::{require_python, require_tool};
 pub(crate) use postgres::Postgres;
 use redis::Cluster;
 pub(crate) use redis::Redis;
