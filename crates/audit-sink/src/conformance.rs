@@ -24,9 +24,10 @@
 //!     }
 //! }
 //!
-//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
 //! run(|| Memory(MemoryBackend::new().1)).await;
-//! # });
+//! # }
 //! ```
 
 use std::collections::HashSet;

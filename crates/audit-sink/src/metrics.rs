@@ -100,7 +100,7 @@ mod tests {
         };
         let event = AuditEvent::outcome(context, arrival, outcome);
         metrics::with_local_recorder(&labels, || count(&event));
-        let counted = labels.0.lock().unwrap();
+        let counted = labels.0.lock().expect("nobody panicked");
         let expected =
             "countersign_requests_total{decision=rate_limited,reason=limit_key,route=} +1";
         assert_eq!(*counted, [expected]);

@@ -1,11 +1,14 @@
 //! The record that one request carries through the stack.
 
+mod parts;
+
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 
+pub use self::parts::{AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields};
+pub(crate) use self::parts::{Held, PresentedKey};
 use crate::body::DenialBody;
 use crate::denial::ClaimPlace;
 use crate::respond::{self, Format, X_REQUEST_ID};
@@ -46,61 +49,6 @@ struct ForAnswer {
     notes: Option<Box<Notes>>,
     deprecation: Option<&'static Deprecation>,
     held: Held,
-}
-
-/// What is kept for as long as the request is under way.
-#[derive(Default)]
-pub(crate) struct Held(Vec<Box<dyn Send>>);
-
-/// A part of the record was filled in before: two layers of one kind, or one layer twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("another layer filled in this part of the request's record before")]
-pub struct AlreadySet;
-
-/// The contract's entry for a request, and the target it was found for.
-#[derive(Clone)]
-pub struct MatchedEndpoint {
-    /// The entry.
-    pub endpoint: &'static Endpoint,
-    /// The target that the contract looked up. It is the caller's text: never log it.
-    pub target: PathAndQuery,
-}
-
-/// Whose data a request may touch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompanyBinding {
-    /// The company that owns the credential.
-    pub owner: CompanyId,
-    /// The company whose data the request works on.
-    pub effective: CompanyId,
-}
-
-/// Which limit spoke, for the audit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LimitNote {
-    /// The policy that refused.
-    pub policy: Option<Arc<str>>,
-    /// The limit store was down and local limits decided.
-    pub fallback: bool,
-}
-
-/// The fields that tell a caller where it stands with its limits. They go onto the answer on its
-/// way out, whether it is a refusal or not, in place of any that it has under these names.
-#[derive(Debug)]
-pub struct RateLimitFields {
-    /// `RateLimit-Policy`.
-    pub policy: HeaderValue,
-    /// `RateLimit`.
-    pub limit: HeaderValue,
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
-    pub classic: Option<Box<[HeaderValue; 3]>>,
-}
-
-/// The key that a refused caller named; who owns it only if the secret was right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PresentedKey {
-    pub(crate) prefix: KeyPrefix,
-    pub(crate) owner: Option<(KeyId, CompanyId)>,
 }
 
 impl AccessContext {
@@ -382,19 +330,6 @@ impl AccessContext {
     }
 }
 
-impl RateLimitFields {
-    /// Puts the fields onto an answer.
-    pub fn write(self, headers: &mut HeaderMap) {
-        headers.insert(RATELIMIT_POLICY, self.policy);
-        headers.insert(RATELIMIT, self.limit);
-        if let Some(classic) = self.classic {
-            for (name, value) in X_RATELIMIT.into_iter().zip(*classic) {
-                headers.insert(name, value);
-            }
-        }
-    }
-}
-
 impl Record {
     pub(crate) fn new(
         edge: Edge,
@@ -423,21 +358,6 @@ impl Record {
     }
 }
 
-impl std::fmt::Debug for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} kept", self.0.len())
-    }
-}
-
-impl std::fmt::Debug for MatchedEndpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MatchedEndpoint")
-            .field("endpoint", &self.endpoint)
-            .field("target", &"[redacted]")
-            .finish()
-    }
-}
-
 /// A handler's denial, on its way to the layer that puts it into the caller's form.
 #[derive(Debug, Clone)]
 pub(crate) struct HandlerDenial(pub(crate) Denial);
@@ -462,84 +382,5 @@ impl axum_core::response::IntoResponse for Denial {
     }
 }
 
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const X_RATELIMIT: [HeaderName; 3] = [
-    HeaderName::from_static("x-ratelimit-limit"),
-    HeaderName::from_static("x-ratelimit-remaining"),
-    HeaderName::from_static("x-ratelimit-reset"),
-];
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Environment, ScopeSet};
-
-    fn enter() -> (Request<()>, AccessContext) {
-        let mut request = Request::new(());
-        let entered = Edge::default().enter(&mut request);
-        assert!(entered.is_first());
-        let context = entered.context(&request).clone();
-        (request, context)
-    }
-
-    #[test]
-    fn the_second_layer_finds_the_first_ones_record() {
-        let (mut request, context) = enter();
-        let second = Edge::default().enter(&mut request);
-        assert!(!second.is_first());
-        assert_eq!(second.context(&request).request_id(), context.request_id());
-    }
-
-    #[test]
-    fn a_part_is_filled_in_once() {
-        let (_, context) = enter();
-        let identity = |company: &str| {
-            Identity::new(company.parse().unwrap(), Environment::Live, ScopeSet::new())
-        };
-        assert_eq!(context.identify(identity("company_12")), Ok(()));
-        assert_eq!(context.identify(identity("company_34")), Err(AlreadySet));
-        assert_eq!(context.owner().unwrap().as_str(), "company_12");
-    }
-
-    #[test]
-    fn the_first_reason_stays() {
-        let (_, context) = enter();
-        context.deny(Reason::ScopeMissing.into());
-        context.deny(Reason::MisconfiguredStack.into());
-        assert_eq!(context.denial().unwrap().reason(), Reason::ScopeMissing);
-    }
-
-    #[test]
-    fn debug_output_holds_no_target() {
-        let (_, context) = enter();
-        let matched = MatchedEndpoint {
-            endpoint: Endpoint::get("/a/{id}").kept(),
-            target: PathAndQuery::from_static("/a/secret-path?q=secret-query"),
-        };
-        context.match_endpoint(matched).unwrap();
-        assert!(!format!("{context:?}").contains("secret"));
-    }
-
-    #[test]
-    fn a_call_keeps_what_it_holds_until_its_answer_is_over() {
-        for (head, is_over) in [(None, false), (Some("0"), true)] {
-            let mut request = Request::new(());
-            let grpc = HeaderValue::from_static("application/grpc");
-            request.headers_mut().insert(CONTENT_TYPE, grpc);
-            let entered = Edge::default().enter(&mut request);
-            let context = entered.context(&request);
-            let place = Arc::new(());
-            context.hold(Arc::clone(&place));
-            let mut response = Response::new(());
-            if let Some(status) = head {
-                let status = HeaderValue::from_static(status);
-                response.headers_mut().insert("grpc-status", status);
-            }
-            context.finish(&mut response);
-            assert_eq!(Arc::strong_count(&place) == 1, is_over);
-            context.let_go();
-            assert_eq!(Arc::strong_count(&place), 1);
-        }
-    }
-}
+mod tests;

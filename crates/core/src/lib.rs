@@ -61,7 +61,7 @@ mod shared_scopes;
 pub mod source;
 #[cfg(feature = "tonic")]
 mod status;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod timestamp;
 mod watch;

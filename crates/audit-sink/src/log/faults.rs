@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Which of the operations to come fail, and how. A clone is another handle to the same plan.
 #[derive(Debug, Clone, Default)]
@@ -23,24 +23,25 @@ struct Plan {
 impl Faults {
     /// After `after` more operations, `times` of them fail with `errno`.
     pub(super) fn plan(&self, after: u64, times: u64, errno: i32) {
-        let mut plan = self.0.lock().unwrap();
+        let mut plan = self.lock();
         (plan.after, plan.times, plan.errno) = (Some(after), times, errno);
     }
 
     /// Nothing fails any longer.
     pub(super) fn heal(&self) {
-        self.0.lock().unwrap().after = None;
+        self.lock().after = None;
     }
 
     /// How many operations there were.
     pub(super) fn operations(&self) -> u64 {
-        self.0.lock().unwrap().done
+        self.lock().done
     }
 
     /// A write that fails has written half of it.
     pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         self.step().inspect_err(|_| {
-            file.write_all(&bytes[..bytes.len() / 2]).unwrap();
+            file.write_all(&bytes[..bytes.len() / 2])
+                .expect("the disk itself works");
         })
     }
 
@@ -56,8 +57,12 @@ impl Faults {
         self.step()
     }
 
+    fn lock(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().expect("nobody panics with the plan in hand")
+    }
+
     fn step(&self) -> io::Result<()> {
-        let mut plan = self.0.lock().unwrap();
+        let mut plan = self.lock();
         plan.done += 1;
         match plan.after {
             None => Ok(()),

@@ -13,7 +13,8 @@ use crate::{Scope, ScopeSet};
 /// let rule = RequiredScopes::any([
 ///     vec!["payments:admin".parse()?],
 ///     vec!["payments:read".parse()?, "accounts:read".parse()?],
-/// ]).unwrap();
+/// ])
+/// .expect("each alternative names a scope");
 /// assert!(!rule.is_met_by(&ScopeSet::from_names(["payments:read"])?));
 /// assert!(rule.is_met_by(&ScopeSet::from_names(["payments:read", "accounts:read"])?));
 /// assert!(rule.is_met_by(&ScopeSet::from_names(["payments:admin"])?));

@@ -118,90 +118,56 @@ impl Namer {
     }
 }
 
+/// A hasher's other methods by its `write_u64`: a number is one word, or two.
+macro_rules! in_words {
+    () => {
+        #[inline]
+        fn write(&mut self, bytes: &[u8]) {
+            write(self, bytes);
+        }
+
+        #[inline]
+        fn write_u128(&mut self, words: u128) {
+            self.write_u64(words as u64);
+            self.write_u64((words >> 64) as u64);
+        }
+
+        in_words!(write_u8: u8, write_u16: u16, write_u32: u32, write_usize: usize);
+    };
+    ($($name:ident: $number:ty),*) => {$(
+        #[inline]
+        fn $name(&mut self, word: $number) {
+            self.write_u64(word as u64);
+        }
+    )*};
+}
+
 impl Hasher for Namer {
+    in_words!();
+
     #[inline]
     fn finish(&self) -> u64 {
         self.name().0
     }
 
     #[inline]
-    fn write(&mut self, bytes: &[u8]) {
-        write(self, bytes);
-    }
-
-    #[inline]
     fn write_u64(&mut self, word: u64) {
         self.state = folded(self.state ^ word, self.factor);
-    }
-
-    #[inline]
-    fn write_u128(&mut self, words: u128) {
-        self.write_u64(words as u64);
-        self.write_u64((words >> 64) as u64);
-    }
-
-    #[inline]
-    fn write_u8(&mut self, word: u8) {
-        self.write_u64(u64::from(word));
-    }
-
-    #[inline]
-    fn write_u16(&mut self, word: u16) {
-        self.write_u64(u64::from(word));
-    }
-
-    #[inline]
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-
-    #[inline]
-    fn write_usize(&mut self, word: usize) {
-        self.write_u64(word as u64);
     }
 }
 
 impl Hasher for Fingerprinter {
+    in_words!();
+
     #[inline]
     fn finish(&self) -> u64 {
         self.fingerprint().low
     }
 
     #[inline]
-    fn write(&mut self, bytes: &[u8]) {
-        write(self, bytes);
-    }
-
-    #[inline]
     fn write_u64(&mut self, word: u64) {
         self.state.low = folded(self.state.low ^ word, self.factor.low);
         self.state.high = folded(self.state.high ^ word, self.factor.high);
-    }
-
-    #[inline]
-    fn write_u128(&mut self, words: u128) {
-        self.write_u64(words as u64);
-        self.write_u64((words >> 64) as u64);
-    }
-
-    #[inline]
-    fn write_u8(&mut self, word: u8) {
-        self.write_u64(u64::from(word));
-    }
-
-    #[inline]
-    fn write_u16(&mut self, word: u16) {
-        self.write_u64(u64::from(word));
-    }
-
-    #[inline]
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-
-    #[inline]
-    fn write_usize(&mut self, word: usize) {
-        self.write_u64(word as u64);
     }
 }
 
