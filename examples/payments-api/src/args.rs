@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// Where outside companies call.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Where they call with sandbox keys; a free port unless given.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) sandbox_listen: SocketAddr,
     /// Where only the platform's own services call.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     pub(crate) internal_listen: SocketAddr,

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::data::Data;
 pub(crate) struct DemoKeys {
     company_12: Company12,
     company_34: Company34,
+    /// For the sandbox, where it is company_12's.
+    sandbox: Sandbox,
 }
 
 #[derive(Serialize)]
@@ -38,9 +41,14 @@ struct Company34 {
     full: String,
 }
 
-/// Puts both companies, their data and fresh keys in place.
+#[derive(Serialize)]
+struct Sandbox {
+    full: String,
+}
+
+/// Puts both companies, their data and fresh keys in place, and other data into the sandbox.
 pub(crate) async fn seed(
-    data: &Data,
+    [live, sandbox]: [&Data; 2],
     store: &Arc<dyn KeyStore>,
     manager: &KeyManager,
 ) -> Result<DemoKeys, Box<dyn Error>> {
@@ -48,8 +56,9 @@ pub(crate) async fn seed(
         manager,
         actor: Actor::operator("demo")?,
     };
-    let twelve = demo.company(data, "company_12", 12).await?;
-    let thirty_four = demo.company(data, "company_34", 34).await?;
+    let twelve = demo.company(live, "company_12", 12).await?;
+    let thirty_four = demo.company(live, "company_34", 34).await?;
+    sandbox.seed(&twelve, 99)?;
     Ok(DemoKeys {
         company_12: Company12 {
             full: demo.issue(twelve, FULL, true).await?.1,
@@ -61,6 +70,9 @@ pub(crate) async fn seed(
         },
         company_34: Company34 {
             full: demo.issue(thirty_four, FULL, true).await?.1,
+        },
+        sandbox: Sandbox {
+            full: demo.sandbox(twelve).await?,
         },
     })
 }
@@ -92,9 +104,16 @@ impl Demo<'_> {
         scopes: &[&str],
         activate: bool,
     ) -> Result<(countersign::KeyId, String), Box<dyn Error>> {
-        let request = request(company, scopes, SystemClock.now().wall, activate)?;
+        let request = request(company, LIVE, scopes, SystemClock.now().wall)?;
+        let request = request.activate_now(activate);
         let issued = self.manager.issue(&self.actor, request).await?;
         Ok((issued.record.id, issued.key.expose().to_string()))
+    }
+
+    async fn sandbox(&self, company: CompanyId) -> Result<String, Box<dyn Error>> {
+        let request = request(company, Environment::Test, FULL, SystemClock.now().wall)?;
+        let issued = self.manager.issue(&self.actor, request).await?;
+        Ok(issued.key.expose().to_string())
     }
 
     async fn revoked(&self, company: CompanyId) -> Result<String, Box<dyn Error>> {
@@ -123,7 +142,7 @@ impl Demo<'_> {
             .brand("acme")
             .clock(ManualClock::new(then))
             .build()?;
-        let request = request(company, FULL, then, true)?;
+        let request = request(company, LIVE, FULL, then)?;
         let issued = manager.issue(&self.actor, request).await?;
         Ok(issued.key.expose().to_string())
     }
@@ -143,13 +162,17 @@ pub(crate) fn write(keys: &impl Serialize, path: &Path) -> io::Result<()> {
     writeln!(file)
 }
 
-/// Prints the keys and lines to try them with.
-pub(crate) fn print(keys: &DemoKeys, address: std::net::SocketAddr) -> io::Result<()> {
+/// Prints the keys and lines to try them with, over HTTP.
+pub(crate) fn print(
+    keys: &DemoKeys,
+    production: SocketAddr,
+    sandbox: Option<SocketAddr>,
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
         "Demo only: a real service shows a key once, to the company that it is for.\n\
-         export API=http://{address}\n\
+         export API=http://{production}\n\
          export FULL={}\n\
          export READ_ONLY={}\n\
          export EXPIRED={}\n\
@@ -157,8 +180,7 @@ pub(crate) fn print(keys: &DemoKeys, address: std::net::SocketAddr) -> io::Resul
          export SUSPENDED={}\n\
          export PENDING={}\n\
          export OTHER_COMPANY={}\n\
-         \n\
-         Paste the lines above into another terminal, then try:\n",
+         export SANDBOX_KEY={}",
         keys.company_12.full,
         keys.company_12.read_only,
         keys.company_12.expired,
@@ -166,21 +188,34 @@ pub(crate) fn print(keys: &DemoKeys, address: std::net::SocketAddr) -> io::Resul
         keys.company_12.suspended,
         keys.company_12.pending,
         keys.company_34.full,
+        keys.sandbox.full,
     )?;
-    TRY.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    if let Some(sandbox) = sandbox {
+        writeln!(out, "export SANDBOX=http://{sandbox}")?;
+    }
+    writeln!(
+        out,
+        "\nPaste the lines above into another terminal, then try:\n"
+    )?;
+    let trials = TRY_SANDBOX.iter().filter(|_| sandbox.is_some());
+    for line in TRY.iter().chain(trials) {
+        writeln!(out, "  {line}")?;
+    }
     writeln!(out)
 }
 
 fn request(
     company: CompanyId,
+    environment: Environment,
     scopes: &[&str],
     now: countersign::Timestamp,
-    activate: bool,
 ) -> Result<IssueRequest, Box<dyn Error>> {
     let scopes = ScopeSet::from_names(scopes.iter().copied())?;
-    let request = IssueRequest::new(company, Environment::Live, scopes, now.saturating_add(DAY));
-    Ok(request.label("demo").activate_now(activate))
+    let request = IssueRequest::new(company, environment, scopes, now.saturating_add(DAY));
+    Ok(request.label("demo").activate_now(true))
 }
+
+const LIVE: Environment = Environment::Live;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -210,4 +245,10 @@ const TRY: &[&str] = &[
     r#"curl -i $API/external/v1/payments -H "X-Api-Key: $READ_ONLY" --json '{}'"#,
     r#"curl -i $API/external/v1/payments/pay_1201 -H "X-Api-Key: $OTHER_COMPANY""#,
     r#"curl -i $API/internal/v1/health -H "X-Api-Key: $FULL""#,
+];
+
+const TRY_SANDBOX: &[&str] = &[
+    r#"curl -i $SANDBOX/external/v1/accounts -H "X-Api-Key: $SANDBOX_KEY""#,
+    r#"curl -i $SANDBOX/external/v1/accounts -H "X-Api-Key: $FULL""#,
+    r#"curl -i $API/external/v1/accounts -H "X-Api-Key: $SANDBOX_KEY""#,
 ];

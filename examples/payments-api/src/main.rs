@@ -1,5 +1,6 @@
-//! A payments API that outside companies may call, with countersign in front of it. Start it,
-//! paste the lines it prints, then copy this file into a service of your own.
+//! A payments API that outside companies may call, with countersign in front of it, and beside it,
+//! in the same process and with data of its own, its sandbox. Start it, paste the lines it prints,
+//! then copy this file into a service of your own.
 
 mod args;
 mod contract;
@@ -15,7 +16,9 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Parser;
-use countersign::{AuditSink, Countersign, FileLog, KeyManager, KeyStore};
+use countersign::{
+    AuditSink, Builder, Contract, Countersign, FileLog, KeyManager, KeyStore, Policies,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,54 +38,76 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let keys: Arc<dyn KeyStore> = args.locator()?.open().await?;
     let (audit, writer) = AuditSink::builder(FileLog::open(args.data.join("audit"))?).spawn()?;
     let contract = contract::contract()?;
-    let stack = Countersign::builder()
-        .contract(contract.clone())
-        .key_store(Arc::clone(&keys))
-        .limits(contract::policies()?)
-        .audit(audit)
-        .claim_query("company_id")
-        .claim_header("x-company-id".parse()?)
-        .claim_json("/company_id".parse()?)
-        .build()?;
+    // A stack for each environment: a key of the one is refused by the other.
+    let live = stack(&contract, &keys, &audit)?.build()?;
+    let sandbox = stack(&contract, &keys, &audit)?.sandbox().build()?;
 
     // Changes of keys take effect here at once, those of other processes too, and are told to the
     // audit log.
-    let changes = stack.follow_changes()?;
+    let changes = [live.follow_changes()?, sandbox.follow_changes()?];
     let manager = KeyManager::builder(Arc::clone(&keys))
         .brand("acme")
         .known_scopes(contract.scopes())
-        .evict_from(stack.key_cache())
+        .evict_from(live.key_cache())
+        .evict_from(sandbox.key_cache())
         .build()?;
-    let outbox = stack.drain_outbox(Arc::clone(&keys));
+    let outbox = live.drain_outbox(Arc::clone(&keys));
     // When and for what keys are used, for `countersign review`.
-    let uses = stack.track_uses()?;
+    let uses = [live.track_uses()?, sandbox.track_uses()?];
 
-    let data = Data::open(&args.data.join("payments.db"))?;
-    let demo_keys = demo::seed(&data, &keys, &manager).await?;
-    let app = App {
+    let live_data = Data::open(&args.data.join("payments.db"))?;
+    let sandbox_data = Data::open(&args.data.join("sandbox.db"))?;
+    let demo_keys = demo::seed([&live_data, &sandbox_data], &keys, &manager).await?;
+    let app = |data| App {
         data,
-        keys: manager,
+        keys: manager.clone(),
     };
 
-    let external = TcpListener::bind(args.listen).await?;
+    let production = TcpListener::bind(args.listen).await?;
+    let trial = TcpListener::bind(args.sandbox_listen).await?;
     let internal = TcpListener::bind(args.internal_listen).await?;
+    let addresses = [production.local_addr()?, trial.local_addr()?];
     match &args.demo_keys {
         Some(path) => demo::write(&demo_keys, path)?,
-        None => demo::print(&demo_keys, external.local_addr()?)?,
+        None => demo::print(&demo_keys, addresses[0], Some(addresses[1]))?,
     }
-    announce(external.local_addr()?)?;
+    announce(addresses)?;
 
     // One layer around the whole external API, and none around the internal one.
-    let external = serve(external, handlers::external(app).layer(stack));
-    let internal = serve(internal, handlers::internal());
-    tokio::try_join!(external, internal)?;
+    tokio::try_join!(
+        serve(production, handlers::external(app(live_data)).layer(live)),
+        serve(trial, handlers::external(app(sandbox_data)).layer(sandbox)),
+        serve(internal, handlers::internal()),
+    )?;
 
-    uses.shutdown().await;
-    changes.shutdown().await;
+    for uses in uses {
+        uses.shutdown().await;
+    }
+    for changes in changes {
+        changes.shutdown().await;
+    }
     outbox.shutdown().await;
     let report = writer.shutdown(Duration::from_secs(10)).await;
     tracing::info!(?report, "the audit log is closed");
     Ok(())
+}
+
+type Complete = Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink>;
+
+/// What is the same in both environments. Limits and caches are each stack's own.
+fn stack(
+    contract: &Contract,
+    keys: &Arc<dyn KeyStore>,
+    audit: &AuditSink,
+) -> Result<Complete, Box<dyn Error>> {
+    Ok(Countersign::builder()
+        .contract(contract.clone())
+        .key_store(Arc::clone(keys))
+        .limits(contract::policies()?)
+        .audit(audit.clone())
+        .claim_query("company_id")
+        .claim_header("x-company-id".parse()?)
+        .claim_json("/company_id".parse()?))
 }
 
 /// Serves until the process is told to stop; requests in flight are answered first.
@@ -104,8 +129,10 @@ async fn stopped() {
     }
 }
 
-fn announce(address: SocketAddr) -> std::io::Result<()> {
+fn announce([production, sandbox]: [SocketAddr; 2]) -> std::io::Result<()> {
+    // In one piece: whoever waits for the first line alone may be gone before a second write.
+    let lines = format!("listening on {production}\nsandbox on {sandbox}\n");
     let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on {address}")?;
+    out.write_all(lines.as_bytes())?;
     out.flush()
 }

@@ -29,13 +29,12 @@ fn every_curl_line_answers_as_printed() {
             .spawn()
             .unwrap(),
     );
-    let mut line = String::new();
-    let mut out = BufReader::new(service.0.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
-    let api = format!(
-        "http://{}",
-        line.strip_prefix("listening on ").unwrap().trim()
-    );
+    let mut lines = BufReader::new(service.0.stdout.take().unwrap()).lines();
+    let mut address = |name: &str| {
+        let line = lines.next().unwrap().unwrap();
+        format!("http://{}", line.strip_prefix(name).expect(&line))
+    };
+    let (api, sandbox) = (address("listening on "), address("sandbox on "));
     let keys: Value = serde_json::from_str(&std::fs::read_to_string(keys).unwrap()).unwrap();
 
     let examples = examples();
@@ -49,6 +48,8 @@ fn every_curl_line_answers_as_printed() {
             .env("READ_ONLY", key("company_12", "read_only"))
             .env("REVOKED", key("company_12", "revoked"))
             .env("OTHER_COMPANY", key("company_34", "full"))
+            .env("SANDBOX", &sandbox)
+            .env("SANDBOX_KEY", key("sandbox", "full"))
             .output()
             .unwrap();
         let answer = String::from_utf8(output.stdout).unwrap().replace('\r', "");

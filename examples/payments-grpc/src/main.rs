@@ -84,17 +84,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .brand("acme")
         .known_scopes(http.scopes())
         .evict_from(live.key_cache())
+        .evict_from(sandbox.key_cache())
         .build()?;
     let live_data = Data::open(&args.data.join("payments.db"))?;
     let sandbox_data = Data::open(&args.data.join("sandbox.db"))?;
-    let keys = keys::seed(&live_data, &sandbox_data, &store, &manager).await?;
+    let keys = demo::seed([&live_data, &sandbox_data], &store, &manager).await?;
 
     let production = TcpListener::bind(args.listen).await?;
     let trial = TcpListener::bind(args.sandbox_listen).await?;
     let addresses = [production.local_addr()?, trial.local_addr()?];
     match &args.demo_keys {
         Some(path) => demo::write(&keys, path)?,
-        None => keys.print(addresses)?,
+        None => keys::print(&keys, addresses)?,
     }
     announce(addresses)?;
 

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 pub(crate) struct Service {
     child: Child,
     pub(crate) address: SocketAddr,
+    pub(crate) sandbox: SocketAddr,
     pub(crate) keys: Value,
     pub(crate) directory: TempDir,
 }
@@ -39,12 +40,14 @@ impl Service {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("listening on ").expect(&line);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut address = |name: &str| {
+            let line = lines.next().unwrap().unwrap();
+            line.strip_prefix(name).expect(&line).parse().unwrap()
+        };
         Self {
-            address: address.trim().parse().unwrap(),
+            address: address("listening on "),
+            sandbox: address("sandbox on "),
             keys: serde_json::from_str(&std::fs::read_to_string(keys).unwrap()).unwrap(),
             child,
             directory,
