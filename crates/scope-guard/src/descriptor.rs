@@ -12,15 +12,11 @@ pub const ACCESS_PROTO: &str = include_str!("../proto/countersign/v1/access.prot
 
 /// The methods of every service that annotates any of its methods.
 pub(crate) fn endpoints(encoded: &[u8]) -> Result<Vec<Endpoint>, ConfigError> {
-    let set = FileDescriptorSet::decode(encoded)
-        .map_err(|error| ConfigError::new("descriptor set", error.to_string()))?;
+    let set = FileDescriptorSet::read(encoded)?;
     let mut endpoints = Vec::new();
     for file in &set.file {
         for service in file.service.iter().filter(|service| service.is_external()) {
-            let service_path = match &*file.package {
-                "" => format!("/{}", service.name),
-                package => format!("/{package}.{}", service.name),
-            };
+            let service_path = service.path(file);
             for method in &service.method {
                 let path = format!("{service_path}/{}", method.name);
                 let subject = || format!("{} {path}", file.name);
@@ -34,7 +30,44 @@ pub(crate) fn endpoints(encoded: &[u8]) -> Result<Vec<Endpoint>, ConfigError> {
     Ok(endpoints)
 }
 
+/// A gRPC service and the names of its methods.
+#[cfg(all(feature = "axum", feature = "test-util"))]
+pub(crate) struct Service {
+    /// `/package.Name`
+    pub(crate) path: String,
+    pub(crate) methods: Vec<String>,
+}
+
+/// Every service of the files, internal ones too.
+#[cfg(all(feature = "axum", feature = "test-util"))]
+pub(crate) fn services(encoded: &[u8]) -> Result<Vec<Service>, ConfigError> {
+    let set = FileDescriptorSet::read(encoded)?;
+    let files = set.file.iter();
+    let services = files.flat_map(|file| file.service.iter().map(|it| (it, it.path(file))));
+    let methods = |it: &ServiceDescriptor| it.method.iter().map(|it| it.name.clone()).collect();
+    Ok(services
+        .map(|(service, path)| Service {
+            path,
+            methods: methods(service),
+        })
+        .collect())
+}
+
+impl FileDescriptorSet {
+    fn read(encoded: &[u8]) -> Result<Self, ConfigError> {
+        let read = Self::decode(encoded);
+        read.map_err(|error| ConfigError::new("descriptor set", error.to_string()))
+    }
+}
+
 impl ServiceDescriptor {
+    fn path(&self, file: &FileDescriptor) -> String {
+        match &*file.package {
+            "" => format!("/{}", self.name),
+            package => format!("/{package}.{}", self.name),
+        }
+    }
+
     fn is_external(&self) -> bool {
         self.method.iter().any(|method| method.access().is_some())
     }
@@ -137,7 +170,7 @@ struct Access {
 const NO_SIDE_EFFECTS: i32 = 1;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use countersign_core::Sensitivity;
     use http::Method;
     use proptest::prelude::*;
@@ -158,7 +191,7 @@ mod tests {
         compiler.encode_file_descriptor_set()
     }
 
-    fn api(service: &str) -> Vec<u8> {
+    pub(crate) fn api(service: &str) -> Vec<u8> {
         compile(&format!(
             "syntax = \"proto3\";\npackage pay.v1;\nimport \"countersign/v1/access.proto\";\n\
              message M {{}}\n{service}"

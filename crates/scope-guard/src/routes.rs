@@ -16,6 +16,14 @@
 //! assert_eq!(found[0].to_string(), "GET /v1/debug: the router has it, and not the contract");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! tonic puts one route for a whole gRPC service into the router. Which methods the service has stands
+//! in the descriptor set of its build, which [`assert_same_with_services`] takes:
+//!
+//! ```ignore
+//! let routes = Routes::new(PaymentsServer::new(payments)).into_axum_router();
+//! routes::assert_same_with_services(&http.merge(routes), &contract, DESCRIPTOR_SET);
+//! ```
 
 use std::fmt;
 
@@ -23,7 +31,7 @@ use axum::Router;
 use countersign_core::ConfigError;
 use http::Method;
 
-use crate::Contract;
+use crate::{Contract, descriptor};
 
 /// An endpoint that only one of both knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +77,9 @@ impl fmt::Display for Difference {
 }
 
 /// Every endpoint that only one of both knows. Drafts and retired endpoints may have a route and
-/// need none. A router's fallback is no route: give the router of the external API alone.
+/// need none. A router's fallback is no route: give the router of the external API alone. A gRPC
+/// service is a route that takes everything, and so never in the contract: compare it with
+/// [`differences_with_services`].
 ///
 /// # Errors
 /// When the router can't be read. axum has no list of routes but in what `Debug` prints, so a
@@ -78,10 +88,70 @@ pub fn differences<S>(
     router: &Router<S>,
     contract: &Contract,
 ) -> Result<Vec<Difference>, ConfigError> {
-    let routes = routes(&format!("{router:?}")).ok_or_else(|| {
+    Ok(compare(read(router)?, contract))
+}
+
+/// As [`differences`], for a router that gRPC services were merged into (tonic's
+/// `Routes::into_axum_router`). `descriptor_set` is what the compiler made of the files that the
+/// server was generated from, in the same build: it says which methods stand behind the route of a
+/// service. Services in it that the router does not have count for nothing; a service of the router
+/// that is not in it is a difference as a whole.
+///
+/// # Errors
+/// When the router or the descriptor set can't be read.
+pub fn differences_with_services<S>(
+    router: &Router<S>,
+    contract: &Contract,
+    descriptor_set: &[u8],
+) -> Result<Vec<Difference>, ConfigError> {
+    let services = descriptor::services(descriptor_set)?;
+    let mut routes = Vec::new();
+    for route in read(router)? {
+        match services.iter().find(|service| route.is_of(&service.path)) {
+            Some(service) => routes.extend(service.methods.iter().map(|method| Route {
+                template: format!("{}/{method}", service.path),
+                methods: vec![Some(Method::POST)],
+            })),
+            None => routes.push(route),
+        }
+    }
+    Ok(compare(routes, contract))
+}
+
+/// Fails a test where router and contract differ in either direction, and says where.
+///
+/// # Panics
+/// When they differ, or the router can't be read.
+pub fn assert_same<S>(router: &Router<S>, contract: &Contract) {
+    assert_none(differences(router, contract));
+}
+
+/// As [`assert_same`], for a router with gRPC services in it: see [`differences_with_services`].
+///
+/// # Panics
+/// When they differ, or the router or the descriptor set can't be read.
+pub fn assert_same_with_services<S>(
+    router: &Router<S>,
+    contract: &Contract,
+    descriptor_set: &[u8],
+) {
+    assert_none(differences_with_services(router, contract, descriptor_set));
+}
+
+fn assert_none(found: Result<Vec<Difference>, ConfigError>) {
+    let found = found.unwrap_or_else(|error| panic!("{error}"));
+    let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+fn read<S>(router: &Router<S>) -> Result<Vec<Route>, ConfigError> {
+    routes(&format!("{router:?}")).ok_or_else(|| {
         let advice = "its routes can't be read: this version of axum prints them in another form";
         ConfigError::new("router", advice)
-    })?;
+    })
+}
+
+fn compare(routes: Vec<Route>, contract: &Contract) -> Vec<Difference> {
     let mut found = Vec::new();
     for endpoint in contract.endpoints().filter(|it| it.stage().is_open()) {
         let answered = routes
@@ -104,17 +174,7 @@ pub fn differences<S>(
             template: route.template.clone(),
         }));
     }
-    Ok(found)
-}
-
-/// Fails a test where router and contract differ in either direction, and says where.
-///
-/// # Panics
-/// When they differ, or the router can't be read.
-pub fn assert_same<S>(router: &Router<S>, contract: &Contract) {
-    let found = differences(router, contract).unwrap_or_else(|error| panic!("{error}"));
-    let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-    assert!(lines.is_empty(), "{}", lines.join("\n"));
+    found
 }
 
 /// A route and its methods; `None` stands for all.
@@ -129,6 +189,12 @@ impl Route {
         let has = |wanted: &Method| self.methods.iter().flatten().any(|it| it == wanted);
         // axum lets `get` answer HEAD.
         self.methods.contains(&None) || has(method) || (method == Method::HEAD && has(&Method::GET))
+    }
+
+    /// Whether it is the route of this gRPC service, as tonic makes it.
+    fn is_of(&self, service: &str) -> bool {
+        let rest = self.template.strip_prefix(service);
+        rest == Some("/{*rest}") && self.methods == [None]
     }
 }
 
@@ -212,6 +278,7 @@ mod tests {
     use countersign_core::Endpoint;
 
     use super::*;
+    use crate::descriptor::tests::api;
 
     fn contract(endpoints: impl IntoIterator<Item = Endpoint>) -> Contract {
         let scope = "a:read".parse().unwrap();
@@ -287,6 +354,52 @@ mod tests {
         );
         assert_eq!(found.len(), 5, "{found:?}");
         assert!(found.iter().all(|line| line.starts_with("any method /")));
+    }
+
+    #[test]
+    fn the_methods_of_a_grpc_service_are_those_of_its_descriptors() {
+        let set = api(r#"
+            service Pay {
+              rpc Make(M) returns (M) { option (countersign.v1.access) = { scope: "a:read" }; }
+              rpc Show(M) returns (M) { option (countersign.v1.access) = { scope: "a:read" }; }
+            }
+            service Internal { rpc Reset(M) returns (M); }
+            service Elsewhere { rpc Ask(M) returns (M); }
+        "#);
+        let told = |router: &Router, contract: &Contract| {
+            let found = differences_with_services(router, contract, &set).unwrap();
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let http: Router = Router::new().route("/a", get(async || ""));
+        let served = |service: &str| {
+            let path = format!("/pay.v1.{service}/{{*rest}}");
+            http.clone().route_service(&path, get(async || ""))
+        };
+        let both = [Endpoint::grpc("/pay.v1.Pay/Make"), Endpoint::get("/a")];
+        let whole = both
+            .clone()
+            .into_iter()
+            .chain([Endpoint::grpc("/pay.v1.Pay/Show")]);
+        let whole = contract(whole);
+        assert_same_with_services(&served("Pay"), &whole, &set);
+        assert_eq!(
+            told(&served("Pay"), &contract(both)),
+            ["POST /pay.v1.Pay/Show: the router has it, and not the contract"]
+        );
+        assert_eq!(
+            told(&http, &whole),
+            [
+                "POST /pay.v1.Pay/Make: the contract has it, and not the router",
+                "POST /pay.v1.Pay/Show: the contract has it, and not the router",
+            ]
+        );
+        let reset = "POST /pay.v1.Internal/Reset: the router has it, and not the contract";
+        assert!(told(&served("Internal"), &whole).contains(&reset.to_owned()));
+        let other = "any method /pay.v1.Other/{*rest}: the router has it, and not the contract";
+        assert!(told(&served("Other"), &whole).contains(&other.to_owned()));
+        // Without its descriptors nothing says what a service has.
+        assert_eq!(differences(&served("Pay"), &whole).unwrap().len(), 3);
+        assert!(differences_with_services(&http, &whole, b"\xff").is_err());
     }
 
     #[test]

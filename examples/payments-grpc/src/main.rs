@@ -68,15 +68,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // A stack for each environment: a key of the one is refused by the other.
     let http = contract::contract()?;
-    let both = Contract::builder()
-        .endpoints(http.endpoints().cloned())
-        .descriptor_set(proto::DESCRIPTOR_SET)?
-        .build()?;
-    let calls = Contract::builder()
-        .descriptor_set(proto::DESCRIPTOR_SET)?
-        .build()?;
-    let live = stack(both, &store, &audit, |live| live)?;
-    let sandbox = stack(calls, &store, &audit, Builder::sandbox)?;
+    let live = stack(both(&http)?, &store, &audit, |live| live)?;
+    let sandbox = stack(calls()?, &store, &audit, Builder::sandbox)?;
     let changes = [live.follow_changes()?, sandbox.follow_changes()?];
     let outbox = live.drain_outbox(Arc::clone(&store));
 
@@ -117,6 +110,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What production opens: HTTP and gRPC.
+fn both(http: &Contract) -> Result<Contract, ConfigError> {
+    Contract::builder()
+        .endpoints(http.endpoints().cloned())
+        .descriptor_set(proto::DESCRIPTOR_SET)?
+        .build()
+}
+
+/// What the sandbox opens: gRPC.
+fn calls() -> Result<Contract, ConfigError> {
+    Contract::builder()
+        .descriptor_set(proto::DESCRIPTOR_SET)?
+        .build()
+}
+
 type Complete = Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink>;
 
 fn stack(
@@ -149,18 +157,21 @@ async fn serve_one_port(
     app: App,
     stack: Countersign,
 ) -> Result<(), Box<dyn Error>> {
-    let service = PaymentsService {
-        data: app.data.clone(),
-    };
-    // gRPC-Web is taken apart inside the stack, so that the stack sees what the caller sent.
-    let calls = GrpcWebLayer::new().layer(PaymentsServer::new(service));
-    let calls: Router = Routes::new(calls).into_axum_router();
-    let routes = handlers::external(app).merge(calls).layer(stack);
+    let routes = one_port(app).layer(stack);
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
         .with_graceful_shutdown(stopped())
         .await?;
     Ok(())
+}
+
+fn one_port(app: App) -> Router {
+    let service = PaymentsService {
+        data: app.data.clone(),
+    };
+    // gRPC-Web is taken apart inside the stack, so that the stack sees what the caller sent.
+    let calls = GrpcWebLayer::new().layer(PaymentsServer::new(service));
+    handlers::external(app).merge(Routes::new(calls).into_axum_router())
 }
 
 /// gRPC on a server of tonic's own.
@@ -192,4 +203,68 @@ fn announce([production, sandbox]: [SocketAddr; 2]) -> std::io::Result<()> {
     writeln!(out, "sandbox on {sandbox}")?;
     writeln!(out, "listening on {production}")?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::{Endpoint, MemoryKeyStore, routes};
+
+    use super::*;
+
+    fn app() -> App {
+        let manager = KeyManager::builder(MemoryKeyStore::default());
+        App {
+            data: Data::open(":memory:".as_ref()).unwrap(),
+            keys: manager.brand("acme").build().unwrap(),
+        }
+    }
+
+    fn told(router: &Router, contract: &Contract) -> Vec<String> {
+        let found = routes::differences_with_services(router, contract, proto::DESCRIPTOR_SET);
+        found.unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn both_servers_answer_what_their_contracts_open_and_nothing_else() {
+        let http = contract::contract().unwrap();
+        let both = both(&http).unwrap();
+        routes::assert_same_with_services(&one_port(app()), &both, proto::DESCRIPTOR_SET);
+        let service = PaymentsService { data: app().data };
+        let sandbox = Routes::new(PaymentsServer::new(service)).into_axum_router();
+        let calls = calls().unwrap();
+        routes::assert_same_with_services(&sandbox, &calls, proto::DESCRIPTOR_SET);
+    }
+
+    #[test]
+    fn a_method_that_only_one_of_both_knows_is_told() {
+        let calls = calls().unwrap();
+        let all = || calls.endpoints().cloned();
+        let build = |builder: countersign::ContractBuilder| builder.build().unwrap();
+        let service = PaymentsService { data: app().data };
+        let server = Routes::new(PaymentsServer::new(service)).into_axum_router();
+
+        let create = "/payments.v1.Payments/CreatePayment";
+        let fewer = all().filter(|endpoint| endpoint.template() != create);
+        let fewer = build(Contract::builder().endpoints(fewer));
+        assert_eq!(
+            told(&server, &fewer),
+            [format!(
+                "POST {create}: the router has it, and not the contract"
+            )]
+        );
+
+        let refund = Endpoint::grpc("/payments.v1.Payments/Refund");
+        let refund = refund.scope("payments:create".parse().unwrap());
+        let more = build(Contract::builder().endpoints(all()).endpoint(refund));
+        assert_eq!(
+            told(&server, &more),
+            ["POST /payments.v1.Payments/Refund: the contract has it, and not the router"]
+        );
+
+        // The service is not added to the server at all.
+        assert_eq!(
+            told(&Router::new(), &calls).len(),
+            calls.endpoints().count()
+        );
+    }
 }
