@@ -37,6 +37,22 @@ fn expect(code: i32, words: &str, arguments: &[&str]) {
     );
 }
 
+/// Verifies a log with the commands of this program and with the script that exports hold: both
+/// answer alike.
+#[track_caller]
+fn expect_log(code: i32, words: &str, log: &str) {
+    expect(code, words, &["verify", log]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audit/verify.py");
+    let ran = Command::new("python3")
+        .arg(script)
+        .args(["log", log])
+        .output();
+    let ran = ran.unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(code), "{said}");
+    assert!(said.contains(words), "{said}");
+}
+
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../audit-sink/tests/vectors/audit")
 }
@@ -244,18 +260,45 @@ fn a_line_of_a_gibibyte() {
         too_long,
         &["verify", &copy.log(), "--vkey", &copy.path("huge")],
     );
-    let line = File::options().write(true).open(copy.path(LAST)).unwrap();
-    line.set_len(GIB).unwrap();
-    expect(3, "torn tail of", &["verify", &copy.log()]);
+    let behind = File::options().write(true).open(copy.path(LAST)).unwrap();
+    behind.set_len(GIB).unwrap();
+    expect_log(3, "torn tail of", &copy.log());
+    let inside = File::options().write(true).open(copy.path(FIRST)).unwrap();
+    let lines = fs::read(copy.path(FIRST)).unwrap();
+    let two: usize = lines
+        .split_inclusive(|b| *b == b'\n')
+        .take(2)
+        .map(<[u8]>::len)
+        .sum();
+    inside.set_len(two as u64).unwrap();
+    inside.set_len(GIB).unwrap();
+    let named = format!("line too long at 2 (segment 00000000000000000000, byte {two})");
+    expect_log(1, &named, &copy.log());
+    fs::write(copy.path(FIRST), &lines).unwrap();
     copy.huge(LAST);
-    expect(1, "leaf changed at 4", &["verify", &copy.log()]);
-    copy.huge("log/checkpoint");
-    expect(1, "checkpoint", &["verify", &copy.log()]);
+    let named = "line too long at 4 (segment 00000000000000000004, byte 0)";
+    expect_log(1, named, &copy.log());
     let copy = Copy::new();
     copy.huge("log/checkpoints.jsonl");
+    expect_log(3, "torn tail of 1073741824 bytes", &copy.log());
+    copy.huge("log/checkpoint");
     expect(
         1,
-        "checkpoint list: line 1 is no checkpoint",
+        "checkpoint file is no checkpoint",
         &["verify", &copy.log()],
     );
+}
+
+#[test]
+fn the_script_of_an_export_answers_alike() {
+    for (name, code, words) in [
+        ("leaf-changed", 1, ""),
+        ("line-missing", 1, "1"),
+        ("order-changed", 1, "0"),
+        ("torn-tail", 3, "torn tail of 15 bytes"),
+        ("truncated", 4, "truncated: checkpoint says 7, log has 6"),
+        ("bad-signature", 5, "bad signature"),
+    ] {
+        expect_log(code, words, vectors().join(name).to_str().unwrap());
+    }
 }

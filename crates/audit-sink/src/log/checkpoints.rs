@@ -1,7 +1,7 @@
 //! The log's checkpoints: made, signed and stored here, and read again when the log is opened.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use countersign_core::{Moment, Monotonic, StoreError};
 use ed25519_dalek::{Verifier, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
+use super::disk::{Disk, read_small};
 use super::signer::{CheckpointSigner, key_id};
 use super::tree::Hash;
 use super::{corrupt, unavailable};
@@ -219,7 +219,7 @@ impl Checkpoints {
         Ok(note)
     }
 
-    fn append(&mut self, disk: &Disk, line: &[u8]) -> std::io::Result<()> {
+    fn append(&mut self, disk: &Disk, line: &[u8]) -> io::Result<()> {
         if self.list.is_none() {
             let file = disk.append_to(&self.directory.join(LIST))?;
             // What an earlier attempt left behind is no line.
@@ -232,7 +232,7 @@ impl Checkpoints {
         disk.write(file, line)
     }
 
-    fn settle(&mut self, disk: &Disk, note: &str, durable: bool) -> std::io::Result<()> {
+    fn settle(&mut self, disk: &Disk, note: &str, durable: bool) -> io::Result<()> {
         if let Some(list) = &self.list
             && durable
             && let Err(error) = disk.sync(list)
@@ -248,67 +248,83 @@ impl Checkpoints {
     pub(super) fn load(&mut self) -> Result<Option<Head>, StoreError> {
         let listed = self.load_list()?;
         let path = self.directory.join(NEWEST);
-        let newest = match fs::read(&path) {
-            Ok(bytes) => self.read_newest(&path, &bytes, listed)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => listed,
-            Err(error) => return Err(unavailable(error)),
+        let own = self.load_newest(&path, listed.is_some())?;
+        let newest = match (listed, own) {
+            (Some(listed), Some(own)) if listed.size == own.size && listed.root != own.root => {
+                return Err(corrupt(&path, "it is not the checkpoint of the list"));
+            }
+            (Some(listed), Some(own)) if listed.size > own.size => Some(listed),
+            (listed, own) => own.or(listed),
         };
-        self.stored = newest.map(|head| head.size);
+        // Where one of the two lacks it, it is stored again.
+        let stored = newest.filter(|_| listed == own);
+        self.stored = stored.map(|head| head.size);
         Ok(newest)
     }
 
-    /// A crash of the machine may leave less than a note behind; then the list has the newest.
-    fn read_newest(
-        &self,
-        path: &Path,
-        bytes: &[u8],
-        listed: Option<Head>,
-    ) -> Result<Option<Head>, StoreError> {
-        let note = String::from_utf8_lossy(bytes);
-        let own = match self.identity.open(&note) {
-            Ok(head) => head,
-            Err(NoteFault::Malformed) if listed.is_some() => return Ok(listed),
-            Err(NoteFault::Malformed) => return Err(corrupt(path, "it is no checkpoint")),
-            Err(NoteFault::BadSignature | NoteFault::Unsigned) => {
-                return Err(corrupt(path, "bad signature"));
-            }
+    /// What the file `checkpoint` says. A crash of the machine may leave less than a note there;
+    /// then the list has the newest, if there is one.
+    fn load_newest(&self, path: &Path, has_list: bool) -> Result<Option<Head>, StoreError> {
+        let note = match read_small(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => Vec::new(),
+            Err(error) => return Err(unavailable(error)),
         };
-        match listed {
-            Some(listed) if listed.size > own.size => Ok(Some(listed)),
-            Some(listed) if listed.size == own.size && listed.root != own.root => {
-                Err(corrupt(path, "it is not the checkpoint of the list"))
+        match self.identity.open(&String::from_utf8_lossy(&note)) {
+            Ok(head) => Ok(Some(head)),
+            Err(NoteFault::Malformed) if has_list => Ok(None),
+            Err(NoteFault::Malformed) => Err(corrupt(path, "it is no checkpoint")),
+            Err(NoteFault::BadSignature | NoteFault::Unsigned) => {
+                Err(corrupt(path, "bad signature"))
             }
-            _ => Ok(Some(own)),
         }
     }
 
     /// The last checkpoint of the list. What follows its last whole line counts no longer.
     fn load_list(&mut self) -> Result<Option<Head>, StoreError> {
         let path = self.directory.join(LIST);
-        let mut file = match OpenOptions::new().read(true).open(&path) {
+        let mut file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unavailable(error)),
         };
-        let length = file.metadata().map_err(unavailable)?.len();
-        let from = length.saturating_sub(TAIL);
-        let mut tail = Vec::new();
-        file.seek(SeekFrom::Start(from)).map_err(unavailable)?;
-        file.read_to_end(&mut tail).map_err(unavailable)?;
-        let whole = tail
-            .iter()
-            .rposition(|b| *b == b'\n')
-            .map_or(0, |at| at + 1);
-        self.length = from + whole as u64;
-        let Some(line) = tail[..whole].split(|b| *b == b'\n').rev().nth(1) else {
+        self.length = end_of_lines(&mut file).map_err(unavailable)?;
+        let tail = read_before(&mut file, self.length).map_err(unavailable)?;
+        let Some(lines) = tail.strip_suffix(b"\n") else {
             return Ok(None);
         };
+        let line = lines.rsplit(|b| *b == b'\n').next().unwrap_or(lines);
         let wrong = || corrupt(&path, "its last line is no checkpoint of this log");
         let listed: Listed<'_> = serde_json::from_slice(line).map_err(|_| wrong())?;
         let head = self.identity.open(&listed.note).map_err(|_| wrong())?;
         self.listed = Some((head.size, listed.note.into_owned()));
         Ok(Some(head))
     }
+}
+
+/// Where the last newline of a file ends, however much follows it.
+fn end_of_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    loop {
+        let tail = read_before(file, end)?;
+        end -= tail.len() as u64;
+        if let Some(at) = memchr::memrchr(b'\n', &tail) {
+            return Ok(end + at as u64 + 1);
+        }
+        if tail.is_empty() {
+            return Ok(0);
+        }
+    }
+}
+
+/// The bytes of a file before `end`, as many as the last line may have.
+fn read_before(file: &mut File, end: u64) -> io::Result<Vec<u8>> {
+    let from = end.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.take(end - from).read_to_end(&mut tail)?;
+    Ok(tail)
 }
 
 pub(super) const NEWEST: &str = "checkpoint";

@@ -1,7 +1,7 @@
 //! The few things that the log does to files, in one place, so that each can be made to fail.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The file system as the log uses it.
@@ -72,6 +72,18 @@ impl Disk {
     }
 }
 
+/// A file that is a few lines long, if it is what it should be: no more of it is held.
+pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(LONGEST_SMALL + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_SMALL {
+        let problem = "it is too long to be what it should be";
+        return Err(io::Error::new(ErrorKind::FileTooLarge, problem));
+    }
+    Ok(bytes)
+}
+
 /// `path` with `suffix` behind its name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -85,3 +97,5 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
+
+const LONGEST_SMALL: u64 = 1_000_000;

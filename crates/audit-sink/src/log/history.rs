@@ -77,7 +77,7 @@ impl Search {
         };
         while let Some(line) = lines.next()? {
             // What is not whole is being written, and nobody was told that it is there.
-            let id = line.whole.then(|| id_of(line.bytes)).flatten();
+            let id = line.is_whole().then(|| id_of(line.bytes)).flatten();
             if let Some(id) = id.and_then(|id| self.wanted.get(id)) {
                 self.found.insert(*id);
             }

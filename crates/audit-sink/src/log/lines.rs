@@ -25,8 +25,20 @@ pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
     /// How many bytes it takes, with its newline.
     pub(super) length: u64,
+    /// It ends in a newline.
+    pub(super) ended: bool,
+}
+
+impl Line<'_> {
     /// It ends in a newline and is not too long.
-    pub(super) whole: bool,
+    pub(super) const fn is_whole(&self) -> bool {
+        self.ended && !self.is_too_long()
+    }
+
+    /// No line of a log is as long, whether it ends or not.
+    pub(super) const fn is_too_long(&self) -> bool {
+        self.length - self.ended as u64 > Record::MAX_LINE as u64
+    }
 }
 
 impl Lines {
@@ -67,7 +79,7 @@ impl Lines {
         Line {
             bytes: &self.buffer[from..from + length],
             length: (length + newline) as u64 + skipped,
-            whole: newline == 1 && length <= Record::MAX_LINE && skipped == 0,
+            ended: newline == 1,
         }
     }
 
@@ -123,6 +135,9 @@ impl<'a> Known<'a> {
 
     /// Whether `line` is number `seq` of the log, all of it read; what is wrong with it.
     pub(super) fn check(&self, line: Line<'_>, seq: u64) -> Result<(), String> {
+        if line.is_too_long() {
+            return Err("it is too long for a line".to_owned());
+        }
         let place = self.place(line).ok_or("it is not a line of a log")?;
         if place.log != self.origin {
             return Err("it is a line of another log".to_owned());
@@ -142,7 +157,7 @@ impl<'a> Known<'a> {
     fn place(&self, line: Line<'_>) -> Option<Place> {
         let text = std::str::from_utf8(line.bytes)
             .ok()
-            .filter(|_| line.whole)?;
+            .filter(|_| line.is_whole())?;
         serde_json::from_str(text).ok()
     }
 }
@@ -160,7 +175,7 @@ mod tests {
         let mut lines = Lines::open(file.path()).unwrap();
         let mut all = Vec::new();
         while let Some(line) = lines.next().unwrap() {
-            all.push((line.bytes.to_vec(), line.length, line.whole));
+            all.push((line.bytes.to_vec(), line.length, line.is_whole()));
         }
         all
     }
@@ -196,7 +211,7 @@ mod tests {
         let line = |bytes: &'static [u8]| Line {
             bytes,
             length: bytes.len() as u64 + 1,
-            whole: true,
+            ended: true,
         };
         let good = line(b"{\"seq\":17,\"log\":\"a/b\",\"id\":1}");
         assert!(known.begins(good.bytes, 17) && known.check(good, 17).is_ok());
@@ -212,8 +227,16 @@ mod tests {
             };
             assert!(!known.begins(wrong.bytes, 17) && known.check(wrong, 17).is_err());
         }
+        let long = Line {
+            length: Record::MAX_LINE as u64 + 2,
+            ..good
+        };
+        assert_eq!(
+            known.check(long, 17).unwrap_err(),
+            "it is too long for a line"
+        );
         let torn = Line {
-            whole: false,
+            ended: false,
             ..good
         };
         assert!(known.check(torn, 17).is_err() && !known.knows(torn));

@@ -5,7 +5,7 @@ mod resume;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_core::{StoreError, StoreErrorKind};
@@ -13,7 +13,7 @@ use countersign_core::{StoreError, StoreErrorKind};
 use self::resume::resume;
 use super::anchor::Anchors;
 use super::checkpoints::{Checkpoints, Head, Identity, LIST, NEWEST};
-use super::disk::private;
+use super::disk::{private, read_small};
 use super::options::FileLogOptions;
 use super::reads::{READS, Reads};
 use super::sealed::{self, SUBTREES, Sealed};
@@ -31,7 +31,10 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
     make_directory(&options.directory.join(READS)).map_err(unavailable)?;
     remove_leftovers(&segments).map_err(unavailable)?;
     let mut notices = Vec::new();
-    let is_new = !options.directory.join(VKEY).exists() && sealed::list(&segments)?.is_empty();
+    let vkey = options.directory.join(VKEY);
+    // One that was moved aside and not followed by another is not forgotten.
+    let is_new =
+        !vkey.exists() && sealed::list(&segments)?.is_empty() && !aside(options, 1).exists();
     let parts = if is_new {
         begin(options, None)?
     } else {
@@ -41,9 +44,9 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
                     && options.damage == LogDamage::StartNewIncarnation =>
             {
                 let previous = previous_origin(options);
-                move_aside(options)?;
+                let moved = move_aside(options)?;
                 notices.push(Notice::incarnation(&previous, cause(&error)));
-                begin(options, Some(&previous))?
+                begin(options, Some(next_incarnation(&previous, moved)))?
             }
             other => other?,
         }
@@ -92,8 +95,8 @@ impl Parts {
 }
 
 /// A new log. Its `vkey` is written last: a log without one never was.
-fn begin(options: &FileLogOptions, previous: Option<&str>) -> Result<Parts, StoreError> {
-    let (origin, signer) = new_signer(options, previous)?;
+fn begin(options: &FileLogOptions, incarnation: Option<String>) -> Result<Parts, StoreError> {
+    let (origin, signer) = new_signer(options, incarnation)?;
     let key = signer.public_key()?;
     let identity = Identity::new(&origin, &key);
     let identity = identity.ok_or_else(|| unavailable(io::Error::other("no Ed25519 key")))?;
@@ -132,10 +135,10 @@ fn begin(options: &FileLogOptions, previous: Option<&str>) -> Result<Parts, Stor
 /// Who signs a new log, and under which name.
 fn new_signer(
     options: &FileLogOptions,
-    previous: Option<&str>,
+    incarnation: Option<String>,
 ) -> Result<(String, Arc<dyn CheckpointSigner>), StoreError> {
     let drawn = || format!("countersign/{:016x}", fastrand::u64(..));
-    let asked = previous.map(next_incarnation).or(options.origin.clone());
+    let asked = incarnation.or(options.origin.clone());
     if let Some(signer) = &options.signer {
         let origin = asked.unwrap_or_else(drawn);
         check_name(&origin)?;
@@ -167,41 +170,47 @@ fn newest_anchor(options: &FileLogOptions) -> Result<Option<String>, StoreError>
     }
 }
 
-fn next_incarnation(origin: &str) -> String {
-    let (name, number) = match origin.rsplit_once(INCARNATION) {
-        Some((name, number)) => (name, number.parse().unwrap_or(1_u64)),
-        None => (origin, 1),
+/// A name that no log before had, also where nothing tells the name of the last one.
+fn next_incarnation(previous: &str, moved: u32) -> String {
+    let (name, number) = match previous.rsplit_once(INCARNATION) {
+        Some((name, number)) => (name, number.parse().unwrap_or(1)),
+        None => (previous, 1),
     };
-    format!("{name}{INCARNATION}{}", number.saturating_add(1))
+    format!("{name}{INCARNATION}{}", moved.max(number).saturating_add(1))
 }
 
 /// The origin of a log that is damaged, as far as anything tells it.
 fn previous_origin(options: &FileLogOptions) -> String {
-    let vkey = fs::read_to_string(options.directory.join(VKEY)).unwrap_or_default();
-    let known = Identity::parse(vkey.trim_end()).map(|identity| identity.origin.to_string());
+    let vkey = read_small(&options.directory.join(VKEY)).ok();
+    let known = vkey.and_then(|vkey| Identity::parse(std::str::from_utf8(&vkey).ok()?.trim_end()));
     known
+        .map(|identity| identity.origin.to_string())
         .or_else(|| options.origin.clone())
         .or_else(|| Some(FileSigner::open(&options.key).ok()?.name().to_owned()))
         .unwrap_or_else(|| "countersign/unknown".to_owned())
 }
 
-/// Moves the files of a damaged log into a directory beside the new one's.
-fn move_aside(options: &FileLogOptions) -> Result<(), StoreError> {
+/// Moves the files of a damaged log into a directory beside the new one's; how many there are.
+fn move_aside(options: &FileLogOptions) -> Result<u32, StoreError> {
     let directory = &options.directory;
-    let free = |number: &u32| !directory.join(format!("damaged-{number}")).exists();
+    let free = |number: &u32| !aside(options, *number).exists();
     let number = (1..).find(free).unwrap_or(u32::MAX);
-    let aside = directory.join(format!("damaged-{number}"));
+    let aside = aside(options, number);
     make_directory(&aside).map_err(unavailable)?;
     // `vkey` goes first: without it, and with segments, the log can't be taken for a whole one.
     for name in [VKEY, NEWEST, LIST, SUBTREES, SEGMENTS] {
-        match fs::rename(directory.join(name), aside.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unavailable(error));
-            }
-            _ => {}
+        let from = directory.join(name);
+        if from.exists() {
+            let moved = options.disk.rename(&from, &aside.join(name));
+            moved.map_err(unavailable)?;
         }
     }
-    make_directory(&directory.join(SEGMENTS)).map_err(unavailable)
+    make_directory(&directory.join(SEGMENTS)).map_err(unavailable)?;
+    Ok(number)
+}
+
+fn aside(options: &FileLogOptions, number: u32) -> PathBuf {
+    options.directory.join(format!("damaged-{number}"))
 }
 
 fn cause(error: &StoreError) -> String {
@@ -213,11 +222,18 @@ pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(directory)?;
-    let parent = directory.parent().filter(|parent| *parent != Path::new(""));
     if cfg!(unix) {
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        File::open(holder(directory))?.sync_all()?;
     }
     Ok(())
+}
+
+/// The directory that holds `path`.
+fn holder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// A file that was to take the place of another and never did.
@@ -248,3 +264,29 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
 
 pub(super) const VKEY: &str = "vkey";
 const INCARNATION: &str = "/incarnation-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_parent_is_held_by_the_current_directory() {
+        assert_eq!(holder(Path::new("a/log")), Path::new("a"));
+        assert_eq!(holder(Path::new("log")), Path::new("."));
+        assert_eq!(holder(Path::new("/")), Path::new("."));
+    }
+
+    #[test]
+    fn no_incarnation_has_the_name_of_another() {
+        assert_eq!(next_incarnation("a/b", 1), "a/b/incarnation-2");
+        assert_eq!(
+            next_incarnation("a/b/incarnation-2", 2),
+            "a/b/incarnation-3"
+        );
+        assert_eq!(
+            next_incarnation("a/b/incarnation-7", 2),
+            "a/b/incarnation-8"
+        );
+        assert_eq!(next_incarnation("a/b", 2), "a/b/incarnation-3");
+    }
+}

@@ -1,12 +1,13 @@
 //! Proving one event without showing another.
 
 use std::fmt::Write;
-use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use countersign_core::{StoreError, StoreErrorKind};
 
 use super::checkpoints::{Head, Identity, NEWEST};
+use super::disk::read_small;
 use super::lines::Lines;
 use super::open::VKEY;
 use super::scan::leaves;
@@ -142,9 +143,10 @@ fn text(seq: u64, hashes: &[Hash], checkpoint: &str) -> String {
 }
 
 fn read(path: &Path) -> Result<String, StoreError> {
-    fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => StoreError::with_source(StoreErrorKind::NotFound, error),
-        std::io::ErrorKind::InvalidData => corrupt(path, "it is no text"),
+    let bytes = read_small(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => StoreError::with_source(StoreErrorKind::NotFound, error),
+        ErrorKind::FileTooLarge => corrupt(path, &error.to_string()),
         _ => unavailable(error),
-    })
+    })?;
+    String::from_utf8(bytes).map_err(|_| corrupt(path, "it is no text"))
 }

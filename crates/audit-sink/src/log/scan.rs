@@ -53,13 +53,14 @@ impl Wanted<'_> {
         while let Some(line) = lines.next().map_err(unavailable)? {
             let seq = found.edge.end();
             // The hash of a signed line is checked, so that its first bytes tell enough.
-            let plain = line.whole && seq < self.signed && known.begins(line.bytes, seq);
+            let plain = line.is_whole() && seq < self.signed && known.begins(line.bytes, seq);
             if !plain && let Err(problem) = known.check(line, seq) {
                 let may_be_torn = seq >= self.signed && !known.knows(line);
                 if may_be_torn && !followed(&mut lines, &known)? {
                     break;
                 }
-                return Err(corrupt(&self.path, &format!("line {seq}: {problem}")));
+                let place = format!("line {seq}: {problem}, at byte {}", found.good);
+                return Err(corrupt(&self.path, &place));
             }
             found.edge.push(leaf_hash(line.bytes));
             found.good += line.length;
@@ -122,7 +123,7 @@ pub(super) fn leaves(path: &Path) -> Result<Vec<Hash>, StoreError> {
     let mut lines = Lines::open(path).map_err(unavailable)?;
     let mut leaves = Vec::new();
     while let Some(line) = lines.next().map_err(unavailable)? {
-        if line.whole {
+        if line.is_whole() {
             leaves.push(leaf_hash(line.bytes));
         }
     }

@@ -8,6 +8,7 @@ use countersign_core::{StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
+use super::lines::Lines;
 use super::tree::{Edge, Hash};
 use super::{corrupt, unavailable};
 
@@ -72,16 +73,17 @@ pub(super) fn keep(disk: &Disk, directory: &Path, sealed: &Sealed) -> Result<(),
 /// All that the file of subtrees tells. It is believed only as far as the tree that it makes has
 /// the root that is signed; lines that can't be read are passed over.
 pub(super) fn load(directory: &Path) -> Result<Vec<Sealed>, StoreError> {
-    let text = match std::fs::read(directory.join(SUBTREES)) {
-        Ok(text) => text,
+    let mut lines = match Lines::open(&directory.join(SUBTREES)) {
+        Ok(lines) => lines,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unavailable(error)),
     };
-    let entries = text.split(|b| *b == b'\n').filter_map(|line| {
-        let entry: Entry = serde_json::from_slice(line).ok()?;
-        Sealed::of(&entry)
-    });
-    Ok(entries.collect())
+    let mut all = Vec::new();
+    while let Some(line) = lines.next().map_err(unavailable)? {
+        let entry: Option<Entry> = serde_json::from_slice(line.bytes).ok();
+        all.extend(entry.as_ref().and_then(Sealed::of));
+    }
+    Ok(all)
 }
 
 /// Deletes the lines of `sealed` and keeps the hash of each: 32 bytes a line, one after another,

@@ -17,8 +17,17 @@ D = -121665 * pow(121666, P - 2, P) % P
 ROOT = pow(2, (P - 1) // 4, P)
 
 
+LONGEST_LINE = 60_000
+LONGEST_FILE = 1_000_000
+
+
+TAMPERED, TORN, TRUNCATED, BAD_SIGNATURE = 1, 3, 4, 5
+
+
 class Wrong(Exception):
-    pass
+    def __init__(self, problem, code=TAMPERED):
+        super().__init__(problem)
+        self.code = code
 
 
 def sha256(data):
@@ -95,10 +104,10 @@ def read_checkpoint(note, vkey):
         signature = base64.b64decode(signature, validate=True)
         if dash == "\u2014" and name == origin and signature[:4] == key_id:
             if not ed25519(key, text.encode(), signature[4:]):
-                raise Wrong("bad signature")
+                raise Wrong("bad signature", BAD_SIGNATURE)
             signed = True
     if not signed:
-        raise Wrong("bad signature: none by this key")
+        raise Wrong("bad signature: none by this key", BAD_SIGNATURE)
     return int(lines[1]), base64.b64decode(lines[2], validate=True)
 
 
@@ -121,10 +130,46 @@ def root_from_proof(index, size, leaf, path):
     return result
 
 
+def read_small(path):
+    with open(path, "rb") as file:
+        content = file.read(LONGEST_FILE + 1)
+    if len(content) > LONGEST_FILE:
+        raise ValueError(f"{path} is too long to be what it should be")
+    return content
+
+
+class Line:
+    """A line of a file; of one that is too long only the beginning is held."""
+
+    def __init__(self, offset, text, length, ended):
+        self.offset, self.text, self.length, self.ended = offset, text, length, ended
+        self.is_too_long = length - ended > LONGEST_LINE
+
+    def number(self, origin):
+        """Which line of the log it says that it is, if any."""
+        try:
+            entry = json.loads(self.text)
+            whole = self.ended and not self.is_too_long
+            return entry["seq"] if whole and entry["log"] == origin else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def read_lines(path):
+    with open(path, "rb") as file:
+        offset = 0
+        while text := file.readline(LONGEST_LINE + 1):
+            length, end = len(text), text
+            while not end.endswith(b"\n") and (end := file.readline(LONGEST_LINE + 1)):
+                length += len(end)
+            yield Line(offset, text, length, end.endswith(b"\n"))
+            offset += length
+
+
 def check_proof(vkey_file, event_file, proof_file):
-    vkey = read_vkey(open(vkey_file).read())
-    line = open(event_file, "rb").read().removesuffix(b"\n")
-    head, _, note = open(proof_file, encoding="utf-8").read().partition("\n\n")
+    vkey = read_vkey(read_small(vkey_file).decode())
+    line = read_small(event_file).removesuffix(b"\n")
+    head, _, note = read_small(proof_file).decode().partition("\n\n")
     lines = head.split("\n")
     if lines.pop(0) != "c2sp.org/tlog-proof@v1":
         raise Wrong("no proof")
@@ -138,20 +183,73 @@ def check_proof(vkey_file, event_file, proof_file):
     return f"ok: event {index} of the first {size} of {vkey[0]}"
 
 
+def read_checkpoints(directory, vkey):
+    """The root for each size that was signed, and how many bytes of the list are torn."""
+    roots, torn, path = {}, 0, os.path.join(directory, "checkpoints.jsonl")
+    for line in read_lines(path):
+        if not line.ended:
+            torn = line.length
+            continue
+        try:
+            size, root = read_checkpoint(json.loads(line.text)["note"], vkey)
+        except (ValueError, KeyError, TypeError, IndexError):
+            problem = "too long" if line.is_too_long else "no checkpoint"
+            raise Wrong(f"the line of the list of checkpoints at byte {line.offset} is {problem}")
+        roots[size] = root
+    size, root = read_checkpoint(read_small(os.path.join(directory, "checkpoint")).decode(), vkey)
+    if roots.setdefault(size, root) != root:
+        raise Wrong("the newest checkpoint contradicts the list")
+    return roots, torn
+
+
+def read_leaves(path, count, origin, may_be_torn):
+    """The hash of each line of a segment, of which the first has the number `count`."""
+    lines = read_lines(path)
+    for line in lines:
+        number = line.number(origin)
+        if number != count:
+            is_end = number is None and may_be_torn(count)
+            if is_end and all(rest.number(origin) is None for rest in lines):
+                raise Wrong(f"torn tail of {os.path.getsize(path) - line.offset} bytes", TORN)
+            if line.is_too_long:
+                name = os.path.basename(path)[:20]
+                raise Wrong(f"line too long at {count} (segment {name}, byte {line.offset})")
+            raise Wrong(f"line {count} is not in its place")
+        yield sha256(b"\x00" + line.text[:-1])
+        count += 1
+
+
+def read_hashes(path):
+    """What is left of lines whose time was over."""
+    with open(path, "rb") as file:
+        while leaf := file.read(32):
+            yield leaf
+
+
+def list_segments(directory):
+    """The segments by their first line. Where a crash left both, lines go before hashes."""
+    found = {}
+    for name in sorted(os.listdir(directory)):
+        first, _, kind = name.partition(".")
+        if len(first) == 20 and first.isdigit() and kind in ("hashes", "jsonl"):
+            found[int(first)] = (os.path.join(directory, name), kind == "jsonl")
+    return sorted(found.items())
+
+
 def check_log(directory):
-    vkey = read_vkey(open(os.path.join(directory, "vkey")).read())
-    notes = [json.loads(line)["note"] for line in open(os.path.join(directory, "checkpoints.jsonl"))]
-    notes.append(open(os.path.join(directory, "checkpoint"), encoding="utf-8").read())
-    roots = dict(read_checkpoint(note, vkey) for note in notes)
-    stack, count, segments = [], 0, os.path.join(directory, "segments")
-    for name in sorted(n for n in os.listdir(segments) if n.endswith(".jsonl")):
-        if int(name[:20]) != count:
+    vkey = read_vkey(read_small(os.path.join(directory, "vkey")).decode())
+    roots, torn = read_checkpoints(directory, vkey)
+    stack, count, signed = [], 0, max(roots)
+    if roots.get(0, sha256(b"")) != sha256(b""):
+        raise Wrong("root differs at size 0")
+    segments = list_segments(os.path.join(directory, "segments"))
+    for first, (path, has_lines) in segments:
+        if first != count:
             raise Wrong(f"line missing at {count}")
-        for line in open(os.path.join(segments, name), "rb"):
-            entry = json.loads(line)
-            if not line.endswith(b"\n") or entry["seq"] != count or entry["log"] != vkey[0]:
-                raise Wrong(f"line {count} is not in its place")
-            stack.append((1, sha256(b"\x00" + line[:-1])))
+        may_be_torn = lambda at: first == segments[-1][0] and at >= signed
+        lines = read_leaves(path, count, vkey[0], may_be_torn) if has_lines else read_hashes(path)
+        for leaf in lines:
+            stack.append((1, leaf))
             while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
                 (size, left), (_, right) = stack[-2:]
                 stack[-2:] = [(2 * size, node(left, right))]
@@ -162,9 +260,11 @@ def check_log(directory):
                     root = node(left, root)
                 if root != roots[count]:
                     raise Wrong(f"root differs at size {count}")
-    if max(roots) > count:
-        raise Wrong(f"truncated: checkpoint says {max(roots)}, log has {count}")
-    return f"ok: {count} events, signed up to {max(roots)}"
+    if signed > count:
+        raise Wrong(f"truncated: checkpoint says {signed}, log has {count}", TRUNCATED)
+    if torn:
+        raise Wrong(f"torn tail of {torn} bytes", TORN)
+    return f"ok: {count} events, signed up to {signed}"
 
 
 if __name__ == "__main__":
@@ -176,7 +276,7 @@ if __name__ == "__main__":
         print(command(*sys.argv[2:]))
     except Wrong as wrong:
         print(f"not verified: {wrong}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(wrong.code)
     except (OSError, ValueError, KeyError, IndexError) as error:
         print(f"could not check: {error}", file=sys.stderr)
         sys.exit(2)

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use countersign_core::{StoreError, StoreErrorKind};
 
-use super::super::disk::{Disk, beside, private};
+use super::super::disk::{Disk, beside, private, read_small};
 use super::super::scan::{Found, Wanted, find_all};
 use super::super::sealed::segment_path;
 use super::{
-    Checkpoints, Current, Edge, FileLogOptions, Head, Identity, Parts, SEGMENTS, Sealed, VKEY,
-    corrupt, known_signer, newest_anchor, sealed, unavailable,
+    Checkpoints, Current, Edge, FileLogOptions, Head, INCARNATION, Identity, Parts, SEGMENTS,
+    Sealed, VKEY, corrupt, known_signer, newest_anchor, sealed, unavailable,
 };
 
 pub(super) fn resume(options: &FileLogOptions) -> Result<Parts, StoreError> {
@@ -35,20 +35,27 @@ pub(super) fn resume(options: &FileLogOptions) -> Result<Parts, StoreError> {
 /// The log's own name and key.
 fn identity(options: &FileLogOptions) -> Result<Identity, StoreError> {
     let path = options.directory.join(VKEY);
-    let vkey = fs::read_to_string(&path).map_err(|error| match error.kind() {
+    let vkey = read_small(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => corrupt(&path, "it is missing"),
+        io::ErrorKind::FileTooLarge => corrupt(&path, "it is too long for a verifier key"),
         _ => unavailable(error),
     })?;
-    let identity = Identity::parse(vkey.trim_end());
+    let identity = Identity::parse(String::from_utf8_lossy(&vkey).trim_end());
     let identity = identity.ok_or_else(|| corrupt(&path, "it is no verifier key"))?;
     match &options.origin {
-        // A log that began anew keeps the name that it was given then.
-        Some(origin) if !identity.origin.starts_with(origin.as_str()) => {
+        Some(origin) if !is_named(&identity.origin, origin) => {
             let problem = "the log has another origin";
             Err(StoreError::with_source(StoreErrorKind::Conflict, problem))
         }
         _ => Ok(identity),
     }
+}
+
+/// Whether a log's own name is the one that it is asked for by: a log that began anew keeps the
+/// name that it was given then.
+fn is_named(own: &str, asked: &str) -> bool {
+    let rest = own.strip_prefix(asked);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(INCARNATION))
 }
 
 fn anchored(options: &FileLogOptions, identity: &Identity) -> Result<Option<Head>, StoreError> {
@@ -376,17 +383,24 @@ fn set_aside(disk: &Disk, path: &Path, good: u64) -> io::Result<()> {
 fn new_aside(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     private(options.write(true).create_new(true));
-    let mut number = 1_u32;
-    loop {
-        let suffix = match number {
-            1 => ".torn".to_owned(),
-            number => format!(".torn.{number}"),
-        };
+    let others = (2..=u32::MAX).map(|number| format!(".torn.{number}"));
+    for suffix in std::iter::once(".torn".to_owned()).chain(others) {
         match options.open(beside(path, &suffix)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u32::MAX => {
-                number += 1;
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => return other,
         }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_can_t_be_made_is_not_tried_under_other_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let refused = new_aside(&directory.path().join("absent/segment"));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -113,10 +113,15 @@ async fn a_refusal_names_the_place() {
             "line 1: it is not a line",
             [line(0), b"{}\n".to_vec(), line(2)].concat(),
         ),
-        (
-            "line 1: it is not a line",
-            [line(0), vec![b'x'; 100_000], line(2)].concat(),
-        ),
+        ("line 1: it is too long for a line, at byte ", {
+            [line(0), vec![b'x'; 100_000], line(2)].concat()
+        }),
+        ("line 2: it is not a line of a log, at byte ", {
+            [lines(0..2), b"{}\n".to_vec()].concat()
+        }),
+        ("line 3: it is too long for a line, at byte ", {
+            [lines(0..3), vec![b'x'; 70_000], line(4), line(4)].concat()
+        }),
         ("truncated: a checkpoint says 3, the log has 2", lines(0..2)),
         ("truncated: a checkpoint says 3, the log has 0", Vec::new()),
         ("root differs at size 3", {
@@ -155,6 +160,7 @@ async fn checkpoints_that_are_not_ours_are_refused() {
     for torn in [&b""[..], &good.as_bytes()[..40]] {
         place.write("checkpoint", torn);
         assert_eq!(place.open().unwrap().next_seq(), 3);
+        assert_eq!(place.verify(), expected(0..3), "it is put right at once");
     }
     for name in ["checkpoint", "checkpoints.jsonl"] {
         std::fs::remove_file(place.path(name)).unwrap();
@@ -171,6 +177,7 @@ async fn a_torn_line_of_the_list_is_written_again() {
     for cut in [1, 17, 200] {
         place.write("checkpoints.jsonl", &list[..list.len() - cut]);
         let mut log = place.open().unwrap();
+        place.verify();
         append_all(&mut log, &[1]).await;
         drop(log);
         let end = place.verify().len() as u64;
@@ -188,10 +195,10 @@ async fn another_key_or_origin_is_refused() {
         refused(place.options().signing_key(&key)),
         StoreErrorKind::Conflict
     );
-    assert_eq!(
-        refused(place.options().origin("example.com/other")),
-        StoreErrorKind::Conflict
-    );
+    for other in ["example.com/other", "example.com/lo", "example.com/log/a"] {
+        let options = place.options().origin(other);
+        assert_eq!(refused(options), StoreErrorKind::Conflict, "{other}");
+    }
     let nowhere = place.log().with_file_name("nowhere.key");
     assert_eq!(
         refused(place.options().signing_key(nowhere)),
@@ -225,10 +232,44 @@ async fn a_damaged_log_begins_anew_only_when_asked_by_name() {
     drop(log);
     let mut log = anew().open().unwrap();
     assert_eq!(log.take_notices(), [], "a whole log goes on");
-    assert_eq!(
-        log.origin().unwrap().as_ref(),
-        "example.com/log/incarnation-2"
-    );
+    append_all(&mut log, &[1]).await;
+    drop(log);
+    place.write(FIRST, "");
+    let origin = anew().open().unwrap().origin().unwrap();
+    assert_eq!(&*origin, "example.com/log/incarnation-3");
+    assert!(place.path("damaged-2/vkey").exists());
+}
+
+#[tokio::test]
+async fn a_beginning_anew_that_fails_is_gone_on_with() {
+    let operations = 40;
+    let mut failed = 0;
+    for after in 0..operations {
+        let place = Place::with(&[3]).await;
+        let damaged = lines(0..2);
+        place.write(FIRST, &damaged);
+        let anew = || place.options().on_damage(LogDamage::StartNewIncarnation);
+        let options = anew();
+        options.disk.faults.plan(after, 1, 5);
+        let first = options.open();
+        failed += u64::from(first.is_err());
+        drop(first);
+        let log = anew().open().unwrap();
+        let origin = log.origin().unwrap();
+        assert!(
+            origin.starts_with("example.com/log/incarnation-"),
+            "{after}: {origin}"
+        );
+        drop(log);
+        let kept = (1..4).any(|number| {
+            let path = place.path(&format!("damaged-{number}/{FIRST}"));
+            fs::read(path).is_ok_and(|kept| kept == damaged)
+        });
+        assert!(kept, "after {after}");
+        let report = crate::LogVerifier::new(place.log()).verify().unwrap();
+        assert_eq!((report.finding, report.events), (crate::Finding::Ok, 0));
+    }
+    assert!((8..operations).contains(&failed), "{failed}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod failing;
 mod history;
 mod keeping;
 mod oracle;
+mod resuming;
 mod shipping;
 
 use std::fs;

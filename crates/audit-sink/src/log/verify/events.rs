@@ -73,10 +73,10 @@ impl LogEvents {
                 Err(error) => return Err(CannotVerify::reading(path, error)),
                 Ok(None) => self.lines = None,
                 // A line without its end is one that is being written, or was never finished.
-                Ok(Some(line)) if !line.whole && !super::has_end(line) => self.lines = None,
+                Ok(Some(line)) if !line.ended && !line.is_too_long() => self.lines = None,
                 Ok(Some(line)) => {
                     let fields = serde_json::from_slice(line.bytes).ok();
-                    let Some(fields) = fields.filter(|_| line.whole) else {
+                    let Some(fields) = fields.filter(|_| line.is_whole()) else {
                         return Err(CannotVerify::at(path, "a line is no event; verify the log"));
                     };
                     let line = line.bytes.to_vec();

@@ -41,6 +41,15 @@ pub enum Finding {
     LineMissing(u64),
     /// A line that does not belong there stands before the one with this index.
     LineInserted(u64),
+    /// What stands where the line with this index should is longer than a line can be.
+    LineTooLong {
+        /// The index of the line.
+        index: u64,
+        /// The first index of its segment.
+        segment: u64,
+        /// Where in the segment's file it begins, in bytes.
+        offset: u64,
+    },
     /// Lines changed places from this index on.
     OrderChanged(u64),
     /// The log is shorter than a checkpoint says.
@@ -100,6 +109,14 @@ impl fmt::Display for Finding {
             }
             Self::LineMissing(index) => write!(f, "line missing at {index}"),
             Self::LineInserted(index) => write!(f, "line inserted at {index}"),
+            Self::LineTooLong {
+                index,
+                segment,
+                offset,
+            } => write!(
+                f,
+                "line too long at {index} (segment {segment:020}, byte {offset})"
+            ),
             Self::OrderChanged(index) => write!(f, "order changed at {index}"),
             Self::Truncated { checkpoint, events } => write!(
                 f,

@@ -4,7 +4,7 @@
 //! | answer | exit code |
 //! |---|---|
 //! | `ok`, `ok, unsigned tail of N events` | 0 |
-//! | `leaf changed at N`, `line missing at N`, `line inserted at N`, `order changed at N`, `root differs at size N`, `checkpoint …`, `inconsistent with the given checkpoint` | 1 |
+//! | `leaf changed at N`, `line missing at N`, `line inserted at N`, `line too long at N (…)`, `order changed at N`, `root differs at size N`, `checkpoint …`, `inconsistent with the given checkpoint` | 1 |
 //! | it could not be checked | 2 |
 //! | `torn tail …`: the writer was interrupted, and cuts it when it starts | 3 |
 //! | `truncated: checkpoint says N, log has M` | 4 |
@@ -16,7 +16,6 @@ mod notes;
 mod proof;
 mod walk;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use self::events::{LogEvents, LoggedEvent};
@@ -25,7 +24,7 @@ use self::notes::Notes;
 pub use self::proof::{ProofFault, ProvenEvent, check_proof};
 use self::walk::Walk;
 use super::checkpoints::Identity;
-use super::lines::Line;
+use super::disk::read_small;
 
 /// Verifies the log in a directory: every line, the tree over them, and every checkpoint that was
 /// ever signed. Reads and writes nothing else, and takes no lock: a log that is being written can
@@ -84,7 +83,7 @@ impl LogVerifier {
     }
 
     fn identity(&self) -> Result<Identity, CannotVerify> {
-        let own = read_small(&self.directory.join("vkey"));
+        let own = read_text(&self.directory.join("vkey"));
         let Some(given) = &self.vkey else {
             return parse(&own?);
         };
@@ -105,22 +104,10 @@ fn parse(vkey: &str) -> Result<Identity, CannotVerify> {
     identity.ok_or_else(|| CannotVerify::new("the verifier key is not an Ed25519 key"))
 }
 
-/// A file that is a few lines long, if it is what it should be.
-fn read_small(path: &Path) -> Result<String, CannotVerify> {
-    let length = fs::metadata(path).map_err(|error| CannotVerify::reading(path, error))?;
-    if length.len() > LONGEST_NOTE {
-        return Err(CannotVerify::at(path, "it is too long to be read"));
-    }
-    let bytes = fs::read(path).map_err(|error| CannotVerify::reading(path, error))?;
+fn read_text(path: &Path) -> Result<String, CannotVerify> {
+    let bytes = read_small(path).map_err(|error| CannotVerify::reading(path, error))?;
     String::from_utf8(bytes).map_err(|_| CannotVerify::at(path, "it is not UTF-8"))
 }
-
-/// Whether a line ends in a newline.
-fn has_end(line: Line<'_>) -> bool {
-    line.length > line.bytes.len() as u64
-}
-
-const LONGEST_NOTE: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests;

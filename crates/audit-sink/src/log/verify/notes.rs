@@ -6,7 +6,7 @@ use std::path::Path;
 use countersign_core::Timestamp;
 use serde::Deserialize;
 
-use super::{CannotVerify, Finding, has_end, read_small};
+use super::{CannotVerify, Finding, read_text};
 use crate::log::checkpoints::{Head, Identity, NoteFault};
 use crate::log::lines::Lines;
 
@@ -100,9 +100,14 @@ impl Notes {
             self.checked += 1;
             let number = self.checked;
             let listed: Option<Listed> = serde_json::from_slice(line.bytes).ok();
-            let Some(listed) = listed.filter(|listed| line.whole && listed.is_timed()) else {
-                if has_end(line) {
-                    let problem = format!("list: line {number} is no checkpoint");
+            let Some(listed) = listed.filter(|listed| line.is_whole() && listed.is_timed()) else {
+                if line.ended {
+                    let problem = if line.is_too_long() {
+                        "too long"
+                    } else {
+                        "no checkpoint"
+                    };
+                    let problem = format!("list: line {number} is {problem}");
                     return Ok(Err(Finding::Checkpoints(problem)));
                 }
                 self.checked -= 1;
@@ -145,7 +150,7 @@ impl Notes {
             let problem = "file is missing".to_owned();
             return Ok(Err(Finding::Checkpoints(problem)));
         }
-        let opened = match read_small(path) {
+        let opened = match read_text(path) {
             Ok(note) if !repeats_itself(&note) => identity.open(&note),
             Ok(_) | Err(_) => Err(NoteFault::Malformed),
         };

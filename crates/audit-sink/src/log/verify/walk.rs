@@ -1,12 +1,13 @@
 //! One pass over the lines of a log, from the first segment to the last.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::notes::Notes;
-use super::{CannotVerify, Finding, LogReport, has_end};
+use super::{CannotVerify, Finding, LogReport};
 use crate::log::checkpoints::Head;
 use crate::log::lines::{Known, Line, Lines};
 use crate::log::sealed;
@@ -73,8 +74,7 @@ impl<'a> Walk<'a> {
             }
             walk.segment = walk.kept.contains_key(&first).then(|| Edge::at(first));
             if has_lines {
-                let path = sealed::segment_path(segments, first);
-                walk.read(&path, Some(first) == last)?;
+                walk.read(segments, first, Some(first) == last)?;
             } else {
                 walk.take_hashes(segments, first)?;
             }
@@ -96,50 +96,76 @@ impl<'a> Walk<'a> {
         self.finding.is_none()
     }
 
-    fn read(&mut self, path: &Path, is_last: bool) -> Result<(), CannotVerify> {
+    fn read(&mut self, segments: &Path, first: u64, is_last: bool) -> Result<(), CannotVerify> {
+        let path = &sealed::segment_path(segments, first);
         let reading = |error| CannotVerify::reading(path, error);
         let mut lines = Lines::open(path).map_err(reading)?;
+        let mut offset = 0;
         while let Some(line) = lines.next().map_err(reading)? {
             let expected = self.tree.end();
             // The hash of a signed line is checked, so that its first bytes tell enough.
-            let signed = line.whole && expected < self.notes.signed();
+            let signed = line.is_whole() && expected < self.notes.signed();
             let in_place = signed && self.known.begins(line.bytes, expected);
             if in_place || self.known.check(line, expected).is_ok() {
                 self.take(line.bytes);
+                offset += line.length;
                 continue;
             }
-            let seen = place(line, &self.known);
-            let torn = line.length;
-            let ended = has_end(line);
-            let next = lines
-                .next()
-                .map_err(reading)?
-                .map(|next| place(next, &self.known));
-            let at_end = next.is_none() && is_last;
-            self.finding = Some(match seen {
-                None if at_end && !ended => self.torn(torn),
-                None if at_end && expected >= self.notes.signed() => Finding::TornTail(torn),
-                None => Finding::LeafChanged(expected, expected),
-                Some(seq) if seq > expected && next == Some(Some(expected)) => {
-                    Finding::OrderChanged(expected)
-                }
-                Some(seq) if seq > expected => Finding::LineMissing(expected),
-                Some(_) => Finding::LineInserted(expected),
-            });
+            let wrong = Wrong {
+                seq: place(line, &self.known),
+                too_long: line.is_too_long().then_some((first, offset)),
+                ended: line.ended,
+                length: line.length,
+            };
+            let rest = self.rest(&mut lines).map_err(reading)?;
+            self.finding = Some(self.name(&wrong, &rest, is_last));
             return Ok(());
         }
         Ok(())
     }
 
-    /// A last line without its newline.
-    fn torn(&self, bytes: u64) -> Finding {
-        let (signed, events) = (self.notes.signed(), self.tree.end());
-        if events >= signed {
-            return Finding::TornTail(bytes);
+    /// What comes after a line that is wrong.
+    fn rest(&self, lines: &mut Lines) -> io::Result<Rest> {
+        let mut rest = Rest::default();
+        while let Some(line) = lines.next()? {
+            let seq = place(line, &self.known);
+            if rest.length == 0 {
+                rest.next = seq;
+            }
+            rest.has_lines |= seq.is_some();
+            rest.length += line.length;
         }
-        Finding::Truncated {
-            checkpoint: signed,
-            events,
+        Ok(rest)
+    }
+
+    fn name(&self, wrong: &Wrong, rest: &Rest, is_last: bool) -> Finding {
+        let (expected, signed) = (self.tree.end(), self.notes.signed());
+        let Some(seq) = wrong.seq else {
+            // What a crash leaves: the writer sets it aside, however long it is.
+            if is_last && !rest.has_lines && expected >= signed {
+                return Finding::TornTail(wrong.length + rest.length);
+            }
+            if let Some((segment, offset)) = wrong.too_long {
+                return Finding::LineTooLong {
+                    index: expected,
+                    segment,
+                    offset,
+                };
+            }
+            if is_last && !wrong.ended {
+                return Finding::Truncated {
+                    checkpoint: signed,
+                    events: expected,
+                };
+            }
+            return Finding::LeafChanged(expected, expected);
+        };
+        if seq < expected {
+            return Finding::LineInserted(expected);
+        }
+        match rest.next {
+            Some(next) if next == expected => Finding::OrderChanged(expected),
+            _ => Finding::LineMissing(expected),
         }
     }
 
@@ -270,6 +296,26 @@ impl<'a> Walk<'a> {
         }
         Finding::LeafChanged(self.right, size - 1)
     }
+}
+
+/// A line that is not the one that belongs in its place.
+struct Wrong {
+    /// The index that it gives itself, if it is a line of the log.
+    seq: Option<u64>,
+    /// The segment and the byte where it begins, if it is longer than any line can be.
+    too_long: Option<(u64, u64)>,
+    ended: bool,
+    length: u64,
+}
+
+/// What follows it in the segment.
+#[derive(Default)]
+struct Rest {
+    /// The index of the line just after it.
+    next: Option<u64>,
+    /// There is any line of the log.
+    has_lines: bool,
+    length: u64,
 }
 
 /// The index that a line gives itself, if it is a line of the log.
