@@ -8,6 +8,8 @@ mod durable;
 mod events;
 #[path = "support/figures.rs"]
 mod figures;
+#[path = "audit/load.rs"]
+mod load;
 #[path = "audit/restart.rs"]
 mod restart;
 

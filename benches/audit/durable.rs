@@ -6,15 +6,15 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
-use countersign::{AuditBackend, AuditSink, FileLog, Record};
+use countersign::{AuditBackend, FileLog, Record};
 use countersign_audit_sink::Recovery;
 use countersign_core::StoreError;
 
-use crate::events::event;
 use crate::figures::{Effort, median, tell};
+use crate::load;
 
 pub(crate) fn measure(effort: Effort) {
     for in_flight in [16, 256] {
@@ -57,7 +57,11 @@ impl Round {
         let log = directory.path().join("log");
         let events = events / in_flight * in_flight;
         let batches = Arc::new(AtomicUsize::new(0));
-        let seconds = write(&log, in_flight, events, &batches);
+        let counted = Counted {
+            log: FileLog::open(&log).expect("a new log"),
+            batches: Arc::clone(&batches),
+        };
+        let seconds = load::seconds(counted, in_flight, events);
         let batches = batches.load(Ordering::Relaxed);
         let disk = floor(directory.path(), bytes(&log), batches);
         Self {
@@ -66,39 +70,6 @@ impl Round {
             batch: events as f64 / batches as f64,
         }
     }
-}
-
-fn write(log: &Path, in_flight: usize, events: usize, batches: &Arc<AtomicUsize>) -> f64 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let log = Counted {
-        log: FileLog::open(log).expect("a new log"),
-        batches: Arc::clone(batches),
-    };
-    let (sink, writer) = AuditSink::builder(log).spawn().expect("a writer");
-    runtime.block_on(async {
-        let work: Vec<_> = (0..in_flight)
-            .map(|_| {
-                let sink = sink.clone();
-                let events: Vec<_> = (0..events / in_flight).map(|_| event()).collect();
-                async move {
-                    for event in events {
-                        sink.append_durable(event).await.expect("durable");
-                    }
-                }
-            })
-            .collect();
-        let started = Instant::now();
-        let tasks: Vec<_> = work.into_iter().map(tokio::spawn).collect();
-        for task in tasks {
-            task.await.expect("no panic");
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let _ = writer.shutdown(Duration::from_secs(10)).await;
-        seconds
-    })
 }
 
 /// How long it takes to write and sync `bytes` in so many equal parts.

@@ -91,4 +91,5 @@ usage: cargo xtask <chore>
                      fail: the audit log loses nothing
   servers COMMAND…   runs COMMAND beside a throw-away PostgreSQL, Redis and Redis Cluster, whose
                      addresses it finds in COUNTERSIGN_TEST_POSTGRES, COUNTERSIGN_TEST_REDIS and
-                     COUNTERSIGN_TEST_REDIS_CLUSTER";
+                     COUNTERSIGN_TEST_REDIS_CLUSTER, and NATS's program in
+                     COUNTERSIGN_TEST_NATS_SERVER";

@@ -25,11 +25,18 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
         figures.extend(measure(&workspace, bench, quick, &[])?);
     }
     // Nothing is installed for a measurement.
-    match Servers::installed_redis()? {
-        Some(servers) => {
-            figures.extend(measure(&workspace, "redis", quick, &servers.environment())?);
+    for (bench, servers, missing) in [
+        (
+            "redis",
+            Servers::installed_redis()?,
+            "no Redis and no Valkey",
+        ),
+        ("postgres", Servers::installed_postgres()?, "no PostgreSQL"),
+    ] {
+        match servers {
+            Some(it) => figures.extend(measure(&workspace, bench, quick, &it.environment())?),
+            None => println!("==> benchmark {bench}: skipped, there is {missing} here"),
         }
-        None => println!("==> benchmark redis: skipped, there is no Redis and no Valkey here"),
     }
     let rows: Vec<Row<'_>> = figures.iter().map(Row::of).collect();
     print!("{}", table(&rows));

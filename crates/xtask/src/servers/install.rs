@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::process;
 use crate::step;
@@ -28,6 +28,21 @@ pub(super) fn postgres() -> Result<PathBuf> {
 /// When there is none and it can't be installed.
 pub(super) fn redis() -> Result<PathBuf> {
     find_or_install("Redis", "redis-server", find_redis)
+}
+
+/// NATS's server program, of a version with JetStream: the example makes its streams with it.
+///
+/// # Errors
+/// When there is none and it can't be installed, or it is too old.
+pub(super) fn nats() -> Result<PathBuf> {
+    let program = find_or_install("NATS", "nats-server", find_nats)?;
+    let version = step::output(Command::new(&program).arg("--version"))?;
+    ensure!(
+        has_jetstream(&version),
+        "{}: it has no JetStream",
+        version.trim()
+    );
+    Ok(program)
 }
 
 /// Makes sure that `program` can be called.
@@ -66,6 +81,21 @@ pub(super) fn find_postgres() -> Option<PathBuf> {
 
 pub(super) fn find_redis() -> Option<PathBuf> {
     on_path("redis-server").or_else(|| on_path("valkey-server"))
+}
+
+fn find_nats() -> Option<PathBuf> {
+    // Debian puts it where only root looks.
+    let debian = || Some(PathBuf::from("/usr/sbin/nats-server")).filter(|path| path.is_file());
+    on_path("nats-server").or_else(debian)
+}
+
+/// Since version 2.2, as in `nats-server: v2.9.10`.
+fn has_jetstream(version: &str) -> bool {
+    let numbers = version.rsplit('v').next().unwrap_or_default().trim();
+    let mut numbers = numbers
+        .split('.')
+        .map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(2), Some(2))
 }
 
 fn newest_debian_postgres() -> Option<PathBuf> {
@@ -116,4 +146,23 @@ fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&path)
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jetstream_came_with_a_version() {
+        for (version, has) in [
+            ("nats-server: v2.9.10\n", true),
+            ("nats-server: v2.10.0-RC.1", true),
+            ("nats-server: v3.0", true),
+            ("nats-server: v2.1.9", false),
+            ("nats-server: v1.4", false),
+            ("", false),
+        ] {
+            assert_eq!(has_jetstream(version), has, "{version}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 pub(crate) use install::{require_python, require_tool};
+use postgres::Disk;
 pub(crate) use postgres::Postgres;
 use redis::Cluster;
 pub(crate) use redis::Redis;
@@ -25,10 +26,12 @@ pub(crate) struct Servers {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
     cluster: Option<Cluster>,
+    /// A program: its test stops and starts the server by itself.
+    nats: Option<PathBuf>,
 }
 
 impl Servers {
-    /// Starts what the workspace's adapters are tested against, and nothing where there is none.
+    /// Starts what the workspace's members are tested against, and nothing where there is none.
     /// A server that the caller named in the environment is used instead of a new one.
     ///
     /// # Errors
@@ -38,6 +41,7 @@ impl Servers {
         Self::start(
             needed("countersign-postgres", POSTGRES),
             needed("countersign-redis", REDIS),
+            needed("audit-to-nats", NATS),
         )
     }
 
@@ -59,11 +63,34 @@ impl Servers {
         install::find_redis().map(start).transpose()
     }
 
-    fn start(postgres: bool, redis: bool) -> Result<Self> {
-        let mut servers = Self::default();
+    /// Starts a PostgreSQL that keeps what it acknowledges, if its programs are there, unless the
+    /// caller named one in the environment.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub(crate) fn installed_postgres() -> Result<Option<Self>> {
+        if is_given(POSTGRES) {
+            return Ok(Some(Self::default()));
+        }
+        let start = |programs: PathBuf| {
+            let postgres = Postgres::start(&programs, Disk::Synced).context("PostgreSQL")?;
+            Ok(Self {
+                postgres: Some(postgres),
+                ..Self::default()
+            })
+        };
+        install::find_postgres().map(start).transpose()
+    }
+
+    fn start(postgres: bool, redis: bool, nats: bool) -> Result<Self> {
+        let mut servers = Self {
+            nats: nats.then(install::nats).transpose()?,
+            ..Self::default()
+        };
         if postgres {
             let binaries = install::postgres()?;
-            servers.postgres = Some(Postgres::start(&binaries).context("PostgreSQL")?);
+            servers.postgres =
+                Some(Postgres::start(&binaries, Disk::Unsynced).context("PostgreSQL")?);
         }
         if redis {
             let server = install::redis()?;
@@ -81,7 +108,11 @@ impl Servers {
         let postgres = postgres.flat_map(|it| [(POSTGRES, it.url()), (AUTHORITY, it.authority())]);
         let redis = self.redis.as_ref().map(|it| (REDIS, it.url()));
         let cluster = self.cluster.as_ref().map(|it| (CLUSTER, it.urls()));
-        postgres.chain(redis).chain(cluster).collect()
+        let nats = self
+            .nats
+            .as_ref()
+            .map(|it| (NATS, it.display().to_string()));
+        postgres.chain(redis).chain(cluster).chain(nats).collect()
     }
 }
 
@@ -90,7 +121,7 @@ impl Servers {
 /// # Errors
 /// When it can't be found, installed or started.
 pub(crate) fn postgres() -> Result<Postgres> {
-    Postgres::start(&install::postgres()?).context("PostgreSQL")
+    Postgres::start(&install::postgres()?, Disk::Unsynced).context("PostgreSQL")
 }
 
 /// The program of Redis's or Valkey's server.
@@ -103,7 +134,7 @@ pub(crate) fn redis_program() -> Result<PathBuf> {
 
 /// `cargo xtask servers COMMAND…`
 pub(crate) fn run(command: &[&str]) -> Result<ExitCode> {
-    let servers = Servers::start(!is_given(POSTGRES), !is_given(REDIS))?;
+    let servers = Servers::start(!is_given(POSTGRES), !is_given(REDIS), !is_given(NATS))?;
     let environment = servers.environment();
     for (name, value) in &environment {
         println!("{name}={value}");
@@ -128,3 +159,4 @@ const POSTGRES: &str = "COUNTERSIGN_TEST_POSTGRES";
 const AUTHORITY: &str = "COUNTERSIGN_TEST_POSTGRES_CA";
 const REDIS: &str = "COUNTERSIGN_TEST_REDIS";
 const CLUSTER: &str = "COUNTERSIGN_TEST_REDIS_CLUSTER";
+const NATS: &str = "COUNTERSIGN_TEST_NATS_SERVER";

@@ -27,8 +27,8 @@ impl Postgres {
     ///
     /// # Errors
     /// When that fails; the end of the server's log is part of the message.
-    pub(super) fn start(directory: &Path) -> Result<Self> {
-        let programs = Programs::new(directory)?;
+    pub(super) fn start(directory: &Path, disk: Disk) -> Result<Self> {
+        let programs = Programs::new(directory, disk)?;
         let home = tempfile::Builder::new()
             .prefix("countersign-postgres-")
             .tempdir()?;
@@ -115,19 +115,39 @@ impl Drop for Postgres {
     }
 }
 
-/// Where PostgreSQL's programs are, and as whom they run.
+/// Whether what the server acknowledges would outlive a crash of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Disk {
+    /// For measurements.
+    Synced,
+    /// For tests: nothing in there outlives the server anyway.
+    Unsynced,
+}
+
+/// Where PostgreSQL's programs are, and how they run.
 #[derive(Debug)]
 struct Programs {
     directory: PathBuf,
+    disk: Disk,
     user: Option<(u32, u32)>,
 }
 
+impl Disk {
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Synced => "fsync=on",
+            Self::Unsynced => "fsync=off",
+        }
+    }
+}
+
 impl Programs {
-    fn new(directory: &Path) -> Result<Self> {
+    fn new(directory: &Path, disk: Disk) -> Result<Self> {
         let unprivileged = || process::user("postgres").or_else(|_| process::user("nobody"));
         let user = process::is_root()?.then(unprivileged).transpose()?;
         Ok(Self {
             directory: directory.to_owned(),
+            disk,
             user,
         })
     }
@@ -171,8 +191,7 @@ impl Programs {
             .args(["-c", "ssl=on"])
             .args(["-c", &setting("ssl_cert_file", "server.pem")])
             .args(["-c", &setting("ssl_key_file", "server.key")])
-            // Nothing in here outlives the server.
-            .args(["-c", "fsync=off"])
+            .args(["-c", self.disk.setting()])
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
@@ -215,7 +234,7 @@ mod tests {
         let Some(directory) = install::find_postgres() else {
             return;
         };
-        let postgres = Postgres::start(&directory).unwrap();
+        let postgres = Postgres::start(&directory, Disk::Unsynced).unwrap();
         let (port, home) = (postgres.port, postgres.home.path().to_owned());
         let address = postgres.url();
         let mut query = postgres.programs.command("psql");
@@ -232,7 +251,7 @@ mod tests {
         let Some(directory) = install::find_postgres() else {
             return;
         };
-        let mut postgres = Postgres::start(&directory).unwrap();
+        let mut postgres = Postgres::start(&directory, Disk::Unsynced).unwrap();
         // A second server on the same data ends at once.
         let second = postgres.programs.serve(&postgres.home, postgres.port);
         let first = std::mem::replace(&mut postgres.server, second.unwrap());

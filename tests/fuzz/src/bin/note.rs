@@ -14,7 +14,7 @@ fuzz_target!(|note: &[u8]| LOG.with(|log| {
     let log = log.get_or_init(Log::new);
     fs::write(log.path().join("checkpoint"), note).expect("room for a note");
     let _ = LogVerifier::new(log.path()).verify();
-    log.restore();
+    log.restore_checkpoint();
     if let Ok(note) = std::str::from_utf8(note) {
         let _ = LogVerifier::new(log.path()).against(note).verify();
         let _ = LogVerifier::new(log.path()).with_vkey(note).verify();
