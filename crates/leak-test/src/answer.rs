@@ -3,16 +3,20 @@
 use std::error::Error;
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use countersign_core::PeerAddr;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, TE};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower_service::Service;
+
+use crate::grpc::Codec;
+use crate::outcome::{Outcome, plain};
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -21,14 +25,18 @@ pub(crate) struct Call {
     pub(crate) target: String,
     pub(crate) header: Option<(HeaderName, String)>,
     pub(crate) body: Option<Bytes>,
+    /// Of a gRPC call.
+    pub(crate) codec: Option<Codec>,
 }
 
 /// What came back.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
+    status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    /// Of a gRPC call.
+    outcome: Option<Outcome>,
 }
 
 impl Call {
@@ -38,12 +46,35 @@ impl Call {
             target: target.into(),
             header: None,
             body: None,
+            codec: None,
         }
+    }
+
+    /// A call of a gRPC method.
+    pub(crate) fn grpc(path: &str, frames: Bytes, codec: Codec) -> Self {
+        Self {
+            body: Some(frames),
+            codec: Some(codec),
+            ..Self::new(Method::POST, path)
+        }
+    }
+
+    /// A call of the same method with the messages of both. `None` where a call has one message.
+    pub(crate) fn then(&self, other: &Self) -> Option<Self> {
+        let codec = self.codec.as_ref().filter(|codec| codec.takes_many())?;
+        let both = [self.body.as_deref()?, other.body.as_deref()?].concat();
+        Some(Self::grpc(&self.target, both.into(), codec.clone()))
     }
 
     pub(crate) fn with_body(mut self, body: Option<&Value>) -> Self {
         self.body = body.map(|body| Bytes::from(body.to_string()));
         self
+    }
+
+    /// How it is told of.
+    pub(crate) fn name(&self) -> &str {
+        let codec = self.codec.as_ref();
+        codec.map_or(self.method.as_str(), Codec::name)
     }
 
     /// Sends it with `key`. A caller that is told to come back later does so, a few times.
@@ -77,12 +108,24 @@ impl Call {
         poll_fn(|cx| service.poll_ready(cx)).await.map_err(told)?;
         let response = service.call(request).await.map_err(told)?;
         let (parts, body) = response.into_parts();
-        let collected = body.collect().await;
-        let body = collected.map_err(|error| error.into().to_string())?;
+        let (status, mut headers) = (parts.status, parts.headers);
+        let Some(codec) = &self.codec else {
+            let collected = body.collect().await;
+            let body = collected.map_err(|error| error.into().to_string())?;
+            return Ok(Answer {
+                status,
+                headers,
+                body: body.to_bytes(),
+                outcome: None,
+            });
+        };
+        let (body, is_over) = read(body, &mut headers).await?;
+        let outcome = Outcome::read(codec, status, &headers, &body, is_over);
         Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.to_bytes(),
+            status,
+            headers,
+            body,
+            outcome: Some(outcome),
         })
     }
 
@@ -97,7 +140,12 @@ impl Call {
         if let Some((name, value)) = &self.header {
             request = request.header(name, value);
         }
-        if self.body.is_some() {
+        if self.codec.is_some() {
+            request = request
+                .version(Version::HTTP_2)
+                .header(TE, "trailers")
+                .header(CONTENT_TYPE, "application/grpc");
+        } else if self.body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         request.body(Full::from(self.body.clone().unwrap_or_default()))
@@ -106,24 +154,34 @@ impl Call {
 
 impl Answer {
     pub(crate) fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
+        match &self.outcome {
+            Some(outcome) => outcome.messages.clone(),
+            None => serde_json::from_slice(&self.body).ok(),
+        }
     }
 
     pub(crate) fn is_success(&self) -> bool {
-        self.status.is_success()
+        let outcome = self.outcome.as_ref();
+        outcome.map_or(self.status.is_success(), Outcome::is_success)
     }
 
     /// Whether nothing was decided about the call: the service failed, or had no time for it.
     pub(crate) fn is_failure(&self) -> bool {
-        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+        match &self.outcome {
+            Some(outcome) => outcome.is_failure(),
+            None => self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// Its status in words.
+    pub(crate) fn told(&self) -> String {
+        let outcome = self.outcome.as_ref();
+        outcome.map_or_else(|| self.status.to_string(), ToString::to_string)
     }
 
     /// The answer's text and the values of its fields, to search them.
     pub(crate) fn texts(&self) -> Vec<String> {
-        let values = self.headers.values();
-        let mut texts: Vec<String> = values
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-            .collect();
+        let mut texts: Vec<String> = self.headers.iter().map(|(n, v)| plain(n, v)).collect();
         texts.push(String::from_utf8_lossy(&self.body).into_owned());
         texts
     }
@@ -131,39 +189,76 @@ impl Answer {
     /// The answer without what differs from call to call, and with `sent` blotted out: two ids
     /// that are nobody's must leave the same.
     pub(crate) fn outline(&self, sent: &[String]) -> String {
-        let id = self.headers.get("x-request-id");
-        let id = id.and_then(|id| id.to_str().ok()).unwrap_or("\0");
-        let blot = |text: &str| {
-            let text = text.replace(id, "…");
-            sent.iter()
-                .filter(|sent| !sent.is_empty())
-                .fold(text, |text, sent| text.replace(sent.as_str(), "…"))
+        let blot = self.blot(sent);
+        let body = match &self.outcome {
+            Some(outcome) => outcome.messages.as_ref().map(Value::to_string),
+            None => None,
         };
+        let body = body.unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned());
+        format!("{}\n{}", self.head(sent), blot(&body))
+    }
+
+    /// As [`Answer::outline`], without the body or the messages.
+    pub(crate) fn head(&self, sent: &[String]) -> String {
+        let blot = self.blot(sent);
         let mut fields: Vec<String> = self
             .headers
             .iter()
             .filter(|(name, _)| !VOLATILE.contains(&name.as_str()))
-            .map(|(name, value)| {
-                let value = String::from_utf8_lossy(value.as_bytes());
-                format!("{name}: {}", blot(&value))
-            })
+            .map(|(name, value)| format!("{name}: {}", blot(&plain(name, value))))
             .collect();
         fields.sort();
-        let body = String::from_utf8_lossy(&self.body);
-        format!("{}\n{}\n{}", self.status, fields.join("\n"), blot(&body))
+        format!("{}\n{}", self.told(), fields.join("\n"))
+    }
+
+    fn blot<'a>(&'a self, sent: &'a [String]) -> impl Fn(&str) -> String + 'a {
+        let id = self.headers.get("x-request-id");
+        let id = id.and_then(|id| id.to_str().ok()).unwrap_or("\0");
+        move |text| {
+            let text = text.replace(id, "…");
+            sent.iter()
+                .filter(|sent| !sent.is_empty())
+                .fold(text, |text, sent| text.replace(sent.as_str(), "…"))
+        }
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        if self.status != StatusCode::TOO_MANY_REQUESTS {
-            return None;
-        }
-        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        let is_limited = match &self.outcome {
+            Some(outcome) => outcome.is_limited(),
+            None => self.status == StatusCode::TOO_MANY_REQUESTS,
+        };
+        let after = self.headers.get(RETRY_AFTER).filter(|_| is_limited)?;
+        let seconds = after.to_str().ok()?.parse().ok()?;
         Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    }
+}
+
+/// The messages of a gRPC call, whose trailers go to its headers, and whether it came to its end. One
+/// that goes on without anything to tell is left: some never end.
+async fn read<R>(body: R, headers: &mut HeaderMap) -> Result<(Bytes, bool), String>
+where
+    R: Body,
+    R::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut body = pin!(body);
+    let mut read = BytesMut::new();
+    loop {
+        let Ok(frame) = tokio::time::timeout(LONGEST_SILENCE, body.frame()).await else {
+            return Ok((read.freeze(), false));
+        };
+        let Some(frame) = frame else {
+            return Ok((read.freeze(), true));
+        };
+        match frame.map_err(|error| error.into().to_string())?.into_data() {
+            Ok(mut data) => read.put(data.copy_to_bytes(data.remaining())),
+            Err(frame) => headers.extend(frame.into_trailers().unwrap_or_default()),
+        }
     }
 }
 
 const PATIENCE: usize = 5;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// Fields that two answers to the same call may differ in.
 const VOLATILE: [&str; 6] = [

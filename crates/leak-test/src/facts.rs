@@ -13,7 +13,8 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Takes in every text of a document; those under `id`, `…_id` and `…Id`, numbers too, as ids.
+    /// Takes in every text of a document; those under `id`, `…_id`, `…Id` and lists of them, numbers
+    /// too, as ids.
     pub(crate) fn learn(&mut self, document: &Value) {
         self.walk("", document);
     }
@@ -78,11 +79,15 @@ impl Facts {
 
     fn walk(&mut self, name: &str, value: &Value) {
         match value {
-            Value::String(text) if is_id(name) => self.add_id(name, text),
-            Value::String(text) => self.add_text(text),
-            Value::Number(number) if is_id(name) => {
-                let ids = self.ids.entry(name.to_owned()).or_default();
-                ids.insert(number.to_string());
+            Value::String(text) => match id_name(name) {
+                Some(name) => self.add_id(name, text),
+                None => self.add_text(text),
+            },
+            Value::Number(number) => {
+                if let Some(name) = id_name(name) {
+                    let ids = self.ids.entry(name.to_owned()).or_default();
+                    ids.insert(number.to_string());
+                }
             }
             Value::Array(items) => items.iter().for_each(|item| self.walk(name, item)),
             Value::Object(members) => {
@@ -90,7 +95,7 @@ impl Facts {
                     .iter()
                     .for_each(|(name, value)| self.walk(name, value));
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Null | Value::Bool(_) => {}
         }
     }
 }
@@ -128,6 +133,13 @@ pub(crate) fn found<'f>(
     facts.find(|fact| !sent.iter().any(|sent| sent.contains(fact)) && told(fact))
 }
 
+/// What an id is called that stands under this name, alone or in a list: `payment_id` for
+/// `payment_ids`. `None` where no id stands.
+pub(crate) fn id_name(name: &str) -> Option<&str> {
+    let one = name.strip_suffix('s').filter(|one| is_id(one));
+    one.or(is_id(name).then_some(name))
+}
+
 fn is_id(name: &str) -> bool {
     name == "id" || name.ends_with("_id") || name.ends_with("Id")
 }
@@ -150,15 +162,16 @@ mod tests {
         facts.learn(&json!({"data": [
             {"id": "pay_1", "account_id": "acct_1", "amount": {"currency": "EUR"}},
             {"id": 1201, "accountId": "acct_2", "ok": true, "none": null},
-        ]}));
+        ], "kids": "none", "card_ids": ["card_1"]}));
+        assert_eq!(facts.ids_for("card_id")[0], "card_1");
         assert_eq!(facts.ids_for("account_id")[0], "acct_1");
-        assert_eq!(facts.ids_for("payment_id").len(), 4);
+        assert_eq!(facts.ids_for("payment_id").len(), 5);
         let mut other = Facts::default();
         other.learn(&json!({"amount": {"currency": "EUR"}, "note": "ab"}));
         let own = facts.without(&other, &BTreeSet::from(["acct_2".to_owned()]));
         assert_eq!(
             own,
-            BTreeSet::from(["acct_1".to_owned(), "pay_1".to_owned()])
+            BTreeSet::from(["acct_1", "card_1", "none", "pay_1"].map(str::to_owned))
         );
         assert!(
             other

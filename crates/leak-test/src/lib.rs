@@ -6,6 +6,15 @@
 //! queries, headers and bodies, in places where claims are looked for and in places where a careless
 //! handler may trust them, with `GET`, `HEAD` and everything that writes, and with broken bodies.
 //!
+//! A gRPC method is called like any other endpoint, of all four kinds, once
+//! [`LeakTest::descriptor_set`] says what its messages look like. The fields of a message that hold
+//! ids, `payment_id` or a list of `payment_ids`, take the place of a path's parameters; in a stream
+//! the foreign message comes alone and behind messages of the caller's own. What came back is looked
+//! for in messages, metadata, trailers, the message of the status and its details. A method that reads
+//! may answer a foreign id and one of nobody with the same nothing. One that changes something is
+//! called with a message of the company's own only after all attacks, so that nothing is gone before
+//! them, unless its name begins with `Create`, `Add`, `Insert`, `Issue`, `Make` or `Register`.
+//!
 //! It reports
 //!
 //! | [`Kind`] | |
@@ -55,6 +64,9 @@ mod answer;
 mod company;
 mod facts;
 mod fill;
+mod form;
+mod grpc;
+mod outcome;
 mod report;
 mod run;
 mod test;

@@ -11,6 +11,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
+use crate::grpc::Methods;
 use crate::report::LeakReport;
 use crate::run::Run;
 use crate::{TestCompany, fill};
@@ -34,6 +35,7 @@ pub(crate) struct Plan {
     pub(crate) paths: Vec<String>,
     pub(crate) public: BTreeSet<String>,
     pub(crate) skipped: Vec<(Method, String)>,
+    pub(crate) methods: Methods,
 }
 
 impl<S> LeakTest<S> {
@@ -51,8 +53,20 @@ impl<S> LeakTest<S> {
                 paths: Vec::new(),
                 public: BTreeSet::new(),
                 skipped: Vec::new(),
+                methods: Methods::default(),
             },
         }
+    }
+
+    /// Says what the messages of gRPC methods look like: what a protocol buffer compiler makes of
+    /// their files, with all that they import. Without it no gRPC method can be called, and each is
+    /// reported as unreached.
+    ///
+    /// # Errors
+    /// When it can't be read, or is not whole.
+    pub fn descriptor_set(mut self, encoded: &[u8]) -> Result<Self, ConfigError> {
+        self.plan.methods.add(encoded)?;
+        Ok(self)
     }
 
     /// Adds a company; two are needed.
@@ -74,12 +88,14 @@ impl<S> LeakTest<S> {
     }
 
     /// The stack looks for claims at this JSON pointer (RFC 6901): a foreign one must be refused.
+    /// Messages of gRPC calls are no JSON, and nobody looks for claims in them.
     pub fn claim_json(mut self, pointer: impl Into<String>) -> Self {
         self.plan.pointers.push(pointer.into());
         self
     }
 
-    /// This path parameter holds a company: it is filled with the companies' own identifiers.
+    /// This path parameter, or field of a gRPC message, holds a company: it is filled with the
+    /// companies' own identifiers.
     pub fn claim_path(mut self, name: impl Into<String>) -> Self {
         self.plan.paths.push(name.into());
         self
@@ -102,21 +118,43 @@ impl<S> LeakTest<S> {
     /// last look at what both have. One call after the other; a caller that is told to wait waits.
     ///
     /// # Errors
-    /// When there are not two different companies, or a skipped endpoint, a body or an id is for
-    /// nothing in the contract.
-    pub async fn run<R>(self) -> Result<LeakReport, ConfigError>
+    /// When there are not two different companies, a skipped endpoint, a body, a message or an id is
+    /// for nothing in the contract, or a message is not what the descriptors say.
+    pub async fn run<R>(mut self) -> Result<LeakReport, ConfigError>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
         R: Body,
         R::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        self.plan.read_messages()?;
         self.plan.check()?;
         Ok(Run::new(&self.service, &self.plan).all().await)
     }
 }
 
 impl Plan {
+    /// Makes a document of each message, with the names that the files have.
+    fn read_messages(&mut self) -> Result<(), ConfigError> {
+        for company in &mut self.companies {
+            for (path, message) in std::mem::take(&mut company.messages) {
+                let codec = self.methods.find(&path);
+                let codec = codec.ok_or_else(|| ConfigError::new(&path, NOT_DESCRIBED))?;
+                let message = codec.document(&message);
+                company.add_message(path, codec.takes_many(), message)?;
+            }
+            for (_, path, body) in &mut company.bodies {
+                if let Some(codec) = self.methods.find(path) {
+                    let frames = codec.encode(body);
+                    *body = frames
+                        .and_then(|frames| codec.documents(&frames))
+                        .map_err(|problem| ConfigError::new(&*path, problem))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |subject: &str, problem: &str| Err(ConfigError::new(subject, problem));
         match &self.companies[..] {
@@ -143,10 +181,14 @@ impl Plan {
         for (name, _) in ids {
             let mut endpoints = self.contract.endpoints();
             let has = |template| fill::parameters(template).contains(&name.as_str());
-            if !endpoints.any(|endpoint| has(endpoint.template())) {
-                return refuse(name, "no template of the contract has this parameter");
+            let may = |path| self.methods.find(path).is_some_and(|it| it.has_id(name));
+            if !endpoints.any(|endpoint| has(endpoint.template()) || may(endpoint.template())) {
+                let problem = "no template of the contract has this parameter, and no message";
+                return refuse(name, problem);
             }
         }
         Ok(())
     }
 }
+
+const NOT_DESCRIBED: &str = "no descriptor set has this method: give the test one";

@@ -11,10 +11,12 @@ use http_body_util::Full;
 use serde_json::{Map, Value};
 use tower_service::Service;
 
-use super::{Run, Sides, reads};
+use super::bodies::{mixtures, put, replace};
+use super::{CARELESS, Run, Sides, reads};
 use crate::answer::{Answer, Call};
 use crate::facts::{found, scalars};
-use crate::fill::{fill, nobodys, parameters};
+use crate::fill::nobodys;
+use crate::form::Form;
 use crate::report::Kind;
 
 impl<S, R> Run<'_, S>
@@ -28,65 +30,123 @@ where
         let (own, foreign) = (&self.facts[sides.caller], &self.facts[sides.owner]);
         let secrets = foreign.without(own, &self.plan.public);
         self.report.facts += secrets.len();
-        for (_, endpoint) in self.endpoints() {
-            let methods: &[Method] = if reads(endpoint) {
+        for (at, endpoint) in self.endpoints() {
+            let methods: &[Method] = if reads(endpoint) && !endpoint.is_grpc() {
                 &[Method::GET, Method::HEAD]
             } else {
                 std::slice::from_ref(endpoint.method())
             };
             for method in methods {
-                self.foreign_paths(sides, endpoint, method, &secrets).await;
+                self.foreign_ids(sides, (at, endpoint), method, &secrets)
+                    .await;
                 self.foreign_bodies(sides, endpoint, method, &secrets).await;
-                self.foreign_claims(sides, endpoint, method, &secrets).await;
+                self.foreign_claims(sides, (at, endpoint), method, &secrets)
+                    .await;
             }
         }
     }
 
-    /// Ids of the owner in the path, beside ids of nobody.
-    async fn foreign_paths(
+    /// Ids of the owner in the path or in a message, beside ids of nobody.
+    async fn foreign_ids(
         &mut self,
         sides: Sides,
-        endpoint: &'static Endpoint,
+        (at, endpoint): (usize, &'static Endpoint),
         method: &Method,
         secrets: &BTreeSet<String>,
     ) {
-        let template = endpoint.template();
-        if parameters(template).is_empty() {
+        let Some(form) = self.form(sides.caller, endpoint) else {
             return;
-        }
-        for values in self.paths(sides.owner, endpoint) {
-            let is_foreign = |value: &String| {
-                secrets.contains(value) || *value == self.company(sides.owner).id.as_str()
-            };
+        };
+        let form = form.with_method(method);
+        let own = self.own_values(sides.caller, &form);
+        let first = self.own_call(sides.caller, at, endpoint);
+        let owner = self.company(sides.owner).id;
+        let is_foreign = |value: &String| secrets.contains(value) || *value == owner.as_str();
+        for values in self.foreign_values(sides, endpoint, &form, &own) {
             if !values.iter().any(is_foreign) {
                 continue;
             }
-            let body = self
-                .company(sides.caller)
-                .body_for(endpoint.method(), template);
-            let call = Call::new(method.clone(), fill(template, &values)).with_body(body);
-            let nobodys: Vec<String> = values.iter().map(|value| nobodys(value)).collect();
-            let twin = Call {
-                target: fill(template, &nobodys),
-                ..call.clone()
+            let other = |value: &String| match is_foreign(value) {
+                true => nobodys(value),
+                false => value.clone(),
             };
-            self.compare(
-                sides,
-                endpoint,
-                (&call, &values),
-                (&twin, &nobodys),
-                secrets,
-            )
-            .await;
-            if call.body.is_some() {
-                let broken = Call {
-                    body: Some(Bytes::from_static(b"{")),
-                    ..call
+            let others: Vec<String> = values.iter().map(other).collect();
+            let alone = [form.fill(&values), form.fill(&others)];
+            // A handler may look whose the first message's things are, and no further.
+            let after = |call: &Option<Call>| first.as_ref()?.then(call.as_ref()?);
+            let after = alone.each_ref().map(after);
+            for (calls, is_mixed) in [(alone, false), (after, true)] {
+                let [Some(call), Some(twin)] = calls else {
+                    continue;
                 };
-                self.hears_nothing(sides, endpoint, &broken, &values, secrets)
-                    .await;
+                let trial = Trial {
+                    call: (&call, &values),
+                    twin: (&twin, &others),
+                    is_mixed,
+                };
+                self.compare(sides, endpoint, trial, secrets).await;
+                if call.body.is_some() && call.codec.is_none() {
+                    let broken = Call {
+                        body: Some(Bytes::from_static(b"{")),
+                        ..call
+                    };
+                    self.hears_nothing(sides, endpoint, &broken, &values, secrets)
+                        .await;
+                }
             }
         }
+    }
+
+    /// What the caller puts into the blanks of a call of its own, where its message leaves them open.
+    fn own_values(&self, caller: usize, form: &Form) -> Vec<String> {
+        let blanks = form.blanks().iter();
+        let own = blanks.map(|blank| {
+            let is_open = form.is_open() && !CARELESS.contains(&blank.name.as_str());
+            let own = is_open.then(|| self.values(caller, form, blank));
+            own.into_iter().flatten().next().unwrap_or_default()
+        });
+        own.collect()
+    }
+
+    /// The owner's ids in all parameters of a path; in the fields of messages one at a time, with
+    /// nothing in the others, and with what is the caller's `own`.
+    fn foreign_values(
+        &self,
+        sides: Sides,
+        endpoint: &Endpoint,
+        form: &Form,
+        own: &[String],
+    ) -> Vec<Vec<String>> {
+        if !form.is_grpc() {
+            return self.choices(sides.owner, form);
+        }
+        let mut all = Vec::new();
+        for (at, blank) in form.blanks().iter().enumerate() {
+            // A call that changes something, and whose claim nobody looks for, is the caller's own.
+            let is_claim = CARELESS.contains(&blank.name.as_str());
+            let is_declared = self.plan.paths.contains(&blank.name);
+            if is_claim && !is_declared && !reads(endpoint) {
+                continue;
+            }
+            let most = if reads(endpoint) {
+                usize::MAX
+            } else {
+                MOST_WRITES
+            };
+            let values = self.values(sides.owner, form, blank).into_iter();
+            for value in values.take(most) {
+                let mut values = vec![String::new(); own.len()];
+                values[at] = value;
+                all.push(values.clone());
+                let others = own.iter().enumerate().filter(|(other, _)| *other != at);
+                for (other, own) in others {
+                    values[other].clone_from(own);
+                }
+                all.push(values);
+                all.dedup();
+            }
+        }
+        all
     }
 
     /// The owner's body, and the caller's with one value of the owner's in it, beside bodies with
@@ -104,6 +164,10 @@ where
             return;
         };
         let (own, foreign) = (own.clone(), foreign.clone());
+        let Some(form) = self.form(sides.caller, endpoint) else {
+            return;
+        };
+        let form = form.with_method(method);
         // A company may well use another one's words; the names of its things it may not.
         let facts = &self.facts[sides.owner];
         let names: BTreeSet<String> = secrets
@@ -113,8 +177,12 @@ where
             .collect();
         let mut bodies = vec![foreign.clone()];
         bodies.extend(mixtures(&own, &foreign, &names));
-        let Some(values) = self.paths(sides.caller, endpoint).into_iter().next() else {
-            return;
+        let values = if form.is_grpc() {
+            Vec::new()
+        } else {
+            let own = self.choices(sides.caller, &form).into_iter().next();
+            let Some(values) = own else { return };
+            values
         };
         for body in bodies {
             let taken: Vec<String> = scalars(&body)
@@ -128,17 +196,18 @@ where
             replace(&mut nobody, &|text| {
                 names.contains(text).then(|| nobodys(text))
             });
-            let twin_taken: Vec<String> = taken.iter().map(|text| nobodys(text)).collect();
-            let call = Call::new(method.clone(), fill(template, &values)).with_body(Some(&body));
-            let twin = call.clone().with_body(Some(&nobody));
-            self.compare(
-                sides,
-                endpoint,
-                (&call, &taken),
-                (&twin, &twin_taken),
-                secrets,
-            )
-            .await;
+            let others: Vec<String> = taken.iter().map(|text| nobodys(text)).collect();
+            let call = form.clone().with_body(&body).fill(&values);
+            let twin = form.clone().with_body(&nobody).fill(&values);
+            let (Some(call), Some(twin)) = (call, twin) else {
+                continue;
+            };
+            let trial = Trial {
+                call: (&call, &taken),
+                twin: (&twin, &others),
+                is_mixed: own.is_array(),
+            };
+            self.compare(sides, endpoint, trial, secrets).await;
         }
     }
 
@@ -147,18 +216,17 @@ where
     async fn foreign_claims(
         &mut self,
         sides: Sides,
-        endpoint: &'static Endpoint,
+        (at, endpoint): (usize, &'static Endpoint),
         method: &Method,
         secrets: &BTreeSet<String>,
     ) {
-        let template = endpoint.template();
-        let Some(values) = self.paths(sides.caller, endpoint).into_iter().next() else {
+        let Some(call) = self.own_call(sides.caller, at, endpoint) else {
             return;
         };
-        let body = self
-            .company(sides.caller)
-            .body_for(endpoint.method(), template);
-        let call = Call::new(method.clone(), fill(template, &values)).with_body(body);
+        let call = Call {
+            method: method.clone(),
+            ..call
+        };
         if reads(endpoint) {
             self.hears_nothing(sides, endpoint, &call, &[], secrets)
                 .await;
@@ -174,7 +242,7 @@ where
                 continue;
             };
             if is_declared && answer.is_success() {
-                let detail = format!("a claim to be {owner} was answered {}", answer.status);
+                let detail = format!("a claim to be {owner} was answered {}", answer.told());
                 self.find(Kind::ForeignAccess, sides.caller, endpoint, detail);
             }
         }
@@ -182,6 +250,7 @@ where
 
     fn claims(&self, call: &Call, company: &str, careless: &[&str]) -> Vec<(Call, bool)> {
         let mut claims = Vec::new();
+        let is_grpc = call.codec.is_some();
         let query = |name: &str| Call {
             target: format!("{}?{name}={company}", call.target),
             ..call.clone()
@@ -190,7 +259,8 @@ where
             header: Some((name, company.to_owned())),
             ..call.clone()
         };
-        claims.extend(self.plan.queries.iter().map(|name| (query(name), true)));
+        let queries = self.plan.queries.iter().filter(|_| !is_grpc);
+        claims.extend(queries.map(|name| (query(name), true)));
         claims.extend(
             self.plan
                 .headers
@@ -201,49 +271,67 @@ where
             .body
             .as_ref()
             .and_then(|body| serde_json::from_slice(body).ok());
-        for pointer in &self.plan.pointers {
+        for pointer in self.plan.pointers.iter().filter(|_| !is_grpc) {
             let mut body: Value = body.clone().unwrap_or_else(|| Value::Object(Map::new()));
             put(&mut body, pointer, company);
             claims.push((call.clone().with_body(Some(&body)), true));
         }
         for name in careless {
-            claims.push((query(name), false));
+            claims.extend((!is_grpc).then(|| (query(name), false)));
             let field = format!("x-{}", name.replace('_', "-"));
             claims.extend(field.parse().ok().map(|name| (header(name), false)));
         }
         claims
     }
 
-    /// A call with something foreign in it must fail, and as one with something of nobody does.
+    /// A call with something foreign in it must fail, and as one with something of nobody does. A gRPC
+    /// method that reads may answer both with the same nothing.
     async fn compare(
         &mut self,
         sides: Sides,
         endpoint: &'static Endpoint,
-        (call, sent): (&Call, &[String]),
-        (twin, twin_sent): (&Call, &[String]),
+        trial: Trial<'_>,
         secrets: &BTreeSet<String>,
     ) {
+        let ((call, sent), (twin, others)) = (trial.call, trial.twin);
         let answer = self
             .hears_nothing(sides, endpoint, call, sent, secrets)
             .await;
         let Some(answer) = answer else { return };
-        let named = sent.join(", ");
-        let method = &call.method;
-        if answer.is_success() {
-            let detail = format!("{method} with {named} was answered {}", answer.status);
-            self.find(Kind::ForeignAccess, sides.caller, endpoint, detail);
+        let is_query = call.codec.is_some() && reads(endpoint);
+        let named = sent.iter().filter(|value| !value.is_empty());
+        let named = named.map(String::as_str).collect::<Vec<_>>().join(", ");
+        let access = format!(
+            "{} with {named} was answered {}",
+            call.name(),
+            answer.told()
+        );
+        if answer.is_success() && !is_query {
+            self.find(Kind::ForeignAccess, sides.caller, endpoint, access);
             return;
         }
         let Some(other) = self.call(sides.caller, endpoint, twin).await else {
             return;
         };
-        let (one, two) = (answer.outline(sent), other.outline(twin_sent));
-        if one != two {
-            let line = one.lines().zip(two.lines()).find(|(a, b)| a != b);
-            let (a, b) = line.unwrap_or(("", ""));
-            let detail = format!("{method} with {named}: `{a}`, with ids of nobody: `{b}`");
-            self.find(Kind::Distinguishable, sides.caller, endpoint, detail);
+        // What was made before the foreign message has another id each time.
+        let has_own = trial.is_mixed && !reads(endpoint);
+        let outline = |answer: &Answer, sent: &[String]| match has_own {
+            true => answer.head(sent),
+            false => answer.outline(sent),
+        };
+        let (one, two) = (outline(&answer, sent), outline(&other, others));
+        if one == two {
+            return;
         }
+        if answer.is_success() {
+            self.find(Kind::ForeignAccess, sides.caller, endpoint, access);
+            return;
+        }
+        let line = one.lines().zip(two.lines()).find(|(a, b)| a != b);
+        let (a, b) = line.unwrap_or(("", ""));
+        let name = call.name();
+        let detail = format!("{name} with {named}: `{a}`, with ids of nobody: `{b}`");
+        self.find(Kind::Distinguishable, sides.caller, endpoint, detail);
     }
 
     /// No answer holds what only the owner was shown.
@@ -258,97 +346,23 @@ where
         let answer = self.call(sides.caller, endpoint, call).await?;
         if let Some(fact) = found(secrets, &answer, sent) {
             let owner = self.company(sides.owner).id;
-            let (method, status) = (&call.method, answer.status);
-            let detail = format!("{method} was answered {status} with {fact:?} of {owner}");
+            let (name, status) = (call.name(), answer.told());
+            let detail = format!("{name} was answered {status} and {fact:?} of {owner}");
             self.find(Kind::ForeignData, sides.caller, endpoint, detail);
         }
         Some(answer)
     }
 }
 
-/// `own` with one value of `foreign` at a time, where that one is a secret.
-fn mixtures(own: &Value, foreign: &Value, secrets: &BTreeSet<String>) -> Vec<Value> {
-    let (Value::Object(own), Value::Object(foreign)) = (own, foreign) else {
-        return Vec::new();
-    };
-    let members = foreign.iter().filter(|(_, value)| {
-        let texts = scalars(value);
-        texts.iter().any(|text| secrets.contains(text))
-    });
-    let mixed = members.map(|(name, value)| {
-        let mut mixed = own.clone();
-        mixed.insert(name.clone(), value.clone());
-        Value::Object(mixed)
-    });
-    mixed.collect()
+/// A call with something foreign, the same with something of nobody, and what was sent in both.
+#[derive(Debug, Clone, Copy)]
+struct Trial<'a> {
+    call: (&'a Call, &'a [String]),
+    twin: (&'a Call, &'a [String]),
+    /// There are messages of the caller's own before it.
+    is_mixed: bool,
 }
 
-fn replace(value: &mut Value, other: &impl Fn(&str) -> Option<String>) {
-    match value {
-        Value::String(text) => {
-            if let Some(other) = other(text) {
-                *text = other;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, other)),
-        Value::Object(members) => members
-            .values_mut()
-            .for_each(|member| replace(member, other)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Puts a text at a JSON pointer, making objects on the way.
-fn put(value: &mut Value, pointer: &str, text: &str) {
-    let mut here = value;
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        if !here.is_object() {
-            *here = Value::Object(Map::new());
-        }
-        let Value::Object(members) = here else { return };
-        here = members.entry(token).or_insert(Value::Null);
-    }
-    *here = Value::String(text.to_owned());
-}
-
-/// Where careless handlers read a company: as query parameters, and as header fields with `x-`.
-const CARELESS: &[&str] = &[
-    "company",
-    "company_id",
-    "tenant",
-    "tenant_id",
-    "owner",
-    "account_owner",
-];
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_claim_is_put_where_the_pointer_says() {
-        let mut body = json!({"a": 1});
-        put(&mut body, "/b/c~1d", "x");
-        assert_eq!(body, json!({"a": 1, "b": {"c/d": "x"}}));
-        put(&mut body, "/a", "y");
-        assert_eq!(body["a"], "y");
-    }
-
-    #[test]
-    fn one_foreign_value_at_a_time() {
-        let secrets = BTreeSet::from(["acct_12".to_owned(), "card_12".to_owned()]);
-        let own = json!({"from": "acct_34", "card": "card_34", "note": "n"});
-        let foreign = json!({"from": "acct_12", "card": "card_12", "note": "m"});
-        let mixed = mixtures(&own, &foreign, &secrets);
-        assert_eq!(mixed.len(), 2);
-        assert!(mixed.contains(&json!({"from": "acct_12", "card": "card_34", "note": "n"})));
-        let mut nobody = foreign;
-        replace(&mut nobody, &|text| {
-            secrets.contains(text).then(|| "?".to_owned())
-        });
-        assert_eq!(nobody, json!({"from": "?", "card": "?", "note": "m"}));
-    }
-}
+/// So many ids are tried for one field of a message that changes something: those of its name come
+/// first, and such calls are limited more.
+const MOST_WRITES: usize = 6;

@@ -11,7 +11,6 @@ use tower_service::Service;
 
 use super::{Run, reads};
 use crate::answer::{Answer, Call};
-use crate::fill::{fill, parameters};
 use crate::report::Kind;
 
 impl<S, R> Run<'_, S>
@@ -34,43 +33,61 @@ where
         for (_, _, body) in &given.bodies {
             self.facts[company].own(body);
         }
-        let plain = |endpoint: &Endpoint| parameters(endpoint.template()).is_empty();
-        let (lists, with_ids): (Vec<_>, Vec<_>) = self
+        let (lists, rest): (Vec<_>, Vec<_>) = self
             .endpoints()
             .into_iter()
-            .partition(|(_, endpoint)| plain(endpoint));
-        let (lists, makes): (Vec<_>, Vec<_>) =
-            lists.into_iter().partition(|(_, endpoint)| reads(endpoint));
+            .partition(|(_, endpoint)| reads(endpoint) && self.has_no_blank(company, endpoint));
+        let (with_ids, makes): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|(_, endpoint)| reads(endpoint));
+        let makes = makes.into_iter();
+        let makes: Vec<_> = makes
+            .filter(|(_, endpoint)| self.makes(company, endpoint))
+            .collect();
         for (at, endpoint) in lists.iter().chain(&makes).chain(&lists) {
-            self.own(company, *at, endpoint, endpoint.template().to_owned())
-                .await;
+            if let Some(call) = self.calls(company, endpoint).into_iter().next() {
+                self.own(company, *at, endpoint, call).await;
+            }
         }
         // What one reading told may be what the next one is asked for.
         for _ in 0..2 {
-            for (at, endpoint) in with_ids.iter().filter(|(_, endpoint)| reads(endpoint)) {
-                for values in self.paths(company, endpoint) {
-                    let target = fill(endpoint.template(), &values);
-                    self.own(company, *at, endpoint, target).await;
+            for (at, endpoint) in &with_ids {
+                for call in self.calls(company, endpoint) {
+                    self.own(company, *at, endpoint, call).await;
                 }
             }
         }
+    }
+
+    fn has_no_blank(&self, company: usize, endpoint: &Endpoint) -> bool {
+        let form = self.form(company, endpoint);
+        form.is_some_and(|form| form.blanks().is_empty())
+    }
+
+    /// Whether it makes something, so that calling it ends nothing that is still to be looked at. Of a
+    /// gRPC method only its name tells.
+    fn makes(&self, company: usize, endpoint: &Endpoint) -> bool {
+        if !endpoint.is_grpc() {
+            return self.has_no_blank(company, endpoint);
+        }
+        let name = endpoint.template().rsplit('/').next();
+        name.is_some_and(|name| MAKERS.iter().any(|maker| name.starts_with(maker)))
     }
 
     /// Takes down what the company's readings look like; those that differ by themselves are left
     /// out.
     pub(super) async fn look(&mut self, company: usize) {
         for (at, endpoint) in self.readings() {
-            for target in self.targets(company, endpoint) {
+            for call in self.calls(company, endpoint) {
                 let mut outlines = Vec::new();
                 for _ in 0..2 {
-                    if let Some(answer) = self.own(company, at, endpoint, target.clone()).await {
+                    if let Some(answer) = self.own(company, at, endpoint, call.clone()).await {
                         outlines.push(answer.outline(&[]));
                     }
                 }
                 if let [first, second] = &outlines[..]
                     && first == second
                 {
-                    self.before[company].insert((at, target), second.clone());
+                    self.before[company].push((at, call, second.clone()));
                 }
             }
         }
@@ -78,12 +95,12 @@ where
 
     /// Whether the company's readings are what they were before.
     pub(super) async fn look_again(&mut self, company: usize) {
-        for ((at, target), before) in self.before[company].clone() {
+        for (at, call, before) in self.before[company].clone() {
             let Some((_, endpoint)) = self.readings().into_iter().find(|(known, _)| *known == at)
             else {
                 continue;
             };
-            let answer = self.own(company, at, endpoint, target).await;
+            let answer = self.own(company, at, endpoint, call).await;
             if answer.is_some_and(|answer| answer.outline(&[]) != before) {
                 let detail = "its own reading is not what it was before the other company's calls";
                 self.find(Kind::Touched, company, endpoint, detail.to_owned());
@@ -95,16 +112,20 @@ where
     /// reports those that were not.
     pub(super) async fn end(&mut self, company: usize) {
         for (at, endpoint) in self.endpoints() {
-            let targets = self.targets(company, endpoint);
-            for target in targets {
-                if self.reached[company].contains(&at) {
+            for call in self.calls(company, endpoint) {
+                if self.reached[company].contains_key(&at) {
                     break;
                 }
-                self.own(company, at, endpoint, target).await;
+                self.own(company, at, endpoint, call).await;
             }
-            if !self.reached[company].contains(&at) {
-                let detail =
-                    "no call of its own succeeded: give the company a body or an id for it";
+            if !self.reached[company].contains_key(&at) {
+                let detail = if self.form(company, endpoint).is_none() {
+                    "no descriptor set has this method: give the test one"
+                } else if endpoint.is_grpc() {
+                    "no call of its own succeeded: give the company a message or an id for it"
+                } else {
+                    "no call of its own succeeded: give the company a body or an id for it"
+                };
                 self.find(Kind::Unreached, company, endpoint, detail.to_owned());
             }
         }
@@ -115,28 +136,17 @@ where
         all.filter(|(_, endpoint)| reads(endpoint)).collect()
     }
 
-    fn targets(&self, company: usize, endpoint: &Endpoint) -> Vec<String> {
-        let paths = self.paths(company, endpoint).into_iter();
-        paths
-            .map(|values| fill(endpoint.template(), &values))
-            .collect()
-    }
-
     /// A call of a company for itself. What it is shown, it knows.
     async fn own(
         &mut self,
         company: usize,
         at: usize,
         endpoint: &'static Endpoint,
-        target: String,
+        call: Call,
     ) -> Option<Answer> {
-        let body = self
-            .company(company)
-            .body_for(endpoint.method(), endpoint.template());
-        let call = Call::new(endpoint.method().clone(), target).with_body(body);
         let answer = self.call(company, endpoint, &call).await?;
         if answer.is_success() {
-            self.reached[company].insert(at);
+            self.reached[company].entry(at).or_insert(call);
             if let Some(json) = answer.json() {
                 self.facts[company].learn(&json);
                 if !reads(endpoint) {
@@ -147,3 +157,6 @@ where
         Some(answer)
     }
 }
+
+/// What the names of gRPC methods begin with that make something.
+const MAKERS: &[&str] = &["Add", "Create", "Insert", "Issue", "Make", "Register"];
