@@ -42,7 +42,7 @@ struct Incoming {
 }
 
 impl Watcher for Incoming {
-    fn frame(&mut self, frame: &Frame<Bytes>) {
+    fn frame(&mut self, frame: &mut Frame<Bytes>) {
         count(&mut self.messages, &self.call.received, frame);
     }
 
@@ -52,6 +52,7 @@ impl Watcher for Incoming {
 /// The answer of a call. Dropped before its end, its recording is dropped with it, and says so.
 pub(crate) struct Answer {
     messages: Messages,
+    format: Format,
     call: Arc<Call>,
     status: Option<u8>,
     recording: Recording,
@@ -66,6 +67,7 @@ impl Answer {
     ) -> Box<dyn Watcher> {
         Box::new(Self {
             messages: Messages::new(format),
+            format,
             call: Arc::clone(call),
             status: None,
             recording,
@@ -74,7 +76,12 @@ impl Answer {
 }
 
 impl Watcher for Answer {
-    fn frame(&mut self, frame: &Frame<Bytes>) {
+    fn frame(&mut self, frame: &mut Frame<Bytes>) {
+        if let Some(piece) = frame.data_ref().filter(|_| self.messages.is_between())
+            && let Some(ending) = self.recording.web_ending(piece, self.format)
+        {
+            *frame = Frame::data(ending);
+        }
         count(&mut self.messages, &self.call.sent, frame);
         if let Some(trailers) = frame.trailers_ref() {
             self.status = grpc::status(trailers);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use countersign_core::body::{DenialBody, WatchBody};
 use countersign_core::respond::Format;
 use countersign_core::{AccessContext, Reason, grpc};
@@ -70,7 +71,7 @@ impl Recording {
             None => None,
         };
         match &self.call {
-            Some(call) if grpc.is_none() && self.context.denial().is_none() => {
+            Some(call) if grpc.is_none() => {
                 let call = Arc::clone(call);
                 self.status = Some(status);
                 let format = self.answer_format(&response);
@@ -81,6 +82,11 @@ impl Recording {
                 response
             }
         }
+    }
+
+    /// See [`AccessContext::web_ending`].
+    pub(crate) fn web_ending(&self, piece: &[u8], form: Format) -> Option<Bytes> {
+        self.context.web_ending(piece, form)
     }
 
     /// Records a call whose answer is over. Not `whole`, it broke off.

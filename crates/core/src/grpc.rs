@@ -79,6 +79,13 @@ impl Messages {
         }
     }
 
+    /// Whether what comes next begins a message, or a frame of trailers.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        let is_whole = self.text.as_ref().is_none_or(|text| text.filled == 0);
+        is_whole && self.filled == 0 && self.rest == 0
+    }
+
     /// The status in the trailers that gRPC-Web sends as its last frame, once they were read.
     #[must_use]
     pub fn web_status(&self) -> Option<u8> {

@@ -36,6 +36,7 @@
 
 mod abuse;
 pub mod body;
+mod broken_off;
 mod clock;
 mod context;
 mod denial;

@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 
 /// Watches a body. Dropped without [`Watcher::ended`], the body was dropped before its end.
 pub trait Watcher: Send + Sync + 'static {
-    /// A frame passes, data or trailers.
-    fn frame(&mut self, frame: &Frame<Bytes>);
+    /// A frame passes, data or trailers. What it is changed to goes on in its place; a body in one
+    /// piece goes on as it was.
+    fn frame(&mut self, frame: &mut Frame<Bytes>);
 
     /// The body is over. Not `whole`, it broke off with an error.
     fn ended(&mut self, whole: bool);
@@ -40,8 +41,8 @@ impl WatchBody for Full<Bytes> {
         // A `Full` yields what it holds when it is asked first, and needs no waker for it.
         let mut copy = self.clone();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        if let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut copy).poll_frame(&mut cx) {
-            watcher.frame(&frame);
+        if let Poll::Ready(Some(Ok(mut frame))) = Pin::new(&mut copy).poll_frame(&mut cx) {
+            watcher.frame(&mut frame);
         }
         watcher.ended(true);
         self
@@ -108,8 +109,8 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
-        let polled = ready!(this.inner.as_mut().poll_frame(cx));
-        match &polled {
+        let mut polled = ready!(this.inner.as_mut().poll_frame(cx));
+        match &mut polled {
             Some(Ok(frame)) => {
                 if let Some(watcher) = this.watcher {
                     watcher.frame(frame);
@@ -172,7 +173,7 @@ mod tests {
     }
 
     impl Watcher for Notes {
-        fn frame(&mut self, frame: &Frame<Bytes>) {
+        fn frame(&mut self, frame: &mut Frame<Bytes>) {
             self.note(if frame.is_data() { "data" } else { "trailers" });
         }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -34,6 +34,29 @@ pub(super) fn render(
         }
     }
     response
+}
+
+/// The frame of trailers that ends a gRPC-Web body with `denial`.
+pub(crate) fn web_trailers(
+    denial: &Denial,
+    request_id: &RequestId,
+    style: &DenialStyle,
+) -> BytesMut {
+    let rendered = render("", denial, request_id, style);
+    let mut fields = BytesMut::new();
+    for name in [GRPC_STATUS, GRPC_MESSAGE, GRPC_STATUS_DETAILS] {
+        if let Some(value) = rendered.headers().get(&name) {
+            for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\r\n"] {
+                fields.extend_from_slice(part);
+            }
+        }
+    }
+    let mut frame = BytesMut::new();
+    frame.put_u8(TRAILERS);
+    // Proof: three fields of a denial are far from 4 GiB.
+    frame.put_u32(u32::try_from(fields.len()).unwrap_or(u32::MAX));
+    frame.unsplit(fields);
+    frame
 }
 
 /// The bytes of a `google.rpc.Status` that tells of `denial`.
@@ -116,6 +139,9 @@ pub(super) struct Duration {
     #[prost(int64, tag = "1")]
     pub(super) seconds: i64,
 }
+
+/// The flag of a gRPC-Web frame that holds trailers.
+const TRAILERS: u8 = 0x80;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

@@ -5,6 +5,7 @@
 #[allow(dead_code, missing_docs, reason = "shared with the whole-stack tests")]
 pub(crate) mod http;
 pub(crate) mod raw;
+pub(crate) mod web;
 
 /// What the build made of `payments/v1/payments.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
