@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use countersign::{
     Change, CompanyId, CompanyRecord, FoundKey, KeyId, KeyPrefix, KeyRecord, KeyStore,
-    LifecycleEvent, StoreError,
+    LifecycleEvent, StoreError, Timestamp,
 };
 use serde_json::Value;
 use support::{Server, generous};
@@ -169,6 +169,10 @@ impl KeyStore for NeverFinds {
         _: Option<KeyId>,
         _: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn due_keys(&self, _: Timestamp, _: u32) -> Result<Vec<KeyRecord>, StoreError> {
         std::future::pending().await
     }
 

@@ -133,6 +133,9 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Stores keys whose time has come as expired, and lets the audit log tell of it; no refusal
+    /// waits for this. A service that brings events into its audit log does it by itself
+    Expire,
     /// Prints a rule by which a secret scanner finds keys
     ScanRule {
         /// Only keys that begin with this brand

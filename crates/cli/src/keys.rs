@@ -22,6 +22,7 @@ pub(crate) async fn run(
         KeysCommand::RevokeAll { .. } => {
             leak::revoke_all(&Session::open(args).await?, command, output).await
         }
+        KeysCommand::Expire => expire(&Session::open(args).await?, output).await,
         _ => change(&Session::open(args).await?, command.clone(), output).await,
     }
 }
@@ -86,10 +87,11 @@ async fn change(
             let changed = m.set_subsidiaries(actor, &company, id, companies).await?;
             return output.replaced(&changed, "acts for", now());
         }
-        // These three don't come here.
-        KeysCommand::ScanRule { .. } | KeysCommand::Scan { .. } | KeysCommand::RevokeAll { .. } => {
-            return Ok(());
-        }
+        // These four don't come here.
+        KeysCommand::ScanRule { .. }
+        | KeysCommand::Scan { .. }
+        | KeysCommand::RevokeAll { .. }
+        | KeysCommand::Expire => return Ok(()),
         // Clap lets exactly one of `--network` and `--any` through.
         KeysCommand::SetNetworks { key, networks, .. } => {
             let (company, id) = name(session, &key).await?;
@@ -131,6 +133,19 @@ async fn revoke(
     let (manager, actor) = (&session.manager, &session.actor);
     let revoked = manager.revoke(actor, &record.company, record.id, reason);
     Ok(revoked.await?)
+}
+
+/// A thousand at a time, however many there are.
+async fn expire(session: &Session, output: &mut Output<'_>) -> Result<(), CliError> {
+    let (m, actor) = (&session.manager, &session.actor);
+    let (now, mut expired) = (now(), 0_u64);
+    loop {
+        let swept = m.expire_due(actor, now, PAGE).await?;
+        expired += u64::from(swept.expired);
+        if !swept.more {
+            return output.expired(expired);
+        }
+    }
 }
 
 pub(crate) async fn list(

@@ -90,6 +90,14 @@ impl<'a> Output<'a> {
         ))
     }
 
+    /// How many keys were stored as expired.
+    pub(crate) fn expired(&mut self, expired: u64) -> Result<(), CliError> {
+        if self.json {
+            return self.value(&serde_json::json!({"expired": expired}));
+        }
+        self.say(format_args!("keys expired: {expired}"))
+    }
+
     pub(crate) fn show(
         &mut self,
         record: &KeyRecord,

@@ -229,6 +229,7 @@ fn every_command_answers_in_json() {
         format!("keys rotate {prefix} --overlap 0h --yes"),
         format!("keys revoke {prefix} --reason company_request --yes"),
         format!("keys import {hash} --company company_12 --scope a:read --expires 9d"),
+        "keys expire".to_owned(),
         "keys scan-rule".to_owned(),
         "review".to_owned(),
         "keys revoke-all --company company_12 --reason company_request --yes".to_owned(),

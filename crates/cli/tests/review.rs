@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use countersign::sqlite::SqliteKeyStore;
 use countersign::{
-    Actor, Clock, Environment, IssueRequest, KeyManager, KeyRecord, KeyStore, KeyUse, ManualClock,
-    ScopeSet, SystemClock, Timestamp,
+    Actor, Clock, Environment, IssueRequest, KeyManager, KeyRecord, KeyStore, KeyUse,
+    LifecycleKind, ManualClock, ScopeSet, SystemClock, Timestamp,
 };
 use support::Desk;
 
@@ -197,4 +197,68 @@ async fn a_service_that_tells_nothing_of_uses_is_not_a_company_that_calls_nothin
     assert!(said.contains("track_uses"), "{said}");
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("keys revoke"), "{table}");
+}
+
+/// Whether their end was stored or not, keys are shown as expired and passed over; what is stored is
+/// told the audit log, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_ended_are_stored_as_expired_and_nothing_to_look_at() {
+    let world = World::new();
+    let read = &["accounts:read"][..];
+    let ended = world.key("ended", 100, 90, read).await;
+    let asleep = world.key("asleep", 100, 90, read).await;
+    let then = world.manager(50);
+    let slept = then.suspend(&world.ada, &asleep.company, asleep.id).await;
+    slept.unwrap();
+    let fine = world.key("fine", 1, 90, read).await;
+    let states = || {
+        let shown = [&ended, &asleep, &fine].map(|key| {
+            let shown = world.desk.json(&format!("keys show {}", key.prefix));
+            shown["status"].as_str().unwrap().to_owned()
+        });
+        shown.to_vec()
+    };
+    let listed = || {
+        let list = world.desk.done("keys list --company company_12");
+        list.matches(" expired ").count()
+    };
+    let before = (states(), listed(), world.review("").len());
+    assert_eq!(
+        before,
+        (
+            vec!["expired".into(), "expired".into(), "active".into()],
+            2,
+            0
+        )
+    );
+    assert_eq!(
+        world.desk.json("keys expire"),
+        serde_json::json!({"expired": 1})
+    );
+    assert_eq!((states(), listed(), world.review("").len()), before);
+    let output = world.desk.run("keys expire");
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "keys expired: 0\n"
+    );
+    let told = world.store.pending_events(100).await.unwrap();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|event| event.kind == LifecycleKind::TokenExpired)
+        .map(|event| (event.key_id, &event.actor[..]))
+        .collect();
+    assert_eq!(told, [(Some(ended.id), "ada")]);
+    let refused = format!("keys suspend {}", ended.prefix);
+    let said = world.desk.refused(&refused, 1);
+    assert!(
+        said.contains("a key that is expired can't be suspended; issue a new one"),
+        "{said}"
+    );
+    let revoke = format!(
+        "keys revoke {} --reason scheduled_hygiene --yes",
+        ended.prefix
+    );
+    world.desk.done(&revoke);
+    assert_eq!(states()[0], "revoked");
 }

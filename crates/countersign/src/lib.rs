@@ -73,10 +73,11 @@ pub use countersign_core::{
 pub use countersign_core::{body, grpc, respond, source};
 pub use countersign_key_verify::{
     Actor, Change, ChangeFeed, ChangeFollower, ChangeStream, Changed, Changes, CompanyRecord,
-    CompanyStatus, Digester, EventClaim, FeedPosition, FoundKey, HeldClaim, ImportRequest,
-    ImportedHash, IssueRequest, IssuedKey, KeyCache, KeyManager, KeyManagerBuilder, KeyRecord,
-    KeyStatus, KeyStore, KeyUse, KeyVerifier, KeyVerifyLayer, ManageError, MemoryKeyStore,
-    PepperId, RawKey, RevocationReason, SecretDigest, UseReport, UseStore, UseWriter, Write,
+    CompanyStatus, Digester, EventClaim, ExpirySweep, FeedPosition, FoundKey, HeldClaim,
+    ImportRequest, ImportedHash, IssueRequest, IssuedKey, KeyCache, KeyManager, KeyManagerBuilder,
+    KeyRecord, KeyStatus, KeyStore, KeyUse, KeyVerifier, KeyVerifyLayer, ManageError,
+    MemoryKeyStore, PepperId, RawKey, RevocationReason, SecretDigest, UseReport, UseStore,
+    UseWriter, Write,
 };
 /// A test that looks for leaks between companies.
 #[cfg(feature = "leak-test")]

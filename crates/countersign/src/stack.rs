@@ -117,13 +117,13 @@ impl Countersign {
         self.verifier.track_uses(UseWriter::INTERVAL)
     }
 
-    /// Brings the events of key and company changes from the store into the audit log, until the
-    /// returned handle is shut down.
+    /// Brings the events of key and company changes from the store into the audit log, the end of
+    /// keys among them, until the returned handle is shut down. See [`OutboxDrain`].
     ///
     /// # Panics
     /// When called outside a tokio runtime.
     pub fn drain_outbox(&self, store: Arc<dyn KeyStore>) -> OutboxDrain {
-        OutboxDrain::spawn(store, self.sink.clone())
+        OutboxDrain::spawn(store, self.sink.clone(), Arc::clone(self.edge.clock()))
     }
 }
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use countersign::{
     Actor, AuditBackend, AuditSink, Change, Clock, CompanyId, CompanyRecord, Contract, Countersign,
-    Dimension, Endpoint, Environment, FileLog, FoundKey, IssueRequest, KeyId, KeyManager,
-    KeyPrefix, KeyRecord, KeyStore, LifecycleEvent, LogEvents, MemoryBackend, MemoryKeyStore,
-    OutboxDrain, Policies, Policy, Quota, ScopeSet, StoreError, StoreErrorKind, StoreLocator,
-    SystemClock,
+    Dimension, Edge, Endpoint, Environment, FileLog, FoundKey, IssueRequest, KeyId, KeyManager,
+    KeyPrefix, KeyRecord, KeyStore, LifecycleEvent, LogEvents, ManualClock, MemoryBackend,
+    MemoryKeyStore, OutboxDrain, Policies, Policy, Quota, ScopeSet, StoreError, StoreErrorKind,
+    StoreLocator, SystemClock, Timestamp,
 };
 use serde_json::Value;
 
@@ -30,6 +30,10 @@ async fn process(locator: &StoreLocator, sink: &AuditSink) -> (Arc<dyn KeyStore>
 }
 
 fn drain(store: Arc<dyn KeyStore>, sink: &AuditSink) -> OutboxDrain {
+    drain_by(SystemClock, store, sink)
+}
+
+fn drain_by(clock: impl Clock, store: Arc<dyn KeyStore>, sink: &AuditSink) -> OutboxDrain {
     let endpoint = Endpoint::get("/accounts").scope("accounts:read".parse().unwrap());
     let quota = Quota::per_second(100, 100).unwrap();
     let stack = Countersign::builder()
@@ -37,6 +41,7 @@ fn drain(store: Arc<dyn KeyStore>, sink: &AuditSink) -> OutboxDrain {
         .key_store(Arc::clone(&store))
         .limits(Policies::new([Policy::new("key", Dimension::Key, quota)]).unwrap())
         .audit(sink.clone())
+        .edge(Edge::builder().clock(clock).build())
         .build()
         .unwrap();
     stack.drain_outbox(store)
@@ -170,6 +175,10 @@ impl KeyStore for Forgetful {
         self.store.list(company, after, limit).await
     }
 
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.store.due_keys(now, limit).await
+    }
+
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
         self.store.company(id).await
     }
@@ -258,4 +267,60 @@ async fn a_log_that_hangs_in_the_middle_tells_once() {
     drain.shutdown().await;
     writer.shutdown(Duration::from_secs(5)).await;
     assert_told_once(log.lines(), KEYS);
+}
+
+/// Three processes on one store and one log, and keys that end: each end is in the log once, as is
+/// everything else, and it was the system that told.
+#[tokio::test]
+async fn the_end_of_a_key_is_told_once_and_a_minute_after_it() {
+    let (backend, log) = MemoryBackend::new();
+    let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keys.db");
+    let locator: StoreLocator = format!("sqlite:{}", file.display()).parse().unwrap();
+    let store = locator.open().await.unwrap();
+    let clock = ManualClock::default();
+    let drains = [(); 3].map(|()| drain_by(clock.clone(), Arc::clone(&store), &sink));
+    let manager = KeyManager::builder(Arc::clone(&store)).clock(clock.clone());
+    let manager = manager.build().unwrap();
+    let ada = Actor::operator("ada").unwrap();
+    let company = "company_12".parse().unwrap();
+    manager.create_company(&ada, company).await.unwrap();
+    let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
+    let end = clock.now().wall.saturating_add(Duration::from_secs(3600));
+    for _ in 0..120 {
+        let request = IssueRequest::new(company, Environment::Live, scopes.clone(), end);
+        let request = request.activate_now(true);
+        manager.issue(&ada, request).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(3659));
+    wait_until_empty(&*store).await;
+    let ended = |log: &countersign::MemoryLog| {
+        let lines = log.lines().into_iter();
+        let ended = lines.filter(|line| line.contains("external_api.token.expired"));
+        ended.collect::<Vec<_>>()
+    };
+    assert_eq!(ended(&log), [""; 0], "a minute has not passed");
+    clock.advance(Duration::from_secs(11));
+    let told = async {
+        while ended(&log).len() < 120 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told)
+        .await
+        .expect("all ends are told");
+    for drain in drains {
+        drain.shutdown().await;
+    }
+    writer.shutdown(Duration::from_secs(5)).await;
+    let mut keys = HashMap::new();
+    for line in ended(&log) {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(event["actor"], "system");
+        assert_eq!(event["decision"], "lifecycle_changed");
+        *keys.entry(event["key_id"].to_string()).or_insert(0) += 1;
+    }
+    assert_eq!(keys.len(), 120);
+    assert!(keys.values().all(|times| *times == 1), "{keys:?}");
 }

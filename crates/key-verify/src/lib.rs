@@ -112,8 +112,8 @@ pub use follow::ChangeFollower;
 pub use key::{RawKey, Secret};
 pub use layer::{KeyVerify, KeyVerifyLayer};
 pub use manager::{
-    Actor, ImportRequest, ImportedHash, IssueRequest, IssuedKey, KeyManager, KeyManagerBuilder,
-    ManageError,
+    Actor, ExpirySweep, ImportRequest, ImportedHash, IssueRequest, IssuedKey, KeyManager,
+    KeyManagerBuilder, ManageError,
 };
 pub use memory::MemoryKeyStore;
 pub use record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus, RevocationReason};

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind};
+use countersign_core::{
+    CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind, Timestamp,
+};
 
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord};
 use crate::store::{Change, FoundKey, KeyStore, Write};
@@ -74,6 +76,17 @@ impl KeyStore for MemoryKeyStore {
             .take(limit as usize)
             .cloned()
             .collect())
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        let tables = self.tables()?;
+        let keys = tables.keys.values();
+        let mut due: Vec<&KeyRecord> = keys
+            .filter(|key| key.due_at().is_some_and(|due| due <= now))
+            .collect();
+        due.sort_by_key(|key| (key.expires_at, key.id));
+        due.truncate(limit as usize);
+        Ok(due.into_iter().cloned().collect())
     }
 
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, Timestamp};
 
 use crate::feed::ChangeFeed;
 use crate::record::{CompanyRecord, CompanyStatus, KeyRecord};
@@ -40,6 +40,14 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
         after: Option<KeyId>,
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// The keys of all companies that are due at `now`, those whose [`KeyRecord::due_at`] is `now` or
+    /// before it: the longest due first, at most `limit`. It is asked every few seconds, of a store
+    /// of any size: give it an index.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError>;
 
     /// The company with this id.
     ///
@@ -198,6 +206,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         (**self).list(company, after, limit).await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        (**self).due_keys(now, limit).await
     }
 
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {

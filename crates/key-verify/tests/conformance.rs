@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use async_trait::async_trait;
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, Timestamp};
 use countersign_key_verify::{
     Change, CompanyRecord, FoundKey, KeyRecord, KeyStore, MemoryKeyStore, Write, conformance,
 };
@@ -40,6 +40,10 @@ impl KeyStore for LastWriteWins {
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         self.0.list(company, after, limit).await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.0.due_keys(now, limit).await
     }
 
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
 use countersign_core::{
     Clock, CompanyId, Edge, Environment, KeyId, KeyPrefix, LifecycleEvent, ManualClock, ScopeSet,
-    StoreError,
+    StoreError, Timestamp,
 };
 use countersign_key_verify::{
     Actor, Change, CompanyRecord, FoundKey, IssueRequest, IssuedKey, KeyManager, KeyRecord,
@@ -53,6 +53,10 @@ impl KeyStore for Gated {
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         self.inner.list(company, after, limit).await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.inner.due_keys(now, limit).await
     }
 
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {

@@ -304,6 +304,47 @@ async fn an_expired_key_and_then_a_revoked_one() {
     cold_and_warm(&world, &fresh, || with_key(&issued), revoked).await;
 }
 
+/// What a caller sees of an expired key is the same before and after somebody stored it as expired,
+/// from the cache and from the store, with the right secret and with another.
+#[tokio::test]
+async fn it_makes_no_difference_whether_an_end_was_stored() {
+    let world = World::new().await;
+    let issued = world.key().await;
+    let end = issued.record.expires_at;
+    let warm = world.layer(defaults);
+    assert!(world.send(&warm, with_key(&issued)).await.passed);
+    world.clock.set_wall(end);
+    let wrong = wrong_secret(&issued);
+    let mut answers = Vec::new();
+    for stored in [false, true] {
+        if stored {
+            let swept = world.manager.expire_due(&world.operator, end, 10).await;
+            assert_eq!(swept.unwrap().expired, 1);
+        }
+        for layer in [&warm, &world.layer(defaults)] {
+            let right = world.send(layer, with_key(&issued)).await;
+            refused(&right, "expired_api_key", 401, "token_expired");
+            let other = world.send(layer, request(&[("x-api-key", &wrong)])).await;
+            refused(&other, "invalid_api_key", 401, FAILED);
+            answers.push([told(right).await, told(other).await]);
+        }
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+}
+
+/// Everything of an answer but its request's id.
+async fn told(seen: Seen) -> (Vec<(String, Vec<u8>)>, String) {
+    let id = seen.response.headers()["x-request-id"].clone();
+    let (parts, body) = seen.response.into_parts();
+    let mut headers: Vec<_> = parts.headers.iter().filter(|it| it.1 != id).collect();
+    headers.sort_by_key(|(name, _)| name.as_str());
+    let headers = headers.into_iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    let body = body.collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    (headers.collect(), body.replace(id.to_str().unwrap(), ""))
+}
+
 #[tokio::test]
 async fn the_overlap_of_a_rotated_key_ends_without_the_cache() {
     let world = World::new().await;

@@ -83,7 +83,11 @@ pub(crate) async fn version(
 }
 
 /// The steps of the key store. They are added, never changed.
-pub(crate) const KEYS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+pub(crate) const KEYS: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 /// The steps of an audit log.
 #[cfg(feature = "audit")]
 pub(crate) const AUDIT: [&str; 1] = [include_str!("schema/audit_1.sql")];

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, Timestamp};
 use countersign_key_verify::{CompanyRecord, CompanyStatus, FoundKey, KeyRecord};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
@@ -68,6 +68,24 @@ pub(crate) async fn list(
                 (&i64::from(limit), Type::INT8),
             ],
         )
+        .await
+        .map_err(store_error)?;
+    rows.iter().map(record).collect()
+}
+
+/// Times sort as text. The words are those of the index.
+pub(crate) async fn due_keys(
+    client: &Client,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    let sql = "SELECT record FROM keys
+               WHERE record::json #>> '{status,state}' = 'active'
+                 AND (record::json ->> 'expires_at') COLLATE \"C\" <= $1
+               ORDER BY (record::json ->> 'expires_at') COLLATE \"C\", id LIMIT $2";
+    let (now, limit) = (now.to_string(), i64::from(limit));
+    let rows = client
+        .query_typed(sql, &[(&now, Type::TEXT), (&limit, Type::INT8)])
         .await
         .map_err(store_error)?;
     rows.iter().map(record).collect()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, Timestamp};
 use countersign_key_verify::{
     Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore,
     KeyUse, UseStore,
@@ -70,6 +70,13 @@ impl KeyStore for PostgresKeyStore {
         let mut lease = self.0.take().await?;
         lease
             .answer(async |link| read::list(&link.client, company, after, limit).await)
+            .await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut lease = self.0.take().await?;
+        lease
+            .answer(async |link| read::due_keys(&link.client, now, limit).await)
             .await
     }
 

@@ -39,7 +39,9 @@ async fn issue(store: &PostgresKeyStore) -> Result<IssuedKey, ManageError> {
     let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
     let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
     let request = request.label("Überweisung \u{1f4b8} '; DROP TABLE keys; --");
-    manager(store).issue(&ada(), request).await
+    manager(store)
+        .issue(&ada(), request.activate_now(true))
+        .await
 }
 
 /// Everything that an operator or a log could be shown of an error.
@@ -148,6 +150,7 @@ async fn an_older_schema_is_brought_up_with_its_keys() {
     let options = options().schema(&schema).unwrap();
     let issued = issue(&connect(options.clone()).await).await.unwrap();
     for back in [
+        format!("DROP INDEX {schema}.keys_by_end"),
         format!("DROP TABLE {schema}.key_uses, {schema}.key_scopes"),
         format!("UPDATE {schema}.schema_version SET version = 1"),
     ] {
@@ -158,6 +161,8 @@ async fn an_older_schema_is_brought_up_with_its_keys() {
     assert_eq!(found.record, issued.record);
     let uses = again.uses().unwrap().last_uses(&[issued.record.id]).await;
     assert_eq!(uses.unwrap(), []);
+    let end = issued.record.expires_at;
+    assert_eq!(again.due_keys(end, 10).await.unwrap(), [issued.record]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind};
+use countersign_core::{
+    CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind, Timestamp,
+};
 use countersign_key_verify::{
     Change, ChangeFeed, Changed, CompanyRecord, EventClaim, FoundKey, KeyRecord, KeyStore,
     UseStore, Write,
@@ -66,6 +68,10 @@ impl<S: KeyStore> KeyStore for Announced<S> {
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         self.store.list(company, after, limit).await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.store.due_keys(now, limit).await
     }
 
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, Timestamp};
 use countersign_key_verify::{CompanyRecord, CompanyStatus, FoundKey, KeyRecord};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -70,6 +70,30 @@ pub(crate) fn list(
         .map(|record| KeyRecord::decode(record))
         .collect()
 }
+
+/// Times sort as text.
+pub(crate) fn due_keys(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    let records: Vec<String> = connection
+        .prepare_cached(DUE)
+        .and_then(|mut statement| {
+            let rows = params![now.to_string(), limit];
+            statement.query_map(rows, |row| row.get(0))?.collect()
+        })
+        .map_err(store_error)?;
+    records
+        .iter()
+        .map(|record| KeyRecord::decode(record))
+        .collect()
+}
+
+const DUE: &str = "SELECT record FROM keys
+    WHERE json_extract(record, '$.status.state') = 'active'
+      AND json_extract(record, '$.expires_at') <= ?1
+    ORDER BY json_extract(record, '$.expires_at'), id LIMIT ?2";
 
 pub(crate) fn company(
     connection: &Connection,
@@ -140,5 +164,29 @@ fn company_status(text: &str) -> Result<CompanyStatus, StoreError> {
         _ => Err(corrupt(
             "a company's status is neither active nor suspended",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_keys_are_found_by_their_index() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        crate::migrate::migrate(&mut connection).unwrap();
+        let plan: Vec<String> = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {DUE}"))
+            .and_then(|mut statement| {
+                let steps = statement.query_map(params!["", 1], |row| row.get(3))?;
+                steps.collect()
+            })
+            .unwrap();
+        let plan = plan.join("; ");
+        assert!(
+            plan.contains("SEARCH keys USING INDEX keys_by_end"),
+            "{plan}"
+        );
+        assert!(!plan.contains("TEMP B-TREE"), "nothing is sorted: {plan}");
     }
 }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind};
+use countersign_core::{
+    CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind, Timestamp,
+};
 use countersign_key_verify::{
     Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore,
     KeyUse, UseStore,
@@ -93,6 +95,11 @@ impl KeyStore for SqliteKeyStore {
     ) -> Result<Vec<KeyRecord>, StoreError> {
         let company = *company;
         self.read(move |connection| read::list(connection, &company, after, limit))
+            .await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.read(move |connection| read::due_keys(connection, now, limit))
             .await
     }
 

@@ -18,6 +18,7 @@ async fn issue(store: &SqliteKeyStore) -> IssuedKey {
         .saturating_add(Duration::from_secs(3600));
     let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
     let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
+    let request = request.activate_now(true);
     manager.issue(&ada, request).await.unwrap()
 }
 
@@ -29,7 +30,7 @@ async fn what_was_committed_is_there_after_reopening() {
     let again = SqliteKeyStore::open(&path).unwrap();
     let found = again.find(issued.key.prefix()).await.unwrap().unwrap();
     assert_eq!(found.record, issued.record);
-    assert_eq!(again.pending_events(10).await.unwrap().len(), 2);
+    assert_eq!(again.pending_events(10).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -71,7 +72,7 @@ async fn two_stores_write_one_file_at_once() {
     for store in &stores {
         let keys = store.list(&first.company, None, 100).await.unwrap();
         assert_eq!(keys.len(), 21, "no key was lost");
-        assert_eq!(store.pending_events(100).await.unwrap().len(), 42);
+        assert_eq!(store.pending_events(100).await.unwrap().len(), 43);
     }
 }
 
@@ -80,7 +81,8 @@ async fn an_older_schema_is_brought_up_with_its_keys() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.db");
     let issued = issue(&SqliteKeyStore::open(&path).unwrap()).await;
-    let back = "DROP TABLE key_uses; DROP TABLE key_scopes; PRAGMA user_version = 2";
+    let back = "DROP INDEX keys_by_end; DROP TABLE key_uses; DROP TABLE key_scopes;
+                PRAGMA user_version = 2";
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.execute_batch(back).unwrap();
     let again = SqliteKeyStore::open(&path).unwrap();
@@ -88,6 +90,8 @@ async fn an_older_schema_is_brought_up_with_its_keys() {
     assert_eq!(found.record, issued.record);
     let uses = again.uses().unwrap().last_uses(&[issued.record.id]).await;
     assert_eq!(uses.unwrap(), []);
+    let end = issued.record.expires_at;
+    assert_eq!(again.due_keys(end, 10).await.unwrap(), [issued.record]);
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS partner_keys (
     record  TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS partner_keys_by_partner ON partner_keys (partner, id);
+-- Active keys by their end: those whose time has come are looked for every few seconds.
+CREATE INDEX IF NOT EXISTS partner_keys_by_end ON partner_keys (json_extract(record, '$.expires_at'), id)
+    WHERE json_extract(record, '$.status.state') = 'active';
 
 -- Events on their way into the audit log. AUTOINCREMENT: a number is never used twice, so that the
 -- order of commits stays theirs when rows at the end were acknowledged and are gone.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use countersign::{
     Change, CompanyId, CompanyRecord, CompanyStatus, FoundKey, KeyId, KeyPrefix, KeyRecord,
-    KeyStore, LifecycleEvent, StoreError, StoreErrorKind, Write,
+    KeyStore, LifecycleEvent, StoreError, StoreErrorKind, Timestamp, Write,
 };
 use rusqlite::ffi::{
     SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE,
@@ -79,6 +79,11 @@ impl KeyStore for PartnerKeyStore {
     ) -> Result<Vec<KeyRecord>, StoreError> {
         let company = *company;
         self.run(move |connection| list(connection, &company, after, limit))
+            .await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.run(move |connection| due_keys(connection, now, limit))
             .await
     }
 
@@ -154,6 +159,24 @@ fn list(
     let records = connection.prepare(sql).and_then(|mut statement| {
         let rows = params![company.as_str(), after, limit];
         let records = statement.query_map(rows, |row| row.get(0))?;
+        records.collect::<Result<Vec<String>, _>>()
+    });
+    let records = records.map_err(store_error)?;
+    records.iter().map(|text| KeyRecord::decode(text)).collect()
+}
+
+/// In the words of the index `partner_keys_by_end`, or it would not be used. Times sort as text.
+fn due_keys(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    let sql = "SELECT record FROM partner_keys
+               WHERE json_extract(record, '$.status.state') = 'active'
+                 AND json_extract(record, '$.expires_at') <= ?1
+               ORDER BY json_extract(record, '$.expires_at'), id LIMIT ?2";
+    let records = connection.prepare(sql).and_then(|mut statement| {
+        let records = statement.query_map(params![now.to_string(), limit], |row| row.get(0))?;
         records.collect::<Result<Vec<String>, _>>()
     });
     let records = records.map_err(store_error)?;

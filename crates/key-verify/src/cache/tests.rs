@@ -76,6 +76,10 @@ impl KeyStore for Script {
         Err(StoreErrorKind::Unavailable.into())
     }
 
+    async fn due_keys(&self, _: Timestamp, _: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
     async fn company(&self, _: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
         Err(StoreErrorKind::Unavailable.into())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_core::KeyPrefix;
 use tokio::time::timeout;
 
-use super::{add_company, company, record, update, write};
+use super::support::{add_company, company, record, update, write};
 use crate::feed::{ChangeStream, Changed, FeedPosition};
 use crate::record::{CompanyRecord, CompanyStatus};
 use crate::store::{Change, KeyStore, Write};

@@ -4,13 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{
-    Clock, CompanyId, Environment, KeyId, LimitOverride, ManualClock, Quota, ScopeSet,
-    StoreErrorKind,
-};
+use countersign_core::{CompanyId, KeyId, LimitOverride, Quota, ScopeSet, StoreErrorKind};
 
-use super::{add_company, race, record, update, write};
-use crate::manager::{Actor, IssueRequest, IssuedKey, KeyManager, ManageError};
+use super::support::{Desk, add_company, first, race, record, update, write};
+use crate::manager::{Actor, ManageError};
 use crate::record::{CompanyStatus, KeyRecord, KeyStatus, RevocationReason};
 use crate::store::{KeyStore, Write};
 
@@ -189,40 +186,4 @@ pub async fn keeps_what_is_as_long_as_can_be(store: &impl KeyStore) {
     assert_eq!(found.company, CompanyStatus::Active);
     let company = key.company;
     assert_eq!(store.list(&company, None, 10).await.expect("list"), [key]);
-}
-
-/// A manager over the store, with two companies.
-struct Desk {
-    manager: KeyManager,
-    clock: ManualClock,
-    ada: Actor,
-}
-
-impl Desk {
-    async fn new<S: KeyStore>(store: &Arc<S>) -> Self {
-        for company in ["company_12", "company_34"] {
-            add_company(&**store, company).await;
-        }
-        let clock = ManualClock::default();
-        let builder = KeyManager::builder(Arc::clone(store)).clock(clock.clone());
-        Self {
-            manager: builder.build().expect("a manager"),
-            clock,
-            ada: Actor::operator("ada").expect("a name"),
-        }
-    }
-
-    async fn issue(&self, company: &str) -> IssuedKey {
-        let expiry = self.clock.now().wall;
-        let expiry = expiry.saturating_add(Duration::from_secs(3600));
-        let scopes = ScopeSet::from_names(["accounts:read"]).expect("a scope");
-        let company = company.parse().expect("a company id");
-        let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
-        let issued = self.manager.issue(&self.ada, request.activate_now(true));
-        issued.await.expect("a key")
-    }
-}
-
-fn first() -> CompanyId {
-    "company_12".parse().expect("a company id")
 }

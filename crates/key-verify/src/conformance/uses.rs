@@ -1,32 +1,14 @@
-//! When and for what keys are used, and the list of companies that reviews go through. A store that
-//! keeps no uses passes the properties about them.
+//! When and for what keys are used. A store that keeps no uses passes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::{Clock, KeyId, ManualClock, ScopeSet, Timestamp};
 
-use super::{add_company, event, record, write};
+use super::support::{add_company, event, record, write};
 use crate::record::KeyRecord;
 use crate::store::{Change, KeyStore, Write};
 use crate::uses::{KeyUse, UseStore};
-
-/// Companies are listed by ascending id, in pages, each once.
-pub async fn companies_are_paged(store: &impl KeyStore) {
-    let names: Vec<String> = (0..25).map(|n| format!("Company-{n:02}")).collect();
-    for name in names.iter().rev() {
-        add_company(store, name).await;
-    }
-    let (mut after, mut seen) = (None, Vec::new());
-    loop {
-        let page = store.companies(after.as_ref(), 10).await.expect("a page");
-        let Some(last) = page.last() else { break };
-        assert!(page.len() <= 10, "a page is no longer than asked");
-        after = Some(last.id);
-        seen.extend(page.iter().map(|company| company.id.to_string()));
-    }
-    assert_eq!(seen, names, "each company once, by ascending id");
-}
 
 /// Counts add up, scopes come together, the latest time stands with its route, whichever comes
 /// last; a key that is not known is passed over, and one that was never used is left out.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use countersign_core::{
     Clock, CompanyId, Environment, KeyId, KeyPrefix, LifecycleEvent, ManualClock, ScopeSet,
+    Timestamp,
 };
 use tokio::sync::Semaphore;
 
@@ -110,6 +111,10 @@ impl KeyStore for Fed {
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         self.0.list(company, after, limit).await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.0.due_keys(now, limit).await
     }
 
     async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {

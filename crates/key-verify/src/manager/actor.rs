@@ -67,6 +67,10 @@ impl Actor {
         matches!(self.0, Kind::Operator(_))
     }
 
+    pub(super) const fn is_company(&self) -> bool {
+        matches!(self.0, Kind::Company(..))
+    }
+
     /// Whether this record is any of the actor's business.
     pub(super) fn may_touch(&self, record: &KeyRecord) -> bool {
         match &self.0 {

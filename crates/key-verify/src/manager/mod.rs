@@ -1,10 +1,11 @@
-//! The life of keys: issue, activate, rotate, suspend, revoke.
+//! The life of keys: issue, activate, rotate, suspend, expire, revoke.
 
 mod actor;
 mod builder;
 mod companies;
 mod error;
 mod events;
+mod expiry;
 mod grants;
 mod import;
 mod issue;
@@ -26,6 +27,7 @@ use countersign_core::{
 pub use self::actor::Actor;
 pub use self::builder::KeyManagerBuilder;
 pub use self::error::ManageError;
+pub use self::expiry::ExpirySweep;
 pub use self::import::{ImportRequest, ImportedHash};
 pub use self::issue::{IssueRequest, IssuedKey};
 use crate::cache::KeyCache;
@@ -35,7 +37,8 @@ use crate::store::{Change, KeyStore, Write};
 
 /// Changes keys and companies. Every change follows the state machine
 ///
-/// `pending → active → suspended ⇄ active`, `active → rotated → revoked`, any of these `→ revoked`,
+/// `pending → active → suspended ⇄ active`, `active → rotated → revoked`, `active → expired`, any of
+/// these `→ revoked`,
 ///
 /// names its actor, and is stored together with the event that tells the audit log of it. A key
 /// past its expiry can only be revoked. Nothing is ever deleted, and a key never changes its owner.

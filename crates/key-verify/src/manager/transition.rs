@@ -56,7 +56,21 @@ pub(super) fn rotate(
     }
 }
 
-// pending, active, suspended, rotated → revoked, expired or not
+// active → expired
+pub(super) fn expire(record: &mut KeyRecord, now: Timestamp) -> Done {
+    match record.due_at() {
+        Some(due) if due <= now => enter(record, KeyStatus::Expired),
+        Some(_) => illegal(record, now, "expired", "its time has not come"),
+        None if record.status == KeyStatus::Expired => illegal(record, now, "expired", ALREADY),
+        None => Err(ManageError::IllegalTransition {
+            from: record.status.as_str(),
+            verb: "expired",
+            instead: "only an active key is",
+        }),
+    }
+}
+
+// pending, active, suspended, rotated, expired → revoked, whatever the clock says
 pub(super) fn revoke(record: &mut KeyRecord, reason: RevocationReason, now: Timestamp) -> Done {
     match record.status {
         KeyStatus::Revoked { .. } => illegal(record, now, "revoked", ALREADY),
@@ -73,8 +87,11 @@ pub(super) fn in_life(
     now: Timestamp,
     verb: &'static str,
 ) -> Result<(), ManageError> {
-    let revoked = matches!(record.status, KeyStatus::Revoked { .. });
-    if revoked || now >= record.expires_at {
+    let ended = matches!(
+        record.status,
+        KeyStatus::Expired | KeyStatus::Revoked { .. }
+    );
+    if ended || now >= record.expires_at {
         return illegal(record, now, verb, "issue a new one").map(drop);
     }
     Ok(())

@@ -1,18 +1,27 @@
 //! From the key store's outbox into the audit log.
 
+mod expiry;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_audit_sink::{AuditEvent, AuditSink};
-use countersign_core::{EventId, LifecycleEvent, StoreError};
+use countersign_core::{Clock, EventId, LifecycleEvent, StoreError};
 use countersign_key_verify::{EventClaim, KeyStore};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::expiry::Expiry;
+
 /// Takes the events of key and company changes out of a store's outbox and writes them, durably,
 /// into the audit log: at once when it is started, every [`OutboxDrain::INTERVAL`] and once more
 /// at shutdown.
+///
+/// It also looks for keys whose time has come, every [`OutboxDrain::EXPIRY`] and a minute after
+/// their end, and stores them as expired, so that the audit log is told `external_api.token.expired`
+/// by the actor `expiry` of the system. No refusal depends on that, see
+/// [`KeyManager::expire_due`](countersign_key_verify::KeyManager::expire_due).
 ///
 /// Of several processes that share a store one brings all events over, until it ends; then another
 /// takes its place. An event is acknowledged only when it is on disk, so that none is lost.
@@ -34,9 +43,14 @@ impl OutboxDrain {
     /// How long a change can wait before its event is in the audit log.
     pub const INTERVAL: Duration = Duration::from_millis(250);
 
-    pub(crate) fn spawn(store: Arc<dyn KeyStore>, sink: AuditSink) -> Self {
+    /// How often keys are looked for whose time has come. Where there are many, 100 are stored as
+    /// expired every [`OutboxDrain::INTERVAL`].
+    pub const EXPIRY: Duration = Duration::from_secs(10);
+
+    pub(crate) fn spawn(store: Arc<dyn KeyStore>, sink: AuditSink, clock: Arc<dyn Clock>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let drain = Drain {
+            expiry: Expiry::new(Arc::clone(&store), clock),
             store,
             sink,
             claim: None,
@@ -88,6 +102,7 @@ async fn run(mut drain: Drain, mut stopped: watch::Receiver<bool>) {
 struct Drain {
     store: Arc<dyn KeyStore>,
     sink: AuditSink,
+    expiry: Expiry,
     claim: Option<EventClaim>,
     /// Events that are on disk and that the store still holds: it could not be told.
     written: HashSet<EventId>,
@@ -107,7 +122,11 @@ impl Drain {
                 self.store.claim_events().await?
             }
         };
-        while self.claim.as_ref().is_some_and(EventClaim::is_held) {
+        // Others would find the same keys. Where two look all the same, each end is told once.
+        if self.holds_the_claim() {
+            self.expiry.turn().await;
+        }
+        while self.holds_the_claim() {
             let events = self.store.pending_events(BATCH).await?;
             if events.is_empty() {
                 break;
@@ -119,6 +138,10 @@ impl Drain {
             }
         }
         Ok(())
+    }
+
+    fn holds_the_claim(&self) -> bool {
+        self.claim.as_ref().is_some_and(EventClaim::is_held)
     }
 
     /// Brings a batch to disk in one write.

@@ -1,143 +1,16 @@
 //! What is stored of a key and of the company that owns it.
 
-use std::fmt;
-use std::str::FromStr;
+mod status;
 
 use countersign_core::{
-    CompanyId, Environment, KeyId, KeyPrefix, LimitOverride, ParseError, Reason, ScopeSet,
-    StoreError, StoreErrorKind, Timestamp,
+    CompanyId, Environment, KeyId, KeyPrefix, LimitOverride, Reason, ScopeSet, StoreError,
+    StoreErrorKind, Timestamp,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use self::status::{KeyStatus, RevocationReason};
 use crate::SecretDigest;
-
-/// Where a key stands in its life, as it is stored. Expiry is not a state: it is checked against
-/// the clock on every request, see [`KeyRecord::standing`].
-///
-/// `pending → active → suspended ⇄ active`, `active → rotated → revoked`, any of these `→ revoked`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum KeyStatus {
-    /// Issued, not in use yet.
-    Pending,
-    /// In use.
-    Active,
-    /// Out of use until somebody reactivates it.
-    Suspended,
-    /// Replaced by `successor`; still accepted before `until`.
-    Rotated {
-        /// The key that replaces this one.
-        successor: KeyId,
-        /// When this key stops being accepted.
-        until: Timestamp,
-    },
-    /// Out of use for ever.
-    Revoked {
-        /// When.
-        at: Timestamp,
-        /// Why.
-        reason: RevocationReason,
-    },
-}
-
-impl KeyStatus {
-    /// The state's name.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Rotated { .. } => "rotated",
-            Self::Revoked { .. } => "revoked",
-        }
-    }
-
-    pub(crate) fn standing(&self, expires_at: Timestamp, now: Timestamp) -> Result<(), Reason> {
-        match self {
-            Self::Revoked { .. } => Err(Reason::RevokedApiKey),
-            _ if now >= expires_at => Err(Reason::ExpiredApiKey),
-            Self::Pending => Err(Reason::PendingApiKey),
-            Self::Suspended => Err(Reason::SuspendedApiKey),
-            Self::Rotated { until, .. } if now >= *until => Err(Reason::RotatedApiKey),
-            Self::Active | Self::Rotated { .. } => Ok(()),
-        }
-    }
-}
-
-/// Why a key was revoked; a closed list, so that reviews can count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RevocationReason {
-    /// The key may have become known to others.
-    SuspectedLeakage,
-    /// The integration is not used any more.
-    IntegrationDecommissioned,
-    /// The company asked for it.
-    CompanyRequest,
-    /// The key was refused too often.
-    ExcessiveDeniedRequests,
-    /// The key ran into its limits again and again.
-    RateLimitAbuse,
-    /// The key is replaced by one that may do less.
-    ScopeReduction,
-    /// The key was issued by mistake.
-    OperationalMistake,
-    /// The key reached its planned end.
-    ScheduledHygiene,
-}
-
-impl RevocationReason {
-    /// Every reason.
-    pub const ALL: [Self; 8] = [
-        Self::SuspectedLeakage,
-        Self::IntegrationDecommissioned,
-        Self::CompanyRequest,
-        Self::ExcessiveDeniedRequests,
-        Self::RateLimitAbuse,
-        Self::ScopeReduction,
-        Self::OperationalMistake,
-        Self::ScheduledHygiene,
-    ];
-
-    /// The reason's name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SuspectedLeakage => "suspected_leakage",
-            Self::IntegrationDecommissioned => "integration_decommissioned",
-            Self::CompanyRequest => "company_request",
-            Self::ExcessiveDeniedRequests => "excessive_denied_requests",
-            Self::RateLimitAbuse => "rate_limit_abuse",
-            Self::ScopeReduction => "scope_reduction",
-            Self::OperationalMistake => "operational_mistake",
-            Self::ScheduledHygiene => "scheduled_hygiene",
-        }
-    }
-}
-
-impl fmt::Display for RevocationReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for RevocationReason {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|reason| reason.as_str() == text)
-            .ok_or(ParseError::new(
-                "revocation reason",
-                "suspected_leakage, integration_decommissioned, company_request, \
-                 excessive_denied_requests, rate_limit_abuse, scope_reduction, \
-                 operational_mistake or scheduled_hygiene",
-            ))
-    }
-}
 
 /// Everything that is stored of one key. The secret is not among it: only its digest is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,7 +70,17 @@ impl KeyRecord {
         }
     }
 
+    /// When the key is to be stored as expired: its end, where its state is one that can expire. Of
+    /// all states only an active one can, see [`KeyStatus`].
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        (self.status == KeyStatus::Active).then_some(self.expires_at)
+    }
+
     /// The record as text, for a store and for nothing else: it holds the digest.
+    ///
+    /// The text is a JSON object. A store may index it by `status.state` and `expires_at`: times are
+    /// RFC 3339 in UTC with six digits of fraction, so that they sort as text.
     ///
     /// # Errors
     /// Never for a record that this crate made.
