@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 /// these `→ revoked`.
 ///
 /// That a key is refused from its expiry on does not wait for the state: it is checked against the
-/// clock on every request, whatever the state, see [`KeyRecord::standing`]. The state is what the
+/// clock on every request, whatever the state, see
+/// [`KeyRecord::standing`](crate::KeyRecord::standing). The state is what the
 /// audit log is told of, once somebody looks for keys whose time has come
 /// ([`KeyManager::expire_due`](crate::KeyManager::expire_due)). A key that is pending, suspended or
 /// rotated when it ends keeps that state.
