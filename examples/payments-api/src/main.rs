@@ -58,10 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let live_data = Data::open(&args.data.join("payments.db"))?;
     let sandbox_data = Data::open(&args.data.join("sandbox.db"))?;
     let demo_keys = demo::seed([&live_data, &sandbox_data], &keys, &manager).await?;
-    let app = |data| App {
-        data,
-        keys: manager.clone(),
-    };
+    let routes = |data| handlers::external(App { data }, manager.clone());
 
     let production = TcpListener::bind(args.listen).await?;
     let trial = TcpListener::bind(args.sandbox_listen).await?;
@@ -75,8 +72,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // One layer around the whole external API, and none around the internal one.
     tokio::try_join!(
-        serve(production, handlers::external(app(live_data)).layer(live)),
-        serve(trial, handlers::external(app(sandbox_data)).layer(sandbox)),
+        serve(production, routes(live_data)?.layer(live)),
+        serve(trial, routes(sandbox_data)?.layer(sandbox)),
         serve(internal, handlers::internal()),
     )?;
 

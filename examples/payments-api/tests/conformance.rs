@@ -28,7 +28,7 @@ fn run(python: &Path, document: &Path, service: &Service, key: Option<&str>, exa
     let output = command.output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}");
-    assert!(told.contains("Tested: 9"), "{told}");
+    assert!(told.contains("Tested: 11"), "{told}");
 }
 
 #[test]

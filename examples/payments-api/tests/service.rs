@@ -251,6 +251,39 @@ async fn a_company_revokes_its_own_key_at_once() {
     assert_eq!(event["actor"], "api_key");
 }
 
+/// The company is handed a new key once, and both work until the overlap ends.
+#[tokio::test]
+async fn a_company_renews_its_own_key() {
+    let service = Service::start();
+    let full = service.key("company_12", "full");
+    let tokens = "/external/v1/tokens";
+    let listed = service.call(full, "GET", tokens, &Value::Null).await.json();
+    let own: Vec<&Value> = listed["data"].as_array().unwrap().iter().collect();
+    let prefix = |key: &Value| key["prefix"].as_str().unwrap().to_owned();
+    let own = own.into_iter().find(|key| full.starts_with(&prefix(key)));
+    let id = own.expect("it sees itself")["id"].as_str().unwrap();
+    let other = service.key("company_34", "full");
+    let target = format!("{tokens}/{id}/rotate");
+    let foreign = service.call(other, "POST", &target, &json!({})).await;
+    assert_eq!(foreign.status, 404);
+    let misspelt = json!({"overlap": 60});
+    let refused = service.call(full, "POST", &target, &misspelt).await;
+    assert_eq!(refused.status, 422);
+    let hour = json!({"overlapSeconds": 3600});
+    let renewed = service.call(full, "POST", &target, &hour).await;
+    assert_eq!(renewed.status, 200);
+    assert_eq!(renewed.header("cache-control").unwrap(), "no-store");
+    let renewed = renewed.json();
+    assert_eq!(renewed["data"]["replaces"], id);
+    let new = renewed["data"]["key"].as_str().unwrap();
+    for key in [new, full] {
+        let read = service.call(key, "GET", "/external/v1/banks", &Value::Null);
+        assert_eq!(read.await.status, 200);
+    }
+    let again = service.call(full, "POST", &target, &hour).await;
+    assert_eq!(again.status, 422, "it is rotated already");
+}
+
 #[tokio::test]
 async fn no_secret_is_anywhere() {
     let mut service = Service::start();

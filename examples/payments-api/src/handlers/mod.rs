@@ -4,12 +4,11 @@
 mod body;
 pub(crate) mod payments;
 mod reads;
-mod tokens;
 mod webhooks;
 
 use axum::Json;
 use axum::routing::{Router, delete, get, post};
-use countersign::KeyManager;
+use countersign::{ConfigError, KeyManager, SelfService};
 use serde::Serialize;
 
 use crate::data::Data;
@@ -18,16 +17,16 @@ use crate::data::Data;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) data: Data,
-    pub(crate) keys: KeyManager,
 }
 
-/// The routes for outside companies.
-pub(crate) fn external(app: App) -> Router {
-    routes().with_state(app)
+/// The routes for outside companies. Those by which they look after their own keys are the library's.
+pub(crate) fn external(app: App, keys: KeyManager) -> Result<Router, ConfigError> {
+    Ok(routes(keys)?.with_state(app))
 }
 
-fn routes() -> Router<App> {
-    Router::new()
+fn routes(keys: KeyManager) -> Result<Router<App>, ConfigError> {
+    let tokens = SelfService::new(keys).at("/external/v1/tokens")?;
+    Ok(Router::new()
         .route("/external/v1/banks", get(reads::banks))
         .route("/external/v1/accounts", get(reads::accounts))
         .route("/external/v1/notifications", get(reads::notifications))
@@ -42,10 +41,7 @@ fn routes() -> Router<App> {
             "/external/v1/webhooks/{webhook_id}",
             delete(webhooks::remove),
         )
-        .route(
-            "/external/v1/tokens/{token_id}/revoke",
-            post(tokens::revoke),
-        )
+        .merge(tokens.router()))
 }
 
 /// The routes for the platform's own services, on a listener of their own.
@@ -65,9 +61,13 @@ fn data<T: Serialize>(data: T) -> Json<impl Serialize> {
 
 #[cfg(test)]
 mod tests {
+    use countersign::{KeyManager, MemoryKeyStore};
+
     #[test]
     fn the_router_answers_what_the_contract_opens_and_nothing_else() {
         let contract = crate::contract::contract().unwrap();
-        countersign::routes::assert_same(&super::routes(), &contract);
+        let keys = KeyManager::builder(MemoryKeyStore::default()).build();
+        let routes = super::routes(keys.unwrap()).unwrap();
+        countersign::routes::assert_same(&routes, &contract);
     }
 }
