@@ -140,6 +140,31 @@ async fn a_log_on_a_server_is_read_like_one_in_a_directory() {
     let kept = place("copy/checkpoint");
     let against = run(&["verify", &address, "--against", &kept]);
     assert_eq!(against.status.code(), Some(0), "{}", text(&against.stdout));
+    // Old lines go, and the log verifies as before, also against what was kept.
+    let remove = [
+        "remove",
+        &address,
+        "--before",
+        "2126-01-01T00:00:00.000000Z",
+    ];
+    let asked = run(&remove);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(text(&asked.stderr).contains("--yes"), "{asked:?}");
+    let removed = run(&[&remove[..], &["--yes"]].concat());
+    assert!(removed.status.success(), "{}", text(&removed.stderr));
+    let against = run(&["verify", &address, "--against", &kept]);
+    let answer = text(&against.stdout);
+    assert_eq!(against.status.code(), Some(0), "{answer}");
+    assert!(answer.contains("of them only hashes"), "{answer}");
+    assert!(
+        run(&["prove", &address, "3", "-o", &place("3")])
+            .status
+            .success()
+    );
+    assert!(run(&proof).status.success(), "by the line that was kept");
+    let directory = run(&["remove", &place("copy"), "--before", remove[3], "--yes"]);
+    assert_eq!(directory.status.code(), Some(2));
+    assert!(text(&directory.stderr).contains("keep_for"));
     let wrong = run(&["verify", &server.replace("postgres@", "nobody:hunter2@")]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(!text(&wrong.stderr).contains("hunter2"));

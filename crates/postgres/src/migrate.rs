@@ -90,4 +90,7 @@ pub(crate) const KEYS: [&str; 3] = [
 ];
 /// The steps of an audit log.
 #[cfg(feature = "audit")]
-pub(crate) const AUDIT: [&str; 1] = [include_str!("schema/audit_1.sql")];
+pub(crate) const AUDIT: [&str; 2] = [
+    include_str!("schema/audit_1.sql"),
+    include_str!("schema/audit_2.sql"),
+];

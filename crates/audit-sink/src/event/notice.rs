@@ -64,12 +64,15 @@ impl Notice {
 
     /// That `actor` read or exported the log for `purpose`.
     pub fn read(actor: impl Display, purpose: impl Display) -> Self {
-        Self {
-            actor: ActorType::Operator,
-            ..Self::of(EventType::Read)
-        }
-        .with_text("actor", actor)
-        .with_text("purpose", purpose)
+        Self::of(EventType::Read)
+            .by(actor)
+            .with_text("purpose", purpose)
+    }
+
+    /// Says who did it: an operator.
+    pub fn by(mut self, actor: impl Display) -> Self {
+        self.actor = ActorType::Operator;
+        self.with_text("actor", actor)
     }
 
     const fn of(kind: EventType) -> Self {

@@ -86,6 +86,17 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         reading: Reading,
     },
+    /// Deletes the oldest lines of a log in PostgreSQL; their hashes stay, and it verifies as before
+    Remove {
+        /// `postgres://…`
+        directory: PathBuf,
+        /// Lines before the first that is not older than this, as `2026-09-21T14:13:20.000000Z`
+        #[arg(long, value_name = "TIME")]
+        before: Timestamp,
+        /// Lines that are deleted never come back
+        #[arg(long)]
+        yes: bool,
+    },
     /// Makes a signing key, in a file that its owner alone may read, and prints the verifier key
     Keygen {
         /// The log's name, for example `payments.example.com/audit`
@@ -118,7 +129,7 @@ impl AuditCommand {
             | Self::Export { directory, .. }
             | Self::Report { directory, .. }
             | Self::Pull { directory, .. } => Some(directory),
-            Self::CheckProof { .. } | Self::Keygen { .. } => None,
+            Self::CheckProof { .. } | Self::Keygen { .. } | Self::Remove { .. } => None,
         }
     }
 

@@ -49,6 +49,14 @@ pub(crate) fn run(
             file,
         } => export::run(directory, filter, file, output).map(done),
         AuditCommand::Pull { directory, to, .. } => remote::pull(directory, to, output).map(done),
+        AuditCommand::Remove {
+            directory,
+            before,
+            yes,
+        } => {
+            let actor = actor.unwrap_or("unknown");
+            remote::remove(directory, *before, *yes, actor, output).map(done)
+        }
         AuditCommand::Keygen { origin, file } => export::keygen(origin, file, output).map(done),
         AuditCommand::Query { directory, filter } => {
             query::run(directory, filter, output).map(done)
@@ -93,9 +101,10 @@ fn tell_of_reading(command: &AuditCommand, actor: &str) -> Result<(), CliError> 
         AuditCommand::Pull {
             directory, reading, ..
         } => return leave_word(directory, reading, actor, "pull"),
-        AuditCommand::Verify(_) | AuditCommand::CheckProof { .. } | AuditCommand::Keygen { .. } => {
-            return Ok(());
-        }
+        AuditCommand::Verify(_)
+        | AuditCommand::CheckProof { .. }
+        | AuditCommand::Keygen { .. }
+        | AuditCommand::Remove { .. } => return Ok(()),
     };
     leave_word_of(directory, reading, actor, purpose)
 }

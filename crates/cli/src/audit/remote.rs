@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use countersign::StoreError;
 use countersign::postgres::PostgresOptions;
 use countersign::postgres::audit;
+use countersign::{StoreError, Timestamp};
 use tempfile::TempDir;
 
 use super::AuditCommand;
@@ -70,6 +70,32 @@ pub(super) fn pull(log: &Path, to: &Path, output: &mut Output<'_>) -> Result<(),
     };
     let events = copy_log(server, to)?;
     output.say(format_args!("{events} events are in {}", to.display()))
+}
+
+pub(super) fn remove(
+    log: &Path,
+    before: Timestamp,
+    yes: bool,
+    actor: &str,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let Some(server) = server(log)? else {
+        let problem = "remove is for postgres://…; a log in a directory keeps its lines for as \
+                       long as `keep_for` and `keep_bytes` say";
+        return Err(CliError::Failed(problem.to_owned()));
+    };
+    if !yes {
+        let problem = "lines that are removed never come back: verify the log and copy it with \
+                       `audit pull`, then add --yes";
+        return Err(CliError::Refused(problem.to_owned()));
+    }
+    let removed = wait_for(audit::remove_lines(server, before, actor))?;
+    let removed = removed.map_err(|error| {
+        CliError::Failed(format!("could not remove the lines: {}", chain(&error)))
+    })?;
+    output.say(format_args!(
+        "{removed} lines are removed; their hashes stay"
+    ))
 }
 
 pub(super) fn record_read(

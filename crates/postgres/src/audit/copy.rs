@@ -8,8 +8,10 @@ use countersign_core::{StoreError, StoreErrorKind};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
+use super::append::number;
 use super::open::identity;
 use super::reads::require_log;
+use super::remove::Removed;
 use super::server::Server;
 use super::signer::PAGE;
 use crate::error::{corrupt, store_error, unavailable};
@@ -34,7 +36,7 @@ pub async fn copy_log(
     let directory = directory.as_ref();
     let server = Server::new(options)?;
     let mut link = server.connect().await?;
-    require_log(&link.client, &server).await?;
+    let version = require_log(&link.client, &server).await?;
     make(directory)?;
     // All of it as it is at one moment: a checkpoint never signs lines that the copy lacks.
     let snapshot = snapshot(&mut link.client).await?;
@@ -42,6 +44,9 @@ pub async fn copy_log(
         write(&directory.join("vkey"), format!("{vkey}\n").as_bytes()).map_err(unavailable)?;
     }
     copy_checkpoints(&snapshot, directory).await?;
+    if version >= REMOVES {
+        copy_hashes(&snapshot, directory).await?;
+    }
     copy_lines(&snapshot, directory).await
 }
 
@@ -98,6 +103,26 @@ async fn copy_checkpoints(snapshot: &Transaction<'_>, directory: &Path) -> Resul
     match newest {
         Some(note) => write(&directory.join("checkpoint"), note.as_bytes()).map_err(unavailable),
         None => Ok(()),
+    }
+}
+
+/// What is left of the lines before the first one that is there.
+async fn copy_hashes(snapshot: &Transaction<'_>, directory: &Path) -> Result<(), StoreError> {
+    let sql = "SELECT first, hashes FROM removed WHERE first > $1
+               AND first < (SELECT coalesce(min(seq), 9223372036854775807) FROM events)
+               ORDER BY first LIMIT least($2, 16)";
+    let mut after = -1;
+    loop {
+        let rows = page(snapshot, sql, after).await?;
+        for row in &rows {
+            let removed = Removed::of(row)?;
+            after = number(removed.first)?;
+            let path = directory.join(format!("segments/{after:020}.hashes"));
+            write(&path, &removed.hashes).map_err(unavailable)?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
     }
 }
 
@@ -161,5 +186,7 @@ fn finish(file: BufWriter<File>) -> io::Result<()> {
     file.sync_all()
 }
 
+/// The version of the schema that lets lines go.
+const REMOVES: usize = 2;
 /// After how many bytes another file of lines begins.
 const SEGMENT: u64 = 64 * 1024 * 1024;

@@ -10,7 +10,8 @@
 //!   the connection is lost before the server's answer, the next attempt looks first whether the
 //!   batch is there: it stands in the log once.
 //! - **Append-only by role and by trigger.** Services need `SELECT` and `INSERT`; triggers refuse
-//!   `UPDATE`, `DELETE` and `TRUNCATE` even to the owner, and lines anywhere but at the end.
+//!   `UPDATE` and `TRUNCATE` even to the owner, and lines anywhere but at the end. Of a line whose
+//!   time is over ([`remove_lines`]) the hash stays, or it is not let go.
 //! - **One signer.** Of the processes that have the signing key, one holds an advisory lock and
 //!   signs; when it ends or loses its connection, another goes on from the newest checkpoint within
 //!   a second. While nobody signs for longer than [`PostgresLogOptions::signed_within`], nothing is
@@ -41,6 +42,7 @@ mod copy;
 mod history;
 mod open;
 mod reads;
+mod remove;
 mod server;
 mod signer;
 
@@ -66,6 +68,7 @@ use crate::options::PostgresOptions;
 
 pub use self::copy::copy_log;
 pub use self::reads::record_read;
+pub use self::remove::remove_lines;
 
 /// An audit log in PostgreSQL, to which any number of processes append.
 ///

@@ -1,4 +1,4 @@
-//! That somebody read the log is an event of it.
+//! That somebody read the log, or removed lines of it, is an event of it.
 
 use countersign_audit_sink::Notice;
 use countersign_core::{StoreError, StoreErrorKind};
@@ -35,11 +35,14 @@ pub async fn record_read(
         .map_err(store_error)
 }
 
+/// How many steps the log's schema has seen.
+///
 /// # Errors
 /// `NotFound` when there is no log.
-pub(super) async fn require_log(client: &Client, server: &Server) -> Result<(), StoreError> {
-    if version(client, &server.options, AUDIT.len()).await? > 0 {
-        return Ok(());
+pub(super) async fn require_log(client: &Client, server: &Server) -> Result<usize, StoreError> {
+    let version = version(client, &server.options, AUDIT.len()).await?;
+    if version > 0 {
+        return Ok(version);
     }
     let problem = format!(
         "there is no audit log in the schema {}",
@@ -74,10 +77,18 @@ impl Reads {
                 .map_err(store_error)?;
             self.told.clear();
         }
-        let sql = "SELECT id, actor, purpose FROM reads ORDER BY id LIMIT 1000";
+        let sql = "SELECT id, actor, purpose, first, count FROM reads ORDER BY id LIMIT 1000";
         for row in client.query_typed(sql, &[]).await.map_err(store_error)? {
             let text = |at: usize| row.try_get::<_, &str>(at).map_err(corrupt);
-            self.notices.push(Notice::read(text(1)?, text(2)?));
+            let number = |at: usize| row.try_get::<_, Option<i64>>(at).map_err(corrupt);
+            let notice = match number(3)?.zip(number(4)?) {
+                Some((first, count)) => {
+                    let number = |number| u64::try_from(number).map_err(corrupt);
+                    Notice::removed(number(first)?, number(count)?).by(text(1)?)
+                }
+                None => Notice::read(text(1)?, text(2)?),
+            };
+            self.notices.push(notice);
             self.told.push(row.try_get(0).map_err(corrupt)?);
         }
         Ok(())

@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::append::number;
+use super::remove::Removed;
 use super::server::Server;
 use crate::error::{corrupt, store_error, unavailable};
 
@@ -168,6 +169,7 @@ impl Candidate {
             return Ok(tree);
         }
         let size = tree.size_signed_by(note)?;
+        read_removed(client, &mut tree).await?;
         read_on(client, &mut tree, Some(size)).await?;
         if tree.is_signed_by(note)? {
             return Ok(tree);
@@ -204,6 +206,23 @@ async fn elect(client: &Client, schema: &str) -> Result<bool, StoreError> {
         .await
         .map_err(store_error)?;
     row.try_get(0).map_err(corrupt)
+}
+
+/// Takes up the hashes of the lines that were removed.
+async fn read_removed(client: &Client, tree: &mut LogTree) -> Result<(), StoreError> {
+    let sql = "SELECT first, hashes FROM removed
+               WHERE first = $1 AND NOT EXISTS (SELECT FROM events WHERE seq = $1)";
+    loop {
+        let at = number(tree.size())?;
+        let rows = client.query_typed(sql, &[(&at, Type::INT8)]).await;
+        let rows = rows.map_err(store_error)?;
+        let Some(row) = rows.first() else {
+            return Ok(());
+        };
+        for hash in Removed::of(row)?.hashes.as_chunks::<32>().0 {
+            tree.push_hash(*hash);
+        }
+    }
 }
 
 /// Takes up the lines that the tree does not have yet, up to number `until`.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::{address, sql, unique};
 
 pub(crate) const ORIGIN: &str = "example.com/shared";
+pub(crate) const START: i64 = 1_767_225_600_000_000;
 
 /// An empty log, its signing key, and a role that may append and no more.
 pub(crate) struct Place {
@@ -114,7 +115,10 @@ impl Place {
 
 /// An event that can be found by `actor`.
 pub(crate) fn event(actor: &str) -> AuditEvent {
-    let time = Timestamp::from_micros(1_767_225_600_000_000);
+    event_at(actor, Timestamp::from_micros(START))
+}
+
+pub(crate) fn event_at(actor: &str, time: Timestamp) -> AuditEvent {
     AuditEvent::from(LifecycleEvent {
         id: EventId::generate(time),
         time,
