@@ -35,13 +35,28 @@ impl Record {
         Self::make(seq, event, Some(stamp))
     }
 
-    fn make(seq: u64, mut event: AuditEvent, stamp: Option<&Stamp>) -> Self {
+    fn make(seq: u64, event: AuditEvent, stamp: Option<&Stamp>) -> Self {
+        Self::make_in(Vec::new(), seq, event, stamp)
+    }
+
+    /// The same, with a line in place of what `room` held.
+    pub(crate) fn make_in(
+        room: Vec<u8>,
+        seq: u64,
+        mut event: AuditEvent,
+        stamp: Option<&Stamp>,
+    ) -> Self {
         Self {
             seq,
             id: event.identify(),
-            line: event.line(seq, stamp),
+            line: event.line(seq, stamp, room),
             event,
         }
+    }
+
+    /// The room that the line took, for another one.
+    pub(crate) fn into_room(self) -> Vec<u8> {
+        self.line
     }
 
     /// The place in the log, from 0, without holes.
@@ -75,7 +90,7 @@ impl Record {
         if line.len() > MAX_LINE {
             // More digits than the longest line has room for.
             let stamp = Stamp::of_line(&self.line);
-            line = self.event.line(seq, stamp.as_ref());
+            line = self.event.line(seq, stamp.as_ref(), line);
         }
         Cow::Owned(line)
     }

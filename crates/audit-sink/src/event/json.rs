@@ -1,39 +1,40 @@
 //! An event as one line of JSON.
 
-use countersign_core::MetadataValue;
+use countersign_core::{
+    CompanyId, Environment, ErrorCode, KeyPrefix, MetadataValue, Resource, Scope,
+};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{AuditEvent, Extra, Rare};
+use super::members::Members;
+use super::{AuditEvent, Decision, Extra, Rare};
 use crate::record::Stamp;
 
 /// The longest line of a log, in bytes, without its newline.
 pub(crate) const MAX_LINE: usize = 60_000;
 
 impl AuditEvent {
-    /// The event as line `seq` of a log, without the newline.
-    pub(crate) fn line(&self, seq: u64, stamp: Option<&Stamp>) -> Vec<u8> {
-        let line = self.write(seq, stamp);
+    /// The event as line `seq` of a log, without the newline, in place of what `room` held.
+    pub(crate) fn line(&self, seq: u64, stamp: Option<&Stamp>, room: Vec<u8>) -> Vec<u8> {
+        let line = self.write(seq, stamp, room);
         if line.len() <= MAX_LINE {
             return line;
         }
         let length = i64::try_from(line.len()).unwrap_or(i64::MAX);
-        self.shortened(length).write(seq, stamp)
+        self.shortened(length).write(seq, stamp, line)
     }
 
-    fn write(&self, seq: u64, stamp: Option<&Stamp>) -> Vec<u8> {
-        let mut line = Vec::with_capacity(TYPICAL_LINE);
-        let numbered = Numbered {
-            seq,
-            stamp,
-            event: self,
-        };
-        // Every member is text, a number or a truth value, and a `Vec` takes all that is written,
-        // so this can't fail; were it to, the line would not read as JSON and be reported.
-        if let Err(error) = serde_json::to_writer(&mut line, &numbered) {
-            tracing::error!(target: "countersign", %error, seq, "audit event could not be written as JSON");
+    fn write(&self, seq: u64, stamp: Option<&Stamp>, mut room: Vec<u8>) -> Vec<u8> {
+        room.reserve(TYPICAL_LINE);
+        let mut line = Members::begin(room);
+        line.put_number("seq", Some(seq));
+        if let Some(stamp) = stamp {
+            line.put("log", Some(stamp.origin()));
+            line.put("boot", Some(stamp.boot()));
+            line.put_number("monotonic_us", Some(self.monotonic.as_nanos() / 1000));
         }
-        line
+        self.put_into(&mut line);
+        line.end()
     }
 
     /// The event without those fields whose length nothing bounds; says so in `metadata`.
@@ -52,83 +53,44 @@ impl AuditEvent {
     }
 }
 
-/// The event without its place in a log.
-impl Serialize for AuditEvent {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.entries(&mut map)?;
-        map.end()
-    }
-}
-
-struct Numbered<'a> {
-    seq: u64,
-    stamp: Option<&'a Stamp>,
-    event: &'a AuditEvent,
-}
-
-impl Serialize for Numbered<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("seq", &self.seq)?;
-        if let Some(stamp) = self.stamp {
-            map.serialize_entry("log", stamp.origin())?;
-            map.serialize_entry("boot", stamp.boot())?;
-            let reading = self.event.monotonic.as_nanos() / 1000;
-            map.serialize_entry("monotonic_us", &reading)?;
-        }
-        self.event.entries(&mut map)?;
-        map.end()
-    }
-}
-
 impl AuditEvent {
-    fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        put(map, "id", self.id)?;
-        map.serialize_entry("time", &self.time)?;
-        map.serialize_entry("type", &self.kind)?;
-        put(map, "decision", self.decision)?;
-        put(map, "reason", self.reason())?;
-        put(map, "error", self.error())?;
-        put(map, "status", self.status.map(|status| status.as_u16()))?;
-        put(map, "request_id", self.request_id.as_ref())?;
-        put(map, "trace_id", self.trace_id)?;
-        map.serialize_entry("actor", self.actor.as_str())?;
-        put(map, "environment", self.environment)?;
-        put(map, "key_id", self.key_id)?;
-        put(map, "key_prefix", self.key_prefix)?;
-        put(map, "owner_company", self.owner)?;
-        put(map, "effective_company", self.effective_company())?;
-        put(map, "claimed_company", self.claimed_company())?;
-        put(map, "method", self.method)?;
-        put(map, "route", self.route())?;
-        put(map, "required_scope", self.required_scope())?;
-        put(map, "operation", self.operation().map(|o| o.as_str()))?;
-        put(map, "sensitivity", self.sensitivity().map(|s| s.as_str()))?;
-        put(map, "limit_policy", self.limit_policy())?;
-        put(map, "source", self.source)?;
-        put(map, "user_agent_hash", self.agent)?;
-        put(map, "latency_us", self.latency_us)?;
+    fn put_into(&self, line: &mut Members) {
+        line.put_shown("id", self.id);
+        line.put_shown("time", Some(self.time));
+        line.put("type", Some(self.kind.as_str()));
+        line.put("decision", self.decision.map(Decision::as_str));
+        line.put("reason", self.reason());
+        line.put("error", self.error().map(ErrorCode::as_str));
+        let status = self.status.map(|status| status.as_u16().into());
+        line.put_number("status", status);
+        line.put_shown("request_id", self.request_id.as_ref());
+        line.put_shown("trace_id", self.trace_id);
+        line.put("actor", Some(self.actor.as_str()));
+        line.put("environment", self.environment.map(Environment::as_str));
+        line.put_shown("key_id", self.key_id);
+        line.put(
+            "key_prefix",
+            self.key_prefix.as_ref().map(KeyPrefix::as_str),
+        );
+        let company = CompanyId::as_str;
+        line.put("owner_company", self.owner.as_ref().map(company));
+        line.put("effective_company", self.effective_company().map(company));
+        line.put("claimed_company", self.claimed_company().map(company));
+        line.put("method", self.method);
+        line.put("route", self.route());
+        let scope = self.required_scope().map(Scope::as_str);
+        line.put("required_scope", scope);
+        line.put("operation", self.operation().map(|o| o.as_str()));
+        line.put("sensitivity", self.sensitivity().map(|s| s.as_str()));
+        line.put("limit_policy", self.limit_policy());
+        line.put_shown("source", self.source);
+        line.put_shown("user_agent_hash", self.agent);
+        line.put_number("latency_us", self.latency_us);
         let resource = self.resource();
-        put(map, "resource_type", resource.map(|r| r.kind()))?;
-        put(map, "resource_id", resource.map(|r| r.id()))?;
-        let rare = self.rare.as_deref();
-        put(
-            map,
-            "metadata",
-            rare.filter(|rare| !rare.is_bare()).map(Metadata),
-        )
-    }
-}
-
-fn put<M: SerializeMap>(
-    map: &mut M,
-    name: &'static str,
-    value: Option<impl Serialize>,
-) -> Result<(), M::Error> {
-    match value {
-        Some(value) => map.serialize_entry(name, &value),
-        None => Ok(()),
+        line.put("resource_type", resource.map(Resource::kind));
+        line.put("resource_id", resource.map(Resource::id));
+        let rare = self.rare.as_deref().filter(|rare| !rare.is_bare());
+        line.put_any("metadata", rare.map(Metadata));
     }
 }
 

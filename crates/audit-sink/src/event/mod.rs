@@ -5,6 +5,7 @@ mod build;
 mod json;
 mod kind;
 mod lifecycle;
+mod members;
 mod notice;
 mod source;
 

@@ -26,6 +26,8 @@ pub(super) struct Desk {
     /// What all records have in common, in a log that has a name.
     stamp: Option<Stamp>,
     pub(super) flood: Flood,
+    /// Room for lines, left by those that are written.
+    rooms: Vec<Vec<u8>>,
     /// When something was last written.
     wrote_at: Monotonic,
     /// Who waits for the batch in hand.
@@ -57,6 +59,7 @@ impl Desk {
             wrote_at: settings.clock.monotonic(),
             stamp: origin.map(Stamp::new),
             flood: Flood::new(settings.flood),
+            rooms: Vec::new(),
             common,
             shards,
             settings,
@@ -72,18 +75,15 @@ impl Desk {
 
     /// What the log has to tell of itself.
     pub(super) fn tell(&mut self, notice: Notice, records: &mut Vec<Record>) {
-        let now = self.settings.clock.now().wall;
-        self.add(AuditEvent::notice(notice, now), records);
+        let now = self.settings.clock.now();
+        self.add(AuditEvent::notice(notice, now.wall), now.monotonic, records);
     }
 
-    pub(super) fn add(&mut self, mut event: AuditEvent, records: &mut Vec<Record>) {
-        records.push(match &self.stamp {
-            Some(stamp) => {
-                event.read_at(self.settings.clock.monotonic());
-                Record::stamped(self.seq, event, stamp)
-            }
-            None => Record::new(self.seq, event),
-        });
+    fn add(&mut self, mut event: AuditEvent, now: Monotonic, records: &mut Vec<Record>) {
+        event.read_at(now);
+        let room = self.rooms.pop().unwrap_or_default();
+        let stamp = self.stamp.as_ref();
+        records.push(Record::make_in(room, self.seq, event, stamp));
         self.seq += 1;
     }
 
@@ -120,10 +120,11 @@ impl Desk {
 
     /// Takes up to a batch out of the queue; true when nothing was left behind.
     pub(super) fn collect(&mut self, records: &mut Vec<Record>) -> bool {
+        let now = self.settings.clock.monotonic();
         while records.len() < BATCH
             && let Some(queued) = self.backlog.pop_front()
         {
-            self.take(queued, records);
+            self.take(queued, now, records);
         }
         self.first = (self.first + 1) % self.shards.len();
         for index in 0..self.shards.len() {
@@ -133,12 +134,12 @@ impl Desk {
                 && let Some(queued) = shard.pop()
             {
                 taken += 1;
-                self.take(queued, records);
+                self.take(queued, now, records);
             }
             shard.release(taken);
         }
         let drained = records.len() < BATCH;
-        self.release_held(records);
+        self.release_held(now, records);
         let lost = self.common.counters.unreported.swap(0, Ordering::Relaxed);
         if lost > 0 {
             self.tell(Notice::gap(lost), records);
@@ -180,9 +181,15 @@ impl Desk {
         !self.is_expired()
     }
 
-    pub(super) fn written(&mut self, records: usize) {
+    pub(super) fn written(&mut self, records: &mut Vec<Record>) {
         let written = &self.common.counters.written;
-        written.fetch_add(records as u64, Ordering::Relaxed);
+        written.fetch_add(records.len() as u64, Ordering::Relaxed);
+        for record in records.drain(..) {
+            let room = record.into_room();
+            if self.rooms.len() < ROOMS && room.capacity() <= LARGEST_ROOM {
+                self.rooms.push(room);
+            }
+        }
         self.wrote_at = self.settings.clock.monotonic();
         for waiter in self.waiters.drain(..) {
             let _ = waiter.send(Ok(()));
@@ -270,26 +277,23 @@ impl Desk {
         self.idle_ticks = 0;
     }
 
-    fn take(&mut self, queued: Queued, records: &mut Vec<Record>) {
+    fn take(&mut self, queued: Queued, now: Monotonic, records: &mut Vec<Record>) {
         if let Some(waiter) = queued.waiter {
             self.waiters.push(waiter);
-            return self.add(queued.event, records);
+        } else if !self.flood.admits(&queued.event, now) {
+            return;
         }
-        let now = self.settings.clock.monotonic();
-        if let Some(event) = self.flood.admit(queued.event, now) {
-            self.add(event, records);
-        }
+        self.add(queued.event, now, records);
     }
 
     /// Tells of the refusals that were held, when it is time or somebody wants all to be told.
-    fn release_held(&mut self, records: &mut Vec<Record>) {
+    fn release_held(&mut self, now: Monotonic, records: &mut Vec<Record>) {
         if self.flood.is_empty() {
             return;
         }
         let all = self.common.is_stopping() || !self.flushes.is_empty();
-        let now = self.settings.clock.monotonic();
         for event in self.flood.release(now, all) {
-            self.add(event, records);
+            self.add(event, now, records);
         }
     }
 
@@ -342,5 +346,9 @@ impl Desk {
 
 /// The most records in one write.
 const BATCH: usize = 8192;
+/// How many lines' room is kept, and of what size at most: under a steady load no line asks the
+/// system for memory, and what a burst took is given back.
+const ROOMS: usize = 1024;
+const LARGEST_ROOM: usize = 2048;
 /// After so many ticks without an event the writer sleeps until it is woken.
 const IDLE_TICKS: u32 = 10;

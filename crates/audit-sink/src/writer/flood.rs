@@ -41,10 +41,10 @@ impl Flood {
         }
     }
 
-    /// The event, if it is to be told by itself.
-    pub(super) fn admit(&mut self, event: AuditEvent, now: Monotonic) -> Option<AuditEvent> {
-        let Some(limit) = self.limit.filter(|_| is_refusal_of_nobody(&event)) else {
-            return Some(event);
+    /// Whether `event` is to be told by itself; else it is held.
+    pub(super) fn admits(&mut self, event: &AuditEvent, now: Monotonic) -> bool {
+        let Some(limit) = self.limit.filter(|_| is_refusal_of_nobody(event)) else {
+            return true;
         };
         if self.is_empty() && now.duration_since(self.began) >= WINDOW {
             self.seen.clear();
@@ -52,18 +52,21 @@ impl Flood {
         }
         let source = event.source().map(|source| source.group());
         if self.seen.len() >= MOST_SOURCES && !self.seen.contains_key(&source) {
-            return Some(event);
+            return true;
         }
         let seen = self.seen.entry(source).or_insert(0);
         *seen = seen.saturating_add(1);
         if *seen <= limit.get() {
-            return Some(event);
+            return true;
         }
         self.count += 1;
         let key = (source, event.refusal());
-        let held = self.held.entry(key).or_insert(Held { event, count: 0 });
-        held.count += 1;
-        None
+        let first = || Held {
+            event: event.clone(),
+            count: 0,
+        };
+        self.held.entry(key).or_insert_with(first).count += 1;
+        false
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -136,8 +136,7 @@ impl<B: AuditBackend> Writer<B> {
             let append = self.backend.append(&self.records);
             match self.desk.watch(append).await {
                 Some(Ok(())) => {
-                    self.desk.written(self.records.len());
-                    self.records.clear();
+                    self.desk.written(&mut self.records);
                     self.unsettled = true;
                     return true;
                 }
