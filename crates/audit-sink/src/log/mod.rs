@@ -8,6 +8,7 @@ mod disk;
 mod faults;
 mod history;
 mod lines;
+mod note;
 mod open;
 mod options;
 mod prove;

@@ -1,6 +1,8 @@
 //! Opening a log: take the lock, check what is signed, find where it ends, set aside what a crash
 //! left behind.
 
+mod aside;
+mod joined;
 mod resume;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -12,8 +14,9 @@ use countersign_core::{StoreError, StoreErrorKind};
 
 use self::resume::resume;
 use super::anchor::Anchors;
-use super::checkpoints::{Checkpoints, Head, Identity, LIST, NEWEST};
+use super::checkpoints::{Checkpoints, LIST, NEWEST};
 use super::disk::{private, read_small};
+use super::note::{Head, Identity};
 use super::options::FileLogOptions;
 use super::reads::{READS, Reads};
 use super::sealed::{self, SUBTREES, Sealed};

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use countersign_core::{StoreError, StoreErrorKind};
 
-use super::checkpoints::{Head, Identity, NEWEST};
+use super::checkpoints::NEWEST;
 use super::disk::read_small;
 use super::lines::Lines;
+use super::note::{Head, Identity};
 use super::open::VKEY;
 use super::scan::leaves;
 use super::sealed::{self, Sealed, kept_leaves, segment_path};

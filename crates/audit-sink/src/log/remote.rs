@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_core::StoreError;
 
-use super::checkpoints::{Head, Identity, NoteFault};
+use super::note::{Head, Identity, NoteFault};
 use super::signer::{CheckpointSigner, check_name};
 use super::tree::{Edge, Hash, leaf_hash};
 use super::unavailable;

@@ -11,8 +11,9 @@ use countersign_core::{StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
-use super::checkpoints::{Identity, NEWEST};
+use super::checkpoints::NEWEST;
 use super::disk::Disk;
+use super::note::Identity;
 use super::open::VKEY;
 use super::verify::LogEvents;
 use super::{corrupt, unavailable};

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use countersign_core::{Moment, Monotonic, StoreError, StoreErrorKind};
 
 use super::anchor::Anchors;
-use super::checkpoints::{Checkpoints, Head};
+use super::checkpoints::Checkpoints;
 use super::disk::{Disk, beside};
 use super::lines::Lines;
+use super::note::Head;
 use super::options::Limits;
 use super::reads::Reads;
 use super::sealed::{self, Sealed, segment_path};

@@ -1,14 +1,16 @@
 //! Going on with a log that there is.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::PathBuf;
 
 use countersign_core::{StoreError, StoreErrorKind};
 
-use super::super::disk::{Disk, beside, private, read_small};
+use super::super::disk::read_small;
 use super::super::scan::{Found, Wanted, find_all};
 use super::super::sealed::segment_path;
+use super::aside::set_aside;
+use super::joined::Tree;
 use super::{
     Checkpoints, Current, Edge, FileLogOptions, Head, INCARNATION, Identity, Parts, SEGMENTS,
     Sealed, VKEY, corrupt, known_signer, newest_anchor, sealed, unavailable,
@@ -299,108 +301,5 @@ impl Part {
             Self::Known(sealed) => sealed.edge.first(),
             Self::Read { first, .. } => *first,
         }
-    }
-}
-
-/// The tree as it is put together, and what must be true of it.
-struct Tree<'a> {
-    edge: Edge,
-    heads: Vec<&'a Head>,
-    directory: &'a Path,
-}
-
-impl<'a> Tree<'a> {
-    fn new(heads: &'a [Head], directory: &'a Path) -> Self {
-        Self {
-            edge: Edge::default(),
-            heads: heads.iter().collect(),
-            directory,
-        }
-    }
-
-    /// Adds a segment, of which also the hashes up to each of `marked` are known.
-    fn add(&mut self, segment: &Edge, marked: &[Edge]) -> Result<(), StoreError> {
-        if segment.first() != self.edge.end() {
-            let missing = self.edge.end();
-            return Err(corrupt(
-                self.directory,
-                &format!("line {missing} is missing"),
-            ));
-        }
-        for part in marked {
-            let mut tree = self.edge.clone();
-            tree.extend(part);
-            self.check(&tree)?;
-        }
-        self.edge.extend(segment);
-        self.check(&self.edge.clone())
-    }
-
-    /// Every head must have been met.
-    fn finish(&mut self) -> Result<(), StoreError> {
-        self.check(&self.edge.clone())?;
-        let Some(head) = self.heads.first() else {
-            return Ok(());
-        };
-        let problem = format!(
-            "truncated: a checkpoint says {}, the log has {}",
-            head.size,
-            self.edge.end()
-        );
-        Err(corrupt(self.directory, &problem))
-    }
-
-    fn check(&mut self, tree: &Edge) -> Result<(), StoreError> {
-        let (met, rest): (Vec<&Head>, Vec<&Head>) = std::mem::take(&mut self.heads)
-            .into_iter()
-            .partition(|head| head.size == tree.end());
-        self.heads = rest;
-        let root = tree.root();
-        if met.iter().all(|head| head.root == root) {
-            return Ok(());
-        }
-        let problem = format!("root differs at size {}", tree.end());
-        Err(corrupt(self.directory, &problem))
-    }
-}
-
-/// Moves what follows the good bytes of a segment to a file beside it.
-fn set_aside(disk: &Disk, path: &Path, good: u64) -> io::Result<()> {
-    let mut segment = OpenOptions::new().read(true).write(true).open(path)?;
-    segment.seek(SeekFrom::Start(good))?;
-    let mut aside = new_aside(path)?;
-    io::copy(&mut segment, &mut aside)?;
-    disk.sync(&aside)?;
-    if let Some(directory) = path.parent() {
-        disk.sync_directory(directory)?;
-    }
-    // Only now: a crash in between leaves the tail in both places, and in none never.
-    segment.set_len(good)?;
-    disk.sync(&segment)
-}
-
-/// A new file beside `path`: `.torn`, or `.torn.2` and so on where that was taken.
-fn new_aside(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    private(options.write(true).create_new(true));
-    let others = (2..=u32::MAX).map(|number| format!(".torn.{number}"));
-    for suffix in std::iter::once(".torn".to_owned()).chain(others) {
-        match options.open(beside(path, &suffix)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => return other,
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_can_t_be_made_is_not_tried_under_other_names() {
-        let directory = tempfile::tempdir().unwrap();
-        let refused = new_aside(&directory.path().join("absent/segment"));
-        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

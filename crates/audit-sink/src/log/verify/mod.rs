@@ -15,6 +15,7 @@ mod finding;
 mod notes;
 mod proof;
 mod walk;
+mod wrong;
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +24,8 @@ pub use self::finding::{CannotVerify, Finding, LogReport};
 use self::notes::Notes;
 pub use self::proof::{ProofFault, ProvenEvent, check_proof};
 use self::walk::Walk;
-use super::checkpoints::Identity;
 use super::disk::read_small;
+use super::note::Identity;
 
 /// Verifies the log in a directory: every line, the tree over them, and every checkpoint that was
 /// ever signed. Reads and writes nothing else, and takes no lock: a log that is being written can

@@ -7,8 +7,8 @@ use countersign_core::Timestamp;
 use serde::Deserialize;
 
 use super::{CannotVerify, Finding, read_text};
-use crate::log::checkpoints::{Head, Identity, NoteFault};
 use crate::log::lines::Lines;
+use crate::log::note::{Head, Identity, NoteFault};
 
 /// What the checkpoints say, each signature checked.
 #[derive(Debug, Default)]
@@ -174,6 +174,6 @@ impl Notes {
 /// Whether a signature stands in the note twice.
 fn repeats_itself(note: &str) -> bool {
     let mut seen = HashSet::new();
-    let mut signatures = note.lines().skip_while(|line| !line.is_empty());
-    signatures.any(|line| !seen.insert(line))
+    let signatures = note.rsplit("\n\n").next().unwrap_or(note);
+    signatures.lines().any(|line| !seen.insert(line))
 }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::Record;
-use crate::log::checkpoints::{Identity, NoteFault};
+use crate::log::note::{Identity, NoteFault};
 use crate::log::tree::{Hash, check_inclusion, leaf_hash};
 
 /// An event that is proved to stand in a log.

@@ -1,15 +1,15 @@
 //! One pass over the lines of a log, from the first segment to the last.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::notes::Notes;
+use super::wrong::{Rest, Wrong};
 use super::{CannotVerify, Finding, LogReport};
-use crate::log::checkpoints::Head;
-use crate::log::lines::{Known, Line, Lines};
+use crate::log::lines::{Known, Lines};
+use crate::log::note::Head;
 use crate::log::sealed;
 use crate::log::tree::{Edge, Hash, leaf_hash};
 
@@ -111,62 +111,13 @@ impl<'a> Walk<'a> {
                 offset += line.length;
                 continue;
             }
-            let wrong = Wrong {
-                seq: place(line, &self.known),
-                too_long: line.is_too_long().then_some((first, offset)),
-                ended: line.ended,
-                length: line.length,
-            };
-            let rest = self.rest(&mut lines).map_err(reading)?;
-            self.finding = Some(self.name(&wrong, &rest, is_last));
+            let wrong = Wrong::of(line, &self.known, (first, offset));
+            let rest = Rest::read(&mut lines, &self.known).map_err(reading)?;
+            let signed = self.notes.signed();
+            self.finding = Some(wrong.name(&rest, is_last, expected, signed));
             return Ok(());
         }
         Ok(())
-    }
-
-    /// What comes after a line that is wrong.
-    fn rest(&self, lines: &mut Lines) -> io::Result<Rest> {
-        let mut rest = Rest::default();
-        while let Some(line) = lines.next()? {
-            let seq = place(line, &self.known);
-            if rest.length == 0 {
-                rest.next = seq;
-            }
-            rest.has_lines |= seq.is_some();
-            rest.length += line.length;
-        }
-        Ok(rest)
-    }
-
-    fn name(&self, wrong: &Wrong, rest: &Rest, is_last: bool) -> Finding {
-        let (expected, signed) = (self.tree.end(), self.notes.signed());
-        let Some(seq) = wrong.seq else {
-            // What a crash leaves: the writer sets it aside, however long it is.
-            if is_last && !rest.has_lines && expected >= signed {
-                return Finding::TornTail(wrong.length + rest.length);
-            }
-            if let Some((segment, offset)) = wrong.too_long {
-                return Finding::LineTooLong {
-                    index: expected,
-                    segment,
-                    offset,
-                };
-            }
-            if is_last && !wrong.ended {
-                return Finding::Truncated {
-                    checkpoint: signed,
-                    events: expected,
-                };
-            }
-            return Finding::LeafChanged(expected, expected);
-        };
-        if seq < expected {
-            return Finding::LineInserted(expected);
-        }
-        match rest.next {
-            Some(next) if next == expected => Finding::OrderChanged(expected),
-            _ => Finding::LineMissing(expected),
-        }
     }
 
     /// What was kept of a finished segment proves nothing, and the log is opened by it: so it
@@ -296,37 +247,6 @@ impl<'a> Walk<'a> {
         }
         Finding::LeafChanged(self.right, size - 1)
     }
-}
-
-/// A line that is not the one that belongs in its place.
-struct Wrong {
-    /// The index that it gives itself, if it is a line of the log.
-    seq: Option<u64>,
-    /// The segment and the byte where it begins, if it is longer than any line can be.
-    too_long: Option<(u64, u64)>,
-    ended: bool,
-    length: u64,
-}
-
-/// What follows it in the segment.
-#[derive(Default)]
-struct Rest {
-    /// The index of the line just after it.
-    next: Option<u64>,
-    /// There is any line of the log.
-    has_lines: bool,
-    length: u64,
-}
-
-/// The index that a line gives itself, if it is a line of the log.
-fn place(line: Line<'_>, known: &Known<'_>) -> Option<u64> {
-    let numbered: Numbered = serde_json::from_slice(line.bytes).ok()?;
-    known.knows(line).then_some(numbered.seq)
-}
-
-#[derive(Deserialize)]
-struct Numbered {
-    seq: u64,
 }
 
 #[derive(Deserialize)]

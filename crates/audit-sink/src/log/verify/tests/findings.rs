@@ -157,6 +157,21 @@ fn a_line_out_of_its_place_is_named() {
 }
 
 #[test]
+fn what_is_not_signed_is_read_to_its_end() {
+    let log = Log::new(5, &[3], &[0]);
+    let text = fs::read_to_string(log.segment(0)).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let broken = |line: &str| line.replace("Z\",", "Z,");
+    let tail = lines[..4].concat() + &broken(lines[4]);
+    fs::write(log.segment(0), tail).unwrap();
+    let torn = broken(lines[4]).len() as u64;
+    assert_eq!(verify(log.path()), Finding::TornTail(torn));
+    let tail = lines[..3].concat() + &broken(lines[3]);
+    fs::write(log.segment(0), tail).unwrap();
+    assert_eq!(verify(log.path()), Finding::TornTail(torn));
+}
+
+#[test]
 fn a_torn_tail_is_not_told_of_a_segment_that_another_one_follows() {
     let log = Log::new(7, &[3], &[0, 5]);
     let first = fs::read(log.segment(0)).unwrap();
@@ -211,6 +226,9 @@ fn the_list_of_checkpoints_is_read_line_by_line() {
     let bad = Finding::BadSignature("checkpoint 2".to_owned());
     assert_eq!(verify(log.path()), bad);
     // Torn, however far: it is not counted, and put right when the log is opened.
+    fs::write(list(&log), text.trim_end()).unwrap();
+    let last = Finding::TornTail(lines[2].len() as u64);
+    assert_eq!(verify(log.path()), last);
     for torn in ["{\"size\":12", "{}"] {
         fs::write(list(&log), format!("{text}{torn}")).unwrap();
         let report = LogVerifier::new(log.path()).verify().unwrap();
