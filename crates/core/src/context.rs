@@ -2,6 +2,7 @@
 
 mod parts;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -38,6 +39,7 @@ pub(crate) struct Record {
     company: OnceLock<CompanyBinding>,
     claimed: OnceLock<CompanyId>,
     limit: OnceLock<LimitNote>,
+    counted_blindly: AtomicBool,
     denial: OnceLock<Denial>,
     answer: Mutex<ForAnswer>,
 }
@@ -271,6 +273,18 @@ impl AccessContext {
         change(self.lock_answer().notes.get_or_insert_default())
     }
 
+    /// Takes down that the request drew on limits while nobody knew its endpoint, so that what the
+    /// contract says of its cost, its quota and its kind of operation had no part in it.
+    pub fn count_blindly(&self) {
+        self.0.counted_blindly.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`AccessContext::count_blindly`] was called: then no contract may come any more.
+    #[must_use]
+    pub fn is_counted_blindly(&self) -> bool {
+        self.0.counted_blindly.load(Ordering::Relaxed)
+    }
+
     /// The place of the claim that was refused, if that is why.
     #[must_use]
     pub fn refused_claim(&self) -> Option<ClaimPlace> {
@@ -352,6 +366,7 @@ impl Record {
             company: OnceLock::new(),
             claimed: OnceLock::new(),
             limit: OnceLock::new(),
+            counted_blindly: AtomicBool::new(false),
             denial: OnceLock::new(),
             answer: Mutex::default(),
         }

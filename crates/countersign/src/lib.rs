@@ -14,7 +14,9 @@
 //! 8. intent: of a sensitive call, on disk before the handler runs, [`IntentLayer`]
 //!
 //! A layer that misses what an earlier one should have found out refuses every request with 500
-//! `internal_error`, and one log line says which layer misses what.
+//! `internal_error`, and one log line says which layer misses what. Put together by hand, a layer
+//! that no other one needs can be left out without anybody noticing: audit, company, scope, limits
+//! or intent. The builder leaves none out, and there is no stack without the parts that it asks for.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/contract.md")]
@@ -26,6 +28,8 @@ struct AbuseGuide;
 
 mod abuse;
 mod builder;
+#[cfg(doctest)]
+mod incomplete;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod locator;
 mod outbox;

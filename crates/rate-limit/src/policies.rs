@@ -137,6 +137,9 @@ impl Policies {
         let misconfigured = |missing| context.misconfigured("rate-limit", missing);
         let plan = self.plan(context).map_err(misconfigured)?;
         let subject = plan.subject(context).map_err(misconfigured)?;
+        if context.endpoint().is_none() {
+            context.count_blindly();
+        }
         if plan.asks && costs.is_none_or(|costs| costs.of(plan.planned.len() - 1).is_none()) {
             return Err(misconfigured("the request: a function says what it costs"));
         }

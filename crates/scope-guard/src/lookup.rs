@@ -16,6 +16,9 @@ pub(crate) fn look_up<B>(
     context: &AccessContext,
 ) -> Result<(), Denial> {
     let misplaced = |missing| context.misconfigured("contract", missing);
+    if context.is_counted_blindly() {
+        return Err(misplaced("its place outside the layer that limits"));
+    }
     let uri = routed_uri(request).map_err(misplaced)?;
     let target = uri.path_and_query().ok_or(Reason::AmbiguousTarget)?;
     let normal = |path: &str| contract.is_template(path) || target::is_normal_path(path);

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     unused,
+    clippy::needless_pass_by_value,
     clippy::useless_conversion,
     clippy::print_stdout,
     reason = "it is there to be compiled, in the guides' own words"
