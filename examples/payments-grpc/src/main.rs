@@ -92,12 +92,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     announce(addresses)?;
 
-    let app = App {
-        data: live_data.clone(),
-        keys: manager,
-    };
+    let app = App { data: live_data };
     tokio::try_join!(
-        serve_one_port(production, app, live),
+        serve_one_port(production, one_port(app, manager)?.layer(live)),
         serve_grpc(trial, PaymentsService { data: sandbox_data }, sandbox),
     )?;
 
@@ -152,12 +149,7 @@ fn messages() -> Result<Policies, ConfigError> {
 }
 
 /// HTTP, gRPC and gRPC-Web on one port, all behind one layer.
-async fn serve_one_port(
-    listener: TcpListener,
-    app: App,
-    stack: Countersign,
-) -> Result<(), Box<dyn Error>> {
-    let routes = one_port(app).layer(stack);
+async fn serve_one_port(listener: TcpListener, routes: Router) -> Result<(), Box<dyn Error>> {
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
         .with_graceful_shutdown(stopped())
@@ -165,13 +157,13 @@ async fn serve_one_port(
     Ok(())
 }
 
-fn one_port(app: App) -> Router {
+fn one_port(app: App, keys: KeyManager) -> Result<Router, ConfigError> {
     let service = PaymentsService {
         data: app.data.clone(),
     };
     // gRPC-Web is taken apart inside the stack, so that the stack sees what the caller sent.
     let calls = GrpcWebLayer::new().layer(PaymentsServer::new(service));
-    handlers::external(app).merge(Routes::new(calls).into_axum_router())
+    Ok(handlers::external(app, keys)?.merge(Routes::new(calls).into_axum_router()))
 }
 
 /// gRPC on a server of tonic's own.
@@ -212,11 +204,8 @@ mod tests {
     use super::*;
 
     fn app() -> App {
-        let manager = KeyManager::builder(MemoryKeyStore::default());
-        App {
-            data: Data::open(":memory:".as_ref()).unwrap(),
-            keys: manager.brand("acme").build().unwrap(),
-        }
+        let data = Data::open(":memory:".as_ref()).unwrap();
+        App { data }
     }
 
     fn told(router: &Router, contract: &Contract) -> Vec<String> {
@@ -228,7 +217,9 @@ mod tests {
     fn both_servers_answer_what_their_contracts_open_and_nothing_else() {
         let http = contract::contract().unwrap();
         let both = both(&http).unwrap();
-        routes::assert_same_with_services(&one_port(app()), &both, proto::DESCRIPTOR_SET);
+        let keys = KeyManager::builder(MemoryKeyStore::default()).build();
+        let production = one_port(app(), keys.unwrap()).unwrap();
+        routes::assert_same_with_services(&production, &both, proto::DESCRIPTOR_SET);
         let service = PaymentsService { data: app().data };
         let sandbox = Routes::new(PaymentsServer::new(service)).into_axum_router();
         let calls = calls().unwrap();
