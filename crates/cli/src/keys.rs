@@ -135,12 +135,12 @@ async fn revoke(
     Ok(revoked.await?)
 }
 
-/// A thousand at a time, however many there are.
+/// A hundred at a time, however many there are: services change keys meanwhile.
 async fn expire(session: &Session, output: &mut Output<'_>) -> Result<(), CliError> {
     let (m, actor) = (&session.manager, &session.actor);
     let (now, mut expired) = (now(), 0_u64);
     loop {
-        let swept = m.expire_due(actor, now, PAGE).await?;
+        let swept = m.expire_due(actor, now, 100).await?;
         expired += u64::from(swept.expired);
         if !swept.more {
             return output.expired(expired);
