@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use countersign_core::body::{DenialBody, WatchBody};
 use countersign_core::respond::Format;
 use countersign_core::{AccessContext, Reason, grpc};
@@ -48,7 +47,7 @@ impl Recording {
         }
         let call = Arc::new(Call::default());
         self.call = Some(Arc::clone(&call));
-        request.map(|body| body.watch(call.request(format)))
+        request.map(|body| body.watch(call.request(&self.context)))
     }
 
     /// The answer for a handler, or a layer, that panicked.
@@ -84,9 +83,8 @@ impl Recording {
         }
     }
 
-    /// See [`AccessContext::web_ending`].
-    pub(crate) fn web_ending(&self, piece: &[u8], form: Format) -> Option<Bytes> {
-        self.context.web_ending(piece, form)
+    pub(crate) const fn context(&self) -> &AccessContext {
+        &self.context
     }
 
     /// Records a call whose answer is over. Not `whole`, it broke off.

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 pub use crate::gate::{Gate, GateBody, Gated};
-pub use crate::watch::{WatchBody, Watched, Watcher};
+pub use crate::watch::{Flow, WatchBody, Watched, Watcher};
 
 /// A response body that can be made from the bytes of a denial. Implement it for a body of your
 /// own with one line; layers never change a response's body type.

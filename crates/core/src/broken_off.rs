@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http_body::Frame;
 
-use crate::AccessContext;
 use crate::grpc::Messages;
 use crate::respond::Format;
-use crate::respond::grpc::web_trailers;
+use crate::respond::grpc::{trailers, web_trailers};
+use crate::{AccessContext, Denial};
 
 impl AccessContext {
     /// What takes the place of a piece of a gRPC-Web answer, where the call was broken off and the
@@ -19,22 +20,33 @@ impl AccessContext {
     #[must_use]
     pub fn web_ending(&self, piece: &[u8], form: Format) -> Option<Bytes> {
         let denial = self.denial()?;
-        let trailers = match form {
+        let decoded = match form {
             Format::GrpcWeb => None,
             Format::GrpcWebText => Some(STANDARD.decode(piece).ok()?),
             _ => return None,
         };
-        let trailers = trailers.as_deref().unwrap_or(piece);
+        let frame = decoded.as_deref().unwrap_or(piece);
         let mut read = Messages::new(Format::GrpcWeb);
-        let is_ending = read.read(trailers) == 0 && read.web_status() == Some(INTERNAL);
+        let is_ending = read.read(frame) == 0 && read.web_status() == Some(INTERNAL);
         if !is_ending || denial.error().grpc_code() == i32::from(INTERNAL) {
             return None;
         }
-        let frame = web_trailers(denial, self.request_id(), self.edge().style());
-        Some(match form {
-            Format::GrpcWebText => STANDARD.encode(frame).into(),
-            _ => frame.freeze(),
-        })
+        self.ending(denial, form).into_data().ok()
+    }
+
+    /// The last frame of an answer in this form that ends its call with `denial`: trailers, which
+    /// gRPC-Web sends as data.
+    #[must_use]
+    pub fn ending(&self, denial: &Denial, form: Format) -> Frame<Bytes> {
+        let (id, style) = (self.request_id(), self.edge().style());
+        match form {
+            Format::GrpcWebText => {
+                let frame = STANDARD.encode(web_trailers(denial, id, style));
+                Frame::data(frame.into())
+            }
+            Format::GrpcWeb => Frame::data(web_trailers(denial, id, style).freeze()),
+            _ => Frame::trailers(trailers(denial, id, style)),
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use crate::denial::ClaimPlace;
 use crate::respond::{self, Format, X_REQUEST_ID};
 use crate::source::Source;
 use crate::{
-    CompanyId, Denial, Deprecation, Edge, Endpoint, Identity, KeyId, KeyPrefix, Moment, Notes,
-    Reason, RequestId, TraceId, grpc,
+    CallerStanding, CompanyId, Denial, Deprecation, Edge, Endpoint, Identity, KeyId, KeyPrefix,
+    Moment, Notes, Reason, RequestId, TraceId, grpc,
 };
 
 /// What is known of one request so far. The first layer of the stack makes it and puts it into
@@ -36,6 +36,7 @@ pub(crate) struct Record {
     endpoint: OnceLock<MatchedEndpoint>,
     presented: OnceLock<PresentedKey>,
     identity: OnceLock<Identity>,
+    standing: OnceLock<Arc<dyn CallerStanding>>,
     company: OnceLock<CompanyBinding>,
     claimed: OnceLock<CompanyId>,
     limit: OnceLock<LimitNote>,
@@ -339,6 +340,10 @@ impl AccessContext {
         drop(held);
     }
 
+    pub(crate) fn standing_slot(&self) -> &OnceLock<Arc<dyn CallerStanding>> {
+        &self.0.standing
+    }
+
     fn lock_answer(&self) -> MutexGuard<'_, ForAnswer> {
         self.0.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -363,6 +368,7 @@ impl Record {
             endpoint: OnceLock::new(),
             presented: OnceLock::new(),
             identity: OnceLock::new(),
+            standing: OnceLock::new(),
             company: OnceLock::new(),
             claimed: OnceLock::new(),
             limit: OnceLock::new(),

@@ -78,7 +78,7 @@ impl GateBody for axum_core::body::Body {
 
 #[cfg(feature = "axum")]
 #[expect(clippy::unnecessary_wraps, reason = "not every body has such an error")]
-fn axum_error(context: &AccessContext, denial: &Denial) -> Option<axum_core::Error> {
+pub(crate) fn axum_error(context: &AccessContext, denial: &Denial) -> Option<axum_core::Error> {
     #[cfg(feature = "tonic")]
     let error = context.status(denial);
     #[cfg(not(feature = "tonic"))]

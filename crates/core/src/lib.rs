@@ -60,6 +60,7 @@ pub mod respond;
 mod scope;
 mod shared_scopes;
 pub mod source;
+mod standing;
 #[cfg(feature = "tonic")]
 mod status;
 #[cfg(any(test, feature = "test-util"))]
@@ -90,4 +91,5 @@ pub use reason::{ErrorCode, Reason};
 pub use request_id::{RequestId, TraceId};
 pub use scope::{Scope, ScopeSet};
 pub use shared_scopes::SharedScopes;
+pub use standing::{Asking, CallerStanding, Standing};
 pub use timestamp::Timestamp;

@@ -10,14 +10,30 @@ use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Full};
 use pin_project_lite::pin_project;
 
+use crate::{AccessContext, Denial};
+
 /// Watches a body. Dropped without [`Watcher::ended`], the body was dropped before its end.
 pub trait Watcher: Send + Sync + 'static {
-    /// A frame passes, data or trailers. What it is changed to goes on in its place; a body in one
-    /// piece goes on as it was.
-    fn frame(&mut self, frame: &mut Frame<Bytes>);
+    /// A frame is to pass, data or trailers. What it is changed to goes on in its place; a body in
+    /// one piece goes on as it was. Pending, it is asked again with the same frame.
+    fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow>;
 
     /// The body is over. Not `whole`, it broke off with an error.
     fn ended(&mut self, whole: bool);
+}
+
+/// What becomes of a body.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Flow {
+    /// The frame goes on, and others may follow.
+    On,
+    /// The frame goes on and is the last one, whatever would have followed.
+    End,
+    /// Nothing goes on any more, and the body does not look as if it had ended: it fails where its
+    /// errors can be made, and otherwise yields nothing, until it is dropped. The refusal is taken
+    /// down in the request's record.
+    BreakOff(Box<(AccessContext, Denial)>),
 }
 
 /// A body that can be watched without becoming another type: layers never change a request's or a
@@ -35,14 +51,19 @@ impl WatchBody for () {
     }
 }
 
-/// All of it is seen at once: it is in one piece already.
+/// All of it is seen at once: it is in one piece already. Broken off, it is empty, which is no whole
+/// message of gRPC; for an answer that is not there at once nobody waits.
 impl WatchBody for Full<Bytes> {
     fn watch(self, mut watcher: Box<dyn Watcher>) -> Self {
         // A `Full` yields what it holds when it is asked first, and needs no waker for it.
         let mut copy = self.clone();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        if let Poll::Ready(Some(Ok(mut frame))) = Pin::new(&mut copy).poll_frame(&mut cx) {
-            watcher.frame(&mut frame);
+        if let Poll::Ready(Some(Ok(mut frame))) = Pin::new(&mut copy).poll_frame(&mut cx)
+            && let Poll::Ready(Flow::BreakOff(broken)) = watcher.poll_frame(&mut frame, &mut cx)
+        {
+            broken.0.deny(broken.1);
+            watcher.ended(false);
+            return Self::default();
         }
         watcher.ended(true);
         self
@@ -51,46 +72,68 @@ impl WatchBody for Full<Bytes> {
 
 impl<E: 'static> WatchBody for BoxBody<Bytes, E> {
     fn watch(self, watcher: Box<dyn Watcher>) -> Self {
-        Watched::new(self, watcher).boxed()
+        Watched::new(self, watcher, |_, _| None).boxed()
     }
 }
 
 impl<E: 'static> WatchBody for UnsyncBoxBody<Bytes, E> {
     fn watch(self, watcher: Box<dyn Watcher>) -> Self {
-        Watched::new(self, watcher).boxed_unsync()
+        Watched::new(self, watcher, |_, _| None).boxed_unsync()
     }
 }
 
+/// Broken off, it fails with the reason, with the feature `tonic` as a status.
 #[cfg(feature = "axum")]
 impl WatchBody for axum_core::body::Body {
     fn watch(self, watcher: Box<dyn Watcher>) -> Self {
-        Self::new(Watched::new(self, watcher))
+        Self::new(Watched::new(self, watcher, crate::gate::axum_error))
     }
 }
 
+/// Broken off, it fails with a status that says why.
 #[cfg(feature = "tonic")]
 impl WatchBody for tonic::body::Body {
     fn watch(self, watcher: Box<dyn Watcher>) -> Self {
-        Self::new(Watched::new(self, watcher))
+        Self::new(Watched::new(self, watcher, |context, denial| {
+            Some(context.status(denial))
+        }))
     }
 }
 
 pin_project! {
     /// A body and who watches it.
-    pub struct Watched<B> {
+    pub struct Watched<B, E> {
         #[pin]
         inner: B,
         // Gone once the body is over.
         watcher: Option<Box<dyn Watcher>>,
+        break_off: BreakOff<E>,
+        state: State,
     }
 }
 
-impl<B: Body<Data = Bytes>> Watched<B> {
-    /// `inner`, watched by `watcher`.
-    pub fn new(inner: B, watcher: Box<dyn Watcher>) -> Self {
+/// How a body's error is made of a refusal, if it can be.
+type BreakOff<E> = fn(&AccessContext, &Denial) -> Option<E>;
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// This frame waits for its decision.
+    Asking(Frame<Bytes>),
+    /// Nothing comes any more.
+    Over,
+    /// The body was broken off, and has no error to say so.
+    Stuck,
+}
+
+impl<B: Body<Data = Bytes>> Watched<B, B::Error> {
+    /// `inner`, watched by `watcher`; `break_off` makes its error of a refusal.
+    pub fn new(inner: B, watcher: Box<dyn Watcher>, break_off: BreakOff<B::Error>) -> Self {
         let mut watched = Self {
             watcher: Some(watcher),
             inner,
+            break_off,
+            state: State::Open,
         };
         // Nobody polls a body that says that it is over.
         if watched.inner.is_end_stream() {
@@ -100,7 +143,7 @@ impl<B: Body<Data = Bytes>> Watched<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for Watched<B> {
+impl<B: Body<Data = Bytes>> Body for Watched<B, B::Error> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -109,33 +152,77 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
-        let mut polled = ready!(this.inner.as_mut().poll_frame(cx));
-        match &mut polled {
-            Some(Ok(frame)) => {
-                if let Some(watcher) = this.watcher {
-                    watcher.frame(frame);
-                }
-                // After trailers nothing comes, and a server may ask no further after its last data.
-                if frame.is_trailers() || this.inner.is_end_stream() {
-                    end(this.watcher, true);
-                }
+        let mut frame = match std::mem::replace(this.state, State::Open) {
+            State::Over => {
+                *this.state = State::Over;
+                return Poll::Ready(None);
             }
-            Some(Err(_)) => end(this.watcher, false),
-            None => end(this.watcher, true),
+            State::Stuck => {
+                *this.state = State::Stuck;
+                return Poll::Pending;
+            }
+            State::Asking(frame) => frame,
+            State::Open => match ready!(this.inner.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                over => {
+                    end(this.watcher, over.is_none());
+                    return Poll::Ready(over);
+                }
+            },
+        };
+        let flow = match this.watcher {
+            Some(watcher) => match watcher.poll_frame(&mut frame, cx) {
+                Poll::Ready(flow) => flow,
+                Poll::Pending => {
+                    *this.state = State::Asking(frame);
+                    return Poll::Pending;
+                }
+            },
+            None => Flow::On,
+        };
+        match flow {
+            // After trailers nothing comes, and a server may ask no further after its last data.
+            Flow::On if frame.is_trailers() || this.inner.is_end_stream() => {
+                end(this.watcher, true);
+            }
+            Flow::On => {}
+            Flow::End => {
+                *this.state = State::Over;
+                end(this.watcher, true);
+            }
+            Flow::BreakOff(broken) => {
+                let (context, denial) = *broken;
+                let error = (this.break_off)(&context, &denial);
+                context.deny(denial);
+                end(this.watcher, false);
+                let Some(error) = error else {
+                    *this.state = State::Stuck;
+                    return Poll::Pending;
+                };
+                *this.state = State::Over;
+                return Poll::Ready(Some(Err(error)));
+            }
         }
-        Poll::Ready(polled)
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match self.state {
+            State::Open => self.inner.is_end_stream(),
+            State::Over => true,
+            State::Asking(_) | State::Stuck => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match self.state {
+            State::Open => self.inner.size_hint(),
+            _ => SizeHint::default(),
+        }
     }
 }
 
-impl<B> fmt::Debug for Watched<B> {
+impl<B, E> fmt::Debug for Watched<B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched").finish_non_exhaustive()
     }
@@ -173,8 +260,9 @@ mod tests {
     }
 
     impl Watcher for Notes {
-        fn frame(&mut self, frame: &mut Frame<Bytes>) {
+        fn poll_frame(&mut self, frame: &mut Frame<Bytes>, _: &mut Context<'_>) -> Poll<Flow> {
             self.note(if frame.is_data() { "data" } else { "trailers" });
+            Poll::Ready(Flow::On)
         }
 
         fn ended(&mut self, whole: bool) {

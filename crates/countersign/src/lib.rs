@@ -66,13 +66,13 @@ pub use countersign_company_scope::{Job, JobError, JobKeys, JobSealer, ScopedJob
 pub use countersign_core::testing;
 pub use countersign_core::{
     AbuseKind, AbuseObserver, AbusePenalty, AbuseReaction, AbuseSignal, AbuseSubject,
-    AccessContext, ActorType, Attempt, ClaimPlace, Clock, CompanyId, ConfigError, Denial,
-    Deprecation, Edge, EdgeBuilder, Endpoint, Environment, ErrorCode, EventId, FailureMeter,
-    Identity, KeyId, KeyPrefix, LifecycleEvent, LifecycleKind, LimitOverride, LimitOverrides,
-    ManualClock, MetadataValue, Moment, Monotonic, Notes, OperationType, ParseError, PeerAddr,
-    Quota, Reason, RequestId, RequestObserver, RequiredScopes, Resource, Scope, ScopeSet,
-    Sensitivity, Stage, StoreError, StoreErrorKind, Subsidiaries, SystemClock, Throttled,
-    Timestamp, TraceId,
+    AccessContext, ActorType, Asking, Attempt, CallerStanding, ClaimPlace, Clock, CompanyId,
+    ConfigError, Denial, Deprecation, Edge, EdgeBuilder, Endpoint, Environment, ErrorCode, EventId,
+    FailureMeter, Identity, KeyId, KeyPrefix, LifecycleEvent, LifecycleKind, LimitOverride,
+    LimitOverrides, ManualClock, MetadataValue, Moment, Monotonic, Notes, OperationType,
+    ParseError, PeerAddr, Quota, Reason, RequestId, RequestObserver, RequiredScopes, Resource,
+    Scope, ScopeSet, Sensitivity, Stage, Standing, StoreError, StoreErrorKind, Subsidiaries,
+    SystemClock, Throttled, Timestamp, TraceId,
 };
 pub use countersign_core::{body, grpc, respond, source};
 pub use countersign_key_verify::{

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
 use countersign_core::{
-    Clock, CompanyId, Edge, Environment, KeyId, KeyPrefix, LifecycleEvent, ManualClock, ScopeSet,
-    StoreError, Timestamp,
+    AccessContext, Clock, CompanyId, Edge, Environment, KeyId, KeyPrefix, LifecycleEvent,
+    ManualClock, Reason, ScopeSet, Standing, StoreError, Timestamp,
 };
 use countersign_key_verify::{
     Actor, Change, CompanyRecord, FoundKey, IssueRequest, IssuedKey, KeyManager, KeyRecord,
@@ -362,3 +362,57 @@ async fn works_over_streaming_bodies() {
 static_assertions::assert_impl_all!(KeyVerifier: Send, Sync, Clone);
 static_assertions::assert_impl_all!(KeyVerifyLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(KeyVerify<ReadinessProbe>: Send, Sync, Clone);
+
+/// A call that is under way is asked about as a new one would be.
+#[tokio::test]
+async fn the_standing_of_a_caller_is_that_of_its_key_now() {
+    let world = World::new(100).await;
+    let contexts = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let handler = {
+        let contexts = Arc::clone(&contexts);
+        tower::service_fn(move |request: Request<Full<Bytes>>| {
+            let context = AccessContext::of(&request).unwrap().clone();
+            contexts.lock().unwrap().push(context);
+            std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+        })
+    };
+    let service = world.layer().layer(handler);
+    let call = |content_type: &'static str| {
+        let mut request = world.request();
+        let content_type = content_type.parse().unwrap();
+        request.headers_mut().insert("content-type", content_type);
+        service.clone().oneshot(request)
+    };
+    call("application/json").await.unwrap();
+    call("application/grpc").await.unwrap();
+    let [request, call] = &contexts.lock().unwrap()[..] else {
+        panic!("both are let in");
+    };
+    assert!(request.standing().is_none(), "a request is soon over");
+    let standing = async || match call.standing().unwrap().check(call) {
+        Standing::Good => None,
+        Standing::Fallen(denial) => Some(denial.reason()),
+        Standing::Ask(asking) => asking.await.err().map(|denial| denial.reason()),
+    };
+    assert_eq!(standing().await, None);
+    // Past the bound somebody must be asked.
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(standing().await, None);
+    let company = world.issued.record.company;
+    let id = world.issued.record.id;
+    let (manager, operator) = (&world.manager, &world.operator);
+    manager.suspend(operator, &company, id).await.unwrap();
+    assert_eq!(standing().await, Some(Reason::SuspendedApiKey));
+    manager.reactivate(operator, &company, id).await.unwrap();
+    assert_eq!(standing().await, None);
+    world.store.inner.set_available(false);
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(standing().await, Some(Reason::KeyStoreUnavailable));
+    world.store.inner.set_available(true);
+    let reason = RevocationReason::SuspectedLeakage;
+    manager
+        .revoke(operator, &company, id, reason)
+        .await
+        .unwrap();
+    assert_eq!(standing().await, Some(Reason::RevokedApiKey));
+}

@@ -11,4 +11,5 @@ mod flood;
 mod intent;
 mod layer;
 mod secrets;
+mod standing;
 mod stress;

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message;
 
@@ -36,19 +36,23 @@ pub(super) fn render(
     response
 }
 
+/// The trailers that end a call with `denial`.
+pub(crate) fn trailers(denial: &Denial, request_id: &RequestId, style: &DenialStyle) -> HeaderMap {
+    let mut rendered = render("", denial, request_id, style);
+    rendered.headers_mut().remove(CONTENT_TYPE);
+    std::mem::take(rendered.headers_mut())
+}
+
 /// The frame of trailers that ends a gRPC-Web body with `denial`.
 pub(crate) fn web_trailers(
     denial: &Denial,
     request_id: &RequestId,
     style: &DenialStyle,
 ) -> BytesMut {
-    let rendered = render("", denial, request_id, style);
     let mut fields = BytesMut::new();
-    for name in [GRPC_STATUS, GRPC_MESSAGE, GRPC_STATUS_DETAILS] {
-        if let Some(value) = rendered.headers().get(&name) {
-            for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\r\n"] {
-                fields.extend_from_slice(part);
-            }
+    for (name, value) in &trailers(denial, request_id, style) {
+        for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\r\n"] {
+            fields.extend_from_slice(part);
         }
     }
     let mut frame = BytesMut::new();

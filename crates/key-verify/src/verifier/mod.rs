@@ -1,6 +1,7 @@
 //! The decision: who is calling.
 
 mod builder;
+mod standing;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use countersign_core::source::Source;
 use countersign_core::{
-    AccessContext, Attempt, ConfigError, Denial, Environment, FailureMeter, ParseError, Reason,
-    Throttled,
+    AccessContext, Attempt, CallerStanding, ConfigError, Denial, Environment, FailureMeter,
+    ParseError, Reason, Throttled,
 };
 use http::HeaderMap;
 
@@ -124,6 +125,10 @@ impl KeyVerifier {
         context
             .identify(found.identity.clone())
             .map_err(|_| context.misconfigured("key-verify", NOT_IDENTIFIED))?;
+        if context.format().is_grpc() {
+            // Its call may go on for long.
+            context.stand_on(Arc::clone(&self.0) as Arc<dyn CallerStanding>);
+        }
         if let Some(cell) = &found.uses {
             let now = context.received().wall;
             cell.note(now, found.identity.scopes(), context.endpoint());
