@@ -385,7 +385,8 @@ async fn the_standing_of_a_caller_is_that_of_its_key_now() {
     };
     call("application/json").await.unwrap();
     call("application/grpc").await.unwrap();
-    let [request, call] = &contexts.lock().unwrap()[..] else {
+    let contexts = contexts.lock().unwrap().clone();
+    let [request, call] = &contexts[..] else {
         panic!("both are let in");
     };
     assert!(request.standing().is_none(), "a request is soon over");
