@@ -3,6 +3,7 @@
 mod attack;
 mod bodies;
 mod learn;
+mod listen;
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -12,9 +12,10 @@ use serde_json::{Map, Value};
 use tower_service::Service;
 
 use super::bodies::{mixtures, put, replace};
+use super::listen::Trial;
 use super::{CARELESS, Run, Sides, reads};
-use crate::answer::{Answer, Call};
-use crate::facts::{found, scalars};
+use crate::answer::Call;
+use crate::facts::scalars;
 use crate::fill::nobodys;
 use crate::form::Form;
 use crate::report::Kind;
@@ -283,84 +284,6 @@ where
         }
         claims
     }
-
-    /// A call with something foreign in it must fail, and as one with something of nobody does. A gRPC
-    /// method that reads may answer both with the same nothing.
-    async fn compare(
-        &mut self,
-        sides: Sides,
-        endpoint: &'static Endpoint,
-        trial: Trial<'_>,
-        secrets: &BTreeSet<String>,
-    ) {
-        let ((call, sent), (twin, others)) = (trial.call, trial.twin);
-        let answer = self
-            .hears_nothing(sides, endpoint, call, sent, secrets)
-            .await;
-        let Some(answer) = answer else { return };
-        let is_query = call.codec.is_some() && reads(endpoint);
-        let named = sent.iter().filter(|value| !value.is_empty());
-        let named = named.map(String::as_str).collect::<Vec<_>>().join(", ");
-        let access = format!(
-            "{} with {named} was answered {}",
-            call.name(),
-            answer.told()
-        );
-        if answer.is_success() && !is_query {
-            self.find(Kind::ForeignAccess, sides.caller, endpoint, access);
-            return;
-        }
-        let Some(other) = self.call(sides.caller, endpoint, twin).await else {
-            return;
-        };
-        // What was made before the foreign message has another id each time.
-        let has_own = trial.is_mixed && !reads(endpoint);
-        let outline = |answer: &Answer, sent: &[String]| match has_own {
-            true => answer.head(sent),
-            false => answer.outline(sent),
-        };
-        let (one, two) = (outline(&answer, sent), outline(&other, others));
-        if one == two {
-            return;
-        }
-        if answer.is_success() {
-            self.find(Kind::ForeignAccess, sides.caller, endpoint, access);
-            return;
-        }
-        let line = one.lines().zip(two.lines()).find(|(a, b)| a != b);
-        let (a, b) = line.unwrap_or(("", ""));
-        let name = call.name();
-        let detail = format!("{name} with {named}: `{a}`, with ids of nobody: `{b}`");
-        self.find(Kind::Distinguishable, sides.caller, endpoint, detail);
-    }
-
-    /// No answer holds what only the owner was shown.
-    async fn hears_nothing(
-        &mut self,
-        sides: Sides,
-        endpoint: &'static Endpoint,
-        call: &Call,
-        sent: &[String],
-        secrets: &BTreeSet<String>,
-    ) -> Option<Answer> {
-        let answer = self.call(sides.caller, endpoint, call).await?;
-        if let Some(fact) = found(secrets, &answer, sent) {
-            let owner = self.company(sides.owner).id;
-            let (name, status) = (call.name(), answer.told());
-            let detail = format!("{name} was answered {status} and {fact:?} of {owner}");
-            self.find(Kind::ForeignData, sides.caller, endpoint, detail);
-        }
-        Some(answer)
-    }
-}
-
-/// A call with something foreign, the same with something of nobody, and what was sent in both.
-#[derive(Debug, Clone, Copy)]
-struct Trial<'a> {
-    call: (&'a Call, &'a [String]),
-    twin: (&'a Call, &'a [String]),
-    /// There are messages of the caller's own before it.
-    is_mixed: bool,
 }
 
 /// So many ids are tried for one field of a message that changes something: those of its name come
