@@ -3,6 +3,7 @@
 
 mod anchor;
 mod checkpoints;
+mod current;
 mod disk;
 #[cfg(test)]
 mod faults;

@@ -1,21 +1,21 @@
 //! The files of an open log: append, seal, sign, and leave a segment that failed.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_core::{Moment, Monotonic, StoreError, StoreErrorKind};
 
 use super::anchor::Anchors;
 use super::checkpoints::Checkpoints;
-use super::disk::{Disk, beside};
-use super::lines::Lines;
+use super::current::Current;
+use super::disk::Disk;
 use super::note::Head;
 use super::options::Limits;
 use super::reads::Reads;
-use super::sealed::{self, Sealed, segment_path};
+use super::sealed::{self, Sealed};
 use super::tree::{Edge, Hash, leaf_hash};
-use super::{corrupt, unavailable};
+use super::unavailable;
 use crate::Notice;
 
 /// An open log.
@@ -48,18 +48,6 @@ enum Signing {
     Now,
     /// Now, and it outlives a crash of the machine.
     Durable,
-}
-
-/// The segment that is written to.
-#[derive(Debug)]
-pub(super) struct Current {
-    /// The hashes of its lines.
-    pub(super) edge: Edge,
-    /// The bytes of these lines.
-    pub(super) bytes: u64,
-    pub(super) began: Option<Monotonic>,
-    /// Absent before the first line, and after a failed write: that file is never written again.
-    pub(super) file: Option<File>,
 }
 
 impl Store {
@@ -278,78 +266,8 @@ impl Drop for Store {
     }
 }
 
-impl Current {
-    /// A segment that begins with line `first` and has none yet.
-    pub(super) const fn at(first: u64) -> Self {
-        Self {
-            edge: Edge::at(first),
-            bytes: 0,
-            began: None,
-            file: None,
-        }
-    }
-
-    /// The file to write to: a new one after a failure, with the lines that counted.
-    fn file(&mut self, disk: &Disk, segments: &Path) -> Result<&mut File, StoreError> {
-        if self.file.is_none() {
-            self.file = Some(self.make(disk, segments)?);
-        }
-        self.file
-            .as_mut()
-            .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable))
-    }
-
-    /// A new file that takes the place of the one that failed, if there was one. What counted of
-    /// the old one is read again, checked against its hashes and copied.
-    fn make(&self, disk: &Disk, segments: &Path) -> Result<File, StoreError> {
-        let path = segment_path(segments, self.edge.first());
-        let new = beside(&path, ".new");
-        let mut file = disk.create(&new).map_err(unavailable)?;
-        if self.bytes > 0 {
-            self.copy(disk, &path, &mut file)?;
-        }
-        disk.sync(&file).map_err(unavailable)?;
-        disk.rename(&new, &path).map_err(unavailable)?;
-        disk.sync_directory(segments).map_err(unavailable)?;
-        Ok(file)
-    }
-
-    fn copy(&self, disk: &Disk, from: &Path, to: &mut File) -> Result<(), StoreError> {
-        let mut lines = Lines::open(from).map_err(unavailable)?;
-        let mut edge = Edge::at(self.edge.first());
-        let mut buffer = Vec::new();
-        while edge.end() < self.edge.end() {
-            let Some(line) = lines.next().map_err(unavailable)? else {
-                break;
-            };
-            edge.push(leaf_hash(line.bytes));
-            buffer.extend_from_slice(line.bytes);
-            buffer.push(b'\n');
-            if buffer.len() >= COPY_BUFFER {
-                disk.write(to, &buffer).map_err(unavailable)?;
-                buffer.clear();
-            }
-        }
-        disk.write(to, &buffer).map_err(unavailable)?;
-        if edge != self.edge {
-            return Err(corrupt(from, "it does not hold what was written to it"));
-        }
-        Ok(())
-    }
-
-    fn condemn(&mut self, segments: &Path) {
-        self.file = None;
-        tracing::error!(
-            target: "countersign",
-            segment = %segment_path(segments, self.edge.first()).display(),
-            "audit segment failed: its file is left, what was acknowledged goes into a new one"
-        );
-    }
-}
-
 fn conflict(what: &'static str) -> StoreError {
     StoreError::with_source(StoreErrorKind::Conflict, what)
 }
 
 pub(super) const SEGMENTS: &str = "segments";
-const COPY_BUFFER: usize = 1024 * 1024;
