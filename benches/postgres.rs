@@ -24,7 +24,7 @@ fn main() {
         let events = effort.of(100 * in_flight + 10_000) / in_flight * in_flight;
         let mut rates = Vec::new();
         for round in 0..=effort.rounds {
-            let schema = format!("bench_{in_flight}_{round}");
+            let schema = format!("bench_{}_{in_flight}_{round}", std::process::id());
             rates.push(rate(&address, &schema, in_flight, events));
         }
         // The first round only warms up.
