@@ -200,7 +200,8 @@ impl Seen {
             "{} attempts to connect are a storm",
             self.knocks
         );
-        ensure!(self.after <= 6, "{} connections are open", self.after);
+        let open = self.after;
+        ensure!(open <= CONNECTIONS, "{open} connections are open");
         Ok(())
     }
 }
@@ -230,3 +231,6 @@ fn worked(log: &Log, gone: Instant) -> Duration {
 
 const BOUND: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_millis(100);
+/// Two for look-ups, two for changes, one that holds the outbox, and a feed for each of the two
+/// stacks, production's and the sandbox's.
+const CONNECTIONS: usize = 7;
