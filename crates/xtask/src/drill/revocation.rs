@@ -91,7 +91,7 @@ impl World {
             let log = node.log()?;
             let told = log.matches("change feed is broken").count();
             ensure!(
-                (1..=3 * rounds + 3).contains(&told),
+                (1..=FEEDS * (3 * rounds + 3)).contains(&told),
                 "{told} lines tell of {rounds} breaks"
             );
             ensure!(
@@ -115,7 +115,7 @@ impl World {
 
     fn wait_for_feeds(&self, proxy: &Proxy) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while proxy.feeds() < self.nodes.len() {
+        while proxy.feeds() < FEEDS * self.nodes.len() {
             ensure!(Instant::now() < deadline, "the feeds do not come back");
             thread::sleep(Duration::from_millis(10));
         }
@@ -150,3 +150,5 @@ fn revoke(cli: &Cli<'_>, load: Load, key: &Key, patience: Duration) -> Result<f6
 }
 
 const BOUND: Duration = Duration::from_secs(5);
+/// Of each process: one for production, one for the sandbox.
+const FEEDS: usize = 2;
