@@ -36,59 +36,32 @@ pub(crate) const ENABLED: bool = cfg!(feature = "metrics");
 
 #[cfg(all(test, feature = "metrics"))]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use countersign_core::{Denial, Edge, Reason};
     use http::{Request, Response};
-    use metrics::{
-        Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-    };
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use super::count;
     use crate::AuditEvent;
     use crate::event::{Arrival, Outcome, SourceForm};
 
-    /// Keeps the labels of each counter that was counted up.
-    #[derive(Default)]
-    struct Labels(Arc<Mutex<Vec<String>>>);
-
-    struct Counted(Arc<Mutex<Vec<String>>>, String);
-
-    impl CounterFn for Counted {
-        fn increment(&self, by: u64) {
-            let mut counted = self.0.lock().expect("nobody panicked");
-            counted.push(format!("{} +{by}", self.1));
-        }
-
-        fn absolute(&self, _: u64) {}
-    }
-
-    impl Recorder for Labels {
-        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            let labels: Vec<_> = key
-                .labels()
-                .map(|l| format!("{}={}", l.key(), l.value()))
-                .collect();
-            let text = format!("{}{{{}}}", key.name(), labels.join(","));
-            Counter::from_arc(Arc::new(Counted(Arc::clone(&self.0), text)))
-        }
-
-        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-            Gauge::noop()
-        }
-
-        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            Histogram::noop()
-        }
+    /// Each counter that was counted up, with its labels.
+    fn counted(recorder: &DebuggingRecorder) -> Vec<String> {
+        let metrics = recorder.snapshotter().snapshot().into_vec().into_iter();
+        let counters = metrics.filter_map(|(metric, _, _, value)| {
+            let DebugValue::Counter(value) = value else {
+                return None;
+            };
+            let key = metric.key();
+            let labels = key.labels().map(|l| format!("{}={}", l.key(), l.value()));
+            let labels: Vec<_> = labels.collect();
+            Some(format!("{}{{{}}} +{value}", key.name(), labels.join(",")))
+        });
+        counters.collect()
     }
 
     #[test]
     fn a_refusal_is_counted_with_its_reason() {
-        let labels = Labels::default();
+        let recorder = DebuggingRecorder::new();
         let mut request = Request::new(());
         let entered = Edge::default().enter(&mut request);
         let context = entered.context(&request);
@@ -99,10 +72,9 @@ mod tests {
             grpc: None,
         };
         let event = AuditEvent::outcome(context, arrival, outcome);
-        metrics::with_local_recorder(&labels, || count(&event));
-        let counted = labels.0.lock().expect("nobody panicked");
+        metrics::with_local_recorder(&recorder, || count(&event));
         let expected =
             "countersign_requests_total{decision=rate_limited,reason=limit_key,route=} +1";
-        assert_eq!(*counted, [expected]);
+        assert_eq!(counted(&recorder), [expected]);
     }
 }

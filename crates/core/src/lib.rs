@@ -21,7 +21,7 @@
 //! use countersign_core::{CompanyId, Edge, Environment, Identity, ScopeSet};
 //!
 //! let edge = Edge::default();
-//! let mut request = http::Request::builder().uri("/accounts").body(()).unwrap();
+//! let mut request = http::Request::new(());
 //! let entered = edge.enter(&mut request);
 //! // After your own authentication succeeded:
 //! let identity = Identity::new(

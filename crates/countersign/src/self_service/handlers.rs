@@ -44,12 +44,15 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
-    /// An id that is none is answered like an id that never existed.
-    fn token(&self, text: &str) -> Result<KeyId, Denial> {
+    /// The id of a key of this company; one that is none is answered like one that never existed.
+    /// Whose it is comes before a look at the body: what is wrong with that says nothing of a key
+    /// that is not there.
+    async fn own_token(&self, manager: &KeyManager, text: &str) -> Result<KeyId, Denial> {
         let id: KeyId = text.parse().map_err(|_| Denial::not_found())?;
         let resource = Resource::new("token", &id.to_string());
         self.context.note(|notes| notes.resource = Some(resource));
-        Ok(id)
+        let shown = manager.show(&self.actor, &self.company, id).await;
+        shown.map(|_| id).map_err(refusal)
     }
 }
 
@@ -86,10 +89,7 @@ pub(super) async fn rotate(
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Denial> {
-    let id = caller.token(&id)?;
-    // Whose it is comes first: what is wrong with a body says nothing of a key that is not there.
-    let shown = manager.show(&caller.actor, &caller.company, id);
-    shown.await.map_err(refusal)?;
+    let id = caller.own_token(&manager, &id).await?;
     let rotation: Rotation = read(body)?;
     let overlap = rotation.overlap_seconds.map_or(DAY, Duration::from_secs);
     let rotated = manager.rotate(&caller.actor, &caller.company, id, overlap);
@@ -118,9 +118,7 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Denial> {
-    let id = caller.token(&id)?;
-    let shown = manager.show(&caller.actor, &caller.company, id);
-    shown.await.map_err(refusal)?;
+    let id = caller.own_token(&manager, &id).await?;
     let revocation: Revocation = read(body)?;
     let reason = revocation.reason;
     let reason = reason.unwrap_or(RevocationReason::CompanyRequest);

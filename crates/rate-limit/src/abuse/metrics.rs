@@ -17,50 +17,25 @@ pub(super) const fn count(_: &AbuseSignal) {}
 
 #[cfg(all(test, feature = "metrics"))]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use countersign_core::{AbuseKind, AbuseReaction, Edge, Reason, RequestObserver};
     use http::Request;
-    use metrics::{
-        Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-    };
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use crate::{AbuseMonitor, AbuseRule, AbuseRules};
 
-    /// Keeps the labels of each counter that was counted up.
-    #[derive(Default)]
-    struct Labels(Arc<Mutex<Vec<String>>>);
-
-    struct Counted(Arc<Mutex<Vec<String>>>, String);
-
-    impl CounterFn for Counted {
-        fn increment(&self, by: u64) {
-            let mut counted = self.0.lock().expect("nobody panicked");
-            counted.push(format!("{} +{by}", self.1));
-        }
-
-        fn absolute(&self, _: u64) {}
-    }
-
-    impl Recorder for Labels {
-        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+    /// Each counter that was counted up, with its labels.
+    fn counted(recorder: &DebuggingRecorder) -> Vec<String> {
+        let metrics = recorder.snapshotter().snapshot().into_vec().into_iter();
+        let counters = metrics.filter_map(|(metric, _, _, value)| {
+            let DebugValue::Counter(value) = value else {
+                return None;
+            };
+            let key = metric.key();
             let labels = key.labels().map(|l| format!("{}={}", l.key(), l.value()));
             let labels: Vec<_> = labels.collect();
-            let text = format!("{}{{{}}}", key.name(), labels.join(","));
-            Counter::from_arc(Arc::new(Counted(Arc::clone(&self.0), text)))
-        }
-
-        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-            Gauge::noop()
-        }
-
-        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            Histogram::noop()
-        }
+            Some(format!("{}{{{}}} +{value}", key.name(), labels.join(",")))
+        });
+        counters.collect()
     }
 
     #[test]
@@ -72,9 +47,9 @@ mod tests {
         let mut request = Request::new(());
         let entered = Edge::default().enter(&mut request);
         entered.context(&request).deny(Reason::MissingApiKey.into());
-        let labels = Labels::default();
-        metrics::with_local_recorder(&labels, || monitor.finished(entered.context(&request)));
+        let recorder = DebuggingRecorder::new();
+        metrics::with_local_recorder(&recorder, || monitor.finished(entered.context(&request)));
         let expected = "countersign_abuse_signals_total{kind=platform_failures,reaction=notify} +1";
-        assert_eq!(*labels.0.lock().unwrap(), [expected]);
+        assert_eq!(counted(&recorder), [expected]);
     }
 }

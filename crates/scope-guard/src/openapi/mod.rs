@@ -38,9 +38,9 @@
 //!       responses: {"200": {description: All accounts}}
 //! "#)?;
 //! let contract = document.contract()?;
-//! let endpoint = contract.endpoints().next().unwrap();
+//! let endpoint = contract.endpoints().next().expect("the document has one operation");
 //! assert_eq!(endpoint.template(), "/v1/accounts");
-//! assert_eq!(endpoint.required_scope().unwrap().as_str(), "accounts:read");
+//! assert_eq!(endpoint.required_scope().map(|it| it.as_str()), Some("accounts:read"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

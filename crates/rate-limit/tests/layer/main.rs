@@ -1,6 +1,9 @@
 //! The layer around services.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod costs;
+mod stores;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -24,6 +27,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use static_assertions::assert_impl_all;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+use self::stores::Remote;
 
 type Body = Full<Bytes>;
 
@@ -248,197 +253,6 @@ async fn alone_it_settles_its_own_answers() {
     }
 }
 
-/// A store that answers later, and fails when it is told to.
-#[derive(Debug, Default)]
-struct Remote {
-    counters: LocalLimits,
-    fails: Arc<AtomicBool>,
-    asked: AtomicUsize,
-}
-
-impl LimitStore for Remote {
-    fn check(&self, request: &LimitRequest<'_>) -> LimitFuture {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.fails.load(Ordering::SeqCst) {
-            return LimitFuture::later(async { Err(StoreError::new(StoreErrorKind::Unavailable)) });
-        }
-        let answer = self.counters.check(request);
-        LimitFuture::later(async move {
-            tokio::task::yield_now().await;
-            answer.resolve().await
-        })
-    }
-}
-
-#[tokio::test]
-async fn a_store_that_answers_later_is_waited_for() {
-    let probe = ReadinessProbe::default();
-    let store = Arc::new(Remote::default());
-    let mut service = RateLimitLayer::new(policies(), Arc::clone(&store)).layer(probe.clone());
-    for status in [200, 200, 429] {
-        let (response, _) = call(&mut service, request(1)).await;
-        assert_eq!(response.status(), status);
-        assert!(response.headers().contains_key("ratelimit"));
-    }
-    assert_eq!((probe.calls(), store.asked.load(Ordering::SeqCst)), (2, 3));
-}
-
-#[tokio::test]
-async fn while_the_store_is_down_local_counters_decide_with_a_share() {
-    let store = Remote::default();
-    let fails = Arc::clone(&store.fails);
-    let policies = Policies::new([Policy::new("key", Dimension::Key, hourly(6))]).unwrap();
-    let layer = RateLimitLayer::new(policies, store);
-    let mut service = layer.layer(ReadinessProbe::default());
-    // A second service of the same layer shares the fallback's counters.
-    let mut other = layer.clone().layer(ReadinessProbe::default());
-    fails.store(true, Ordering::SeqCst);
-    for i in 0..5 {
-        let service = if i % 2 == 0 { &mut service } else { &mut other };
-        let (response, context) = call(service, request(1)).await;
-        assert_eq!(
-            response.status(),
-            if i < 3 { 200 } else { 429 },
-            "request {i}"
-        );
-        assert!(context.limit().unwrap().fallback);
-        let policy = context.limit().unwrap().policy.as_deref();
-        assert_eq!(policy, (i >= 3).then_some("key"));
-    }
-    fails.store(false, Ordering::SeqCst);
-    let (response, context) = call(&mut service, request(1)).await;
-    assert_eq!((response.status().as_u16(), context.limit()), (200, None));
-}
-
-#[tokio::test]
-async fn a_store_that_is_down_can_close_or_open_the_door() {
-    let cases = [
-        (StoreFailure::fail_closed(), 503, 0),
-        (StoreFailure::insecure_fail_open(), 200, 1),
-    ];
-    for (setting, status, calls) in cases {
-        let store = Remote::default();
-        store.fails.store(true, Ordering::SeqCst);
-        let probe = ReadinessProbe::default();
-        let layer = RateLimitLayer::new(policies(), store).on_store_failure(setting);
-        let (response, context) = call(&mut layer.layer(probe.clone()), request(1)).await;
-        assert_eq!((response.status().as_u16(), probe.calls()), (status, calls));
-        if status == 503 {
-            assert_eq!(response.headers()["retry-after"], "1");
-            let reason = context.denial().unwrap().reason();
-            assert_eq!(reason, Reason::LimitStoreUnavailable);
-        } else {
-            assert!(context.limit().unwrap().fallback);
-        }
-    }
-}
-
-#[tokio::test]
-async fn each_policy_says_what_happens_to_it_while_the_store_is_down() {
-    let key = || Policy::new("key", Dimension::Key, hourly(6));
-    let company = || Policy::new("company", Dimension::Company, hourly(2));
-    let open = StoreFailure::insecure_fail_open();
-    let closed = StoreFailure::fail_closed();
-    let whole = StoreFailure::local(1.0).unwrap();
-    // The policies, what the layer is set to, and how many of eight requests pass.
-    let cases = [
-        ([key(), company()], StoreFailure::default(), 1),
-        (
-            [key(), company().on_store_failure(open)],
-            StoreFailure::default(),
-            3,
-        ),
-        (
-            [
-                key().on_store_failure(whole),
-                company().on_store_failure(open),
-            ],
-            closed,
-            6,
-        ),
-        ([key(), company().on_store_failure(closed)], open, 0),
-        ([key(), company()], open, 8),
-    ];
-    for (policies, otherwise, passing) in cases {
-        let store = Remote::default();
-        store.fails.store(true, Ordering::SeqCst);
-        let probe = ReadinessProbe::default();
-        let layer = RateLimitLayer::new(Policies::new(policies).unwrap(), store);
-        let mut service = layer.on_store_failure(otherwise).layer(probe.clone());
-        for i in 0..8 {
-            let (response, context) = call(&mut service, request(1)).await;
-            let refused = if passing == 0 { 503 } else { 429 };
-            let expected = if i < passing { 200 } else { refused };
-            assert_eq!(response.status(), expected, "request {i}, {otherwise:?}");
-            if expected != 503 {
-                assert!(context.limit().unwrap().fallback);
-            }
-        }
-        assert_eq!(probe.calls(), passing);
-    }
-}
-
-fn batch(size: &'static str) -> Request<Body> {
-    let mut request = request(1);
-    request
-        .headers_mut()
-        .insert("x-batch-size", size.parse().unwrap());
-    request
-}
-
-fn by_batch() -> Policies {
-    let size = |headers: &http::HeaderMap| headers.get("x-batch-size")?.to_str().ok()?.parse().ok();
-    Policies::new([
-        Policy::new("calls", Dimension::Key, hourly(100)),
-        Policy::new("batch", Dimension::Company, hourly(5))
-            .cost_by(move |call| size(call.headers()).unwrap_or(1)),
-    ])
-    .unwrap()
-}
-
-#[tokio::test]
-async fn a_function_says_what_a_request_costs() {
-    let local: Arc<dyn LimitStore> = Arc::new(LocalLimits::new());
-    let remote: Arc<dyn LimitStore> = Arc::new(Remote::default());
-    for store in [local, remote] {
-        let mut service = RateLimitLayer::new(by_batch(), store).layer(ReadinessProbe::default());
-        let (response, _) = call(&mut service, batch("3")).await;
-        assert_eq!(
-            response.headers()["ratelimit"],
-            "\"calls\";r=99;t=3600, \"batch\";r=2;t=10800"
-        );
-        let (response, context) = call(&mut service, batch("3")).await;
-        assert_eq!(response.status(), 429);
-        assert_eq!(response.headers()["retry-after"], "3600");
-        assert_eq!(context.limit().unwrap().policy.as_deref(), Some("batch"));
-        assert_eq!(json(response).await["details"]["policy"], "batch");
-        assert_eq!(call(&mut service, batch("2")).await.0.status(), 200);
-        assert_eq!(call(&mut service, batch("0")).await.0.status(), 200);
-    }
-}
-
-#[tokio::test]
-async fn what_can_never_fit_is_told_so_and_not_to_wait() {
-    let probe = ReadinessProbe::default();
-    let mut service = RateLimitLayer::new(by_batch(), LocalLimits::new()).layer(probe.clone());
-    let (response, context) = call(&mut service, batch("6")).await;
-    assert_eq!(response.status(), 400);
-    assert!(!response.headers().contains_key("retry-after"));
-    let fields = response.headers()["ratelimit"].to_str().unwrap();
-    assert!(fields.starts_with("\"calls\";r=100;t=0"), "{fields}");
-    assert_eq!(context.denial().unwrap().reason(), Reason::MalformedRequest);
-    assert_eq!(context.limit().unwrap().policy.as_deref(), Some("batch"));
-    let body = json(response).await;
-    assert_eq!(
-        (&body["error"], &body["details"]["policy"]),
-        (&"invalid_request".into(), &"batch".into())
-    );
-    assert!(body.get("retryAfterSeconds").is_none());
-    assert_eq!(probe.calls(), 0);
-    // Nothing was taken from anybody.
-    assert_eq!(call(&mut service, batch("5")).await.0.status(), 200);
-}
-
 #[tokio::test]
 async fn a_source_is_limited_before_anybody_knows_who_calls() {
     let policies = Policies::new([Policy::new("source", Dimension::Source, hourly(1))]).unwrap();
@@ -466,82 +280,6 @@ async fn a_source_is_limited_before_anybody_knows_who_calls() {
     assert_eq!(response.status(), 500, "without a peer's address");
     let reason = context.denial().unwrap().reason();
     assert_eq!(reason, Reason::MisconfiguredStack);
-}
-
-/// Answers about fewer limits than it was asked about.
-#[derive(Debug)]
-struct Forgetful;
-
-impl LimitStore for Forgetful {
-    fn check(&self, _: &LimitRequest<'_>) -> LimitFuture {
-        countersign_rate_limit::LimitDecision::new([]).into()
-    }
-}
-
-#[tokio::test]
-async fn an_answer_about_some_of_the_limits_is_a_failure() {
-    let probe = ReadinessProbe::default();
-    let layer =
-        RateLimitLayer::new(policies(), Forgetful).on_store_failure(StoreFailure::fail_closed());
-    let (response, _) = call(&mut layer.layer(probe.clone()), request(1)).await;
-    assert_eq!((response.status().as_u16(), probe.calls()), (503, 0));
-}
-
-#[tokio::test]
-async fn a_full_store_refuses_whatever_is_set() {
-    for setting in [StoreFailure::default(), StoreFailure::insecure_fail_open()] {
-        let probe = ReadinessProbe::default();
-        let layer = RateLimitLayer::new(policies(), LocalLimits::with_capacity(2))
-            .on_store_failure(setting);
-        let mut service = layer.layer(probe.clone());
-        assert_eq!(call(&mut service, request(1)).await.0.status(), 200);
-        let (response, context) = call(&mut service, request(2)).await;
-        assert_eq!(response.status(), 503);
-        assert_eq!(
-            context.denial().unwrap().reason(),
-            Reason::LimitStoreUnavailable
-        );
-        assert_eq!(
-            call(&mut service, request(1)).await.0.status(),
-            200,
-            "who has counters stays"
-        );
-        assert_eq!(probe.calls(), 2);
-    }
-}
-
-#[derive(Debug)]
-struct Silent;
-
-impl LimitStore for Silent {
-    fn check(&self, _: &LimitRequest<'_>) -> LimitFuture {
-        LimitFuture::later(std::future::pending())
-    }
-}
-
-#[tokio::test]
-async fn a_future_that_is_dropped_half_way_calls_nobody_and_breaks_nothing() {
-    let once = |future: &mut (dyn Future<Output = _> + Unpin)| {
-        let mut cx = Context::from_waker(Waker::noop());
-        let poll: Poll<Result<Response<Body>, Infallible>> = Pin::new(future).poll(&mut cx);
-        assert!(poll.is_pending());
-    };
-    let probe = ReadinessProbe::default();
-    let mut service = RateLimitLayer::new(policies(), Silent).layer(probe.clone());
-    let mut waiting = Box::pin(start(&mut service, request(1)).await);
-    once(&mut waiting);
-    drop(waiting);
-    assert_eq!(probe.calls(), 0);
-    // The service can still be called, once it was polled ready again.
-    let waiting = start(&mut service, request(1)).await;
-    drop(waiting);
-
-    let mut service = RateLimitLayer::new(policies(), LocalLimits::new()).layer(NeverAnswers);
-    let mut forwarded = Box::pin(start(&mut service, request(1)).await);
-    once(&mut forwarded);
-    drop(forwarded);
-    let second = start(&mut service, request(1)).await;
-    drop(second);
 }
 
 #[tokio::test]
@@ -595,68 +333,4 @@ async fn it_works_over_streaming_bodies_and_axums() {
         assert_eq!(answer.status(), status);
         assert!(answer.headers().contains_key("ratelimit"));
     }
-}
-
-fn request_at(endpoint: Endpoint, key: u128) -> Request<Body> {
-    let request = entered(&Edge::builder().clock(ManualClock::default()).build());
-    let context = AccessContext::of(&request).unwrap();
-    context.identify(identity(key)).unwrap();
-    let matched = MatchedEndpoint {
-        endpoint: endpoint.kept(),
-        target: http::uri::PathAndQuery::from_static("/exports"),
-    };
-    context.match_endpoint(matched).unwrap();
-    request
-}
-
-#[tokio::test]
-async fn an_endpoint_costs_what_it_says_and_has_the_quota_that_it_says() {
-    let policies = Policies::new([
-        Policy::new("key", Dimension::Key, hourly(10)),
-        Policy::new("endpoint", Dimension::Endpoint, hourly(10)),
-    ])
-    .unwrap();
-    let export = Endpoint::get("/exports")
-        .cost(4.try_into().unwrap())
-        .limit(hourly(6));
-    policies.check(&export).unwrap();
-    let layer = RateLimitLayer::new(policies, Arc::new(LocalLimits::default()));
-    let mut service = layer.layer(ReadinessProbe::default());
-    let (first, _) = call(&mut service, request_at(export.clone(), 1)).await;
-    assert_eq!(first.status(), 200);
-    assert_eq!(
-        first.headers()["ratelimit-policy"],
-        "\"key\";q=10;w=36000, \"endpoint\";q=6;w=21600"
-    );
-    let left = first.headers()["ratelimit"].to_str().unwrap().to_owned();
-    assert!(left.starts_with("\"key\";r=6;"), "{left}");
-    assert!(left.contains("\"endpoint\";r=2;"), "{left}");
-    // Its own quota has 2 left, the policy's would have had 6.
-    let (second, context) = call(&mut service, request_at(export, 1)).await;
-    assert_eq!(second.status(), 429);
-    let reason = context.denial().unwrap().reason();
-    assert_eq!(reason, Reason::LimitEndpoint);
-}
-
-#[test]
-fn an_endpoint_that_limits_can_not_count_is_a_mistake() {
-    let key = || Policy::new("key", Dimension::Key, hourly(10));
-    let by_key = Policies::new([key()]).unwrap();
-    let endpoint = Endpoint::get("/exports");
-    assert!(by_key.check(&endpoint).is_ok());
-    let dear = endpoint.clone().cost(11.try_into().unwrap());
-    assert!(
-        by_key
-            .check(&dear)
-            .unwrap_err()
-            .to_string()
-            .contains("policy key")
-    );
-    let own = endpoint.limit(hourly(5));
-    assert!(by_key.check(&own).is_err(), "nobody would apply it");
-    let both = Policies::new([
-        key(),
-        Policy::new("endpoint", Dimension::Endpoint, hourly(10)),
-    ]);
-    assert!(both.unwrap().check(&own).is_ok());
 }
