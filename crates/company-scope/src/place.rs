@@ -60,12 +60,12 @@ pub(crate) fn place<B: Body>(
     let identity = context
         .identity()
         .ok_or_else(|| misplaced("identity: a layer outside this one that verifies the caller"))?;
-    if context.company().is_some() {
+    if context.effective_company().is_some() {
         return Err(misplaced(PLACED_BEFORE));
     }
     // Bound before anything is compared, so that the audit knows the company of a refused caller.
     if identity.subsidiaries().is_empty() {
-        bind(context, *identity.company())?;
+        bind_owner(context)?;
     }
     let mut choice = Choice::new(identity, None);
     let checked = settings.claims.check_head(request, context, &mut choice);
@@ -86,20 +86,27 @@ pub(crate) fn settle(context: &AccessContext, chosen: Option<CompanyId>) -> Resu
     if let Some(company) = chosen {
         context.claim_company(company);
     }
-    match (context.company(), context.identity()) {
+    match (context.effective_company(), context.identity(), chosen) {
         // Bound at once: the choice was the owner or nothing.
-        (Some(_), _) => Ok(()),
-        (None, Some(identity)) => bind(context, chosen.unwrap_or(*identity.company())),
-        (None, None) => Err(context.misconfigured("company-scope", "identity")),
+        (Some(_), ..) => Ok(()),
+        (None, Some(_), Some(company)) => bind(context, company),
+        (None, Some(_), None) => bind_owner(context),
+        (None, None, _) => Err(context.misconfigured("company-scope", "identity")),
     }
 }
 
 /// The audit knows whose key it was that was refused, too. No company was chosen then.
 pub(crate) fn bind_refused(context: &AccessContext) {
-    if let (None, Some(identity)) = (context.company(), context.identity()) {
+    if context.effective_company().is_none() && context.identity().is_some() {
         // A refused request stays refused, whoever bound it.
-        let _ = bind(context, *identity.company());
+        let _ = context.bind_owner();
     }
+}
+
+fn bind_owner(context: &AccessContext) -> Result<(), Denial> {
+    context
+        .bind_owner()
+        .map_err(|_| context.misconfigured("company-scope", PLACED_BEFORE))
 }
 
 fn bind(context: &AccessContext, effective: CompanyId) -> Result<(), Denial> {

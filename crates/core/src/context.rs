@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Request, Response};
 
 pub use self::parts::{AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields};
-pub(crate) use self::parts::{Held, PresentedKey};
+pub(crate) use self::parts::{Held, Place, PresentedKey};
 use crate::body::DenialBody;
 use crate::denial::ClaimPlace;
 use crate::respond::{self, Format, X_REQUEST_ID};
@@ -34,11 +34,11 @@ pub(crate) struct Record {
     format: Format,
     source: Option<Source>,
     endpoint: OnceLock<MatchedEndpoint>,
-    presented: OnceLock<PresentedKey>,
+    presented: OnceLock<Box<PresentedKey>>,
     identity: OnceLock<Identity>,
     standing: OnceLock<Arc<dyn CallerStanding>>,
-    company: OnceLock<CompanyBinding>,
-    claimed: OnceLock<CompanyId>,
+    company: OnceLock<Place>,
+    claimed: OnceLock<Box<CompanyId>>,
     limit: OnceLock<LimitNote>,
     counted_blindly: AtomicBool,
     denial: OnceLock<Denial>,
@@ -139,7 +139,10 @@ impl AccessContext {
     /// secret was right.
     pub fn present_key(&self, prefix: KeyPrefix, owner: Option<(KeyId, CompanyId)>) {
         // The first credential that was looked at is the one that was refused.
-        let _ = self.0.presented.set(PresentedKey { prefix, owner });
+        let _ = self
+            .0
+            .presented
+            .set(Box::new(PresentedKey { prefix, owner }));
     }
 
     /// The key that was used or named: the verified one, else the one that was refused.
@@ -162,8 +165,24 @@ impl AccessContext {
 
     /// Whose data the request may touch, once that is decided.
     #[must_use]
-    pub fn company(&self) -> Option<&CompanyBinding> {
-        self.0.company.get()
+    pub fn company(&self) -> Option<CompanyBinding> {
+        match self.0.company.get()? {
+            Place::Owners => {
+                let owner = *self.identity()?.company();
+                let effective = owner;
+                Some(CompanyBinding { owner, effective })
+            }
+            Place::Bound(binding) => Some(**binding),
+        }
+    }
+
+    /// The company whose data the request works on, once that is decided.
+    #[must_use]
+    pub fn effective_company(&self) -> Option<&CompanyId> {
+        match self.0.company.get()? {
+            Place::Owners => self.identity().map(Identity::company),
+            Place::Bound(binding) => Some(&binding.effective),
+        }
     }
 
     /// Decides whose data the request may touch.
@@ -171,18 +190,31 @@ impl AccessContext {
     /// # Errors
     /// When that was decided before.
     pub fn bind_company(&self, binding: CompanyBinding) -> Result<(), AlreadySet> {
-        self.0.company.set(binding).map_err(|_| AlreadySet)
+        self.place(Place::Bound(Box::new(binding)))
+    }
+
+    /// Decides that the request may touch its verified caller's own data, and no other. Without a
+    /// verified caller that is nothing.
+    ///
+    /// # Errors
+    /// When it was decided before whose data the request may touch.
+    pub fn bind_owner(&self) -> Result<(), AlreadySet> {
+        self.place(Place::Owners)
+    }
+
+    fn place(&self, place: Place) -> Result<(), AlreadySet> {
+        self.0.company.set(place).map_err(|_| AlreadySet)
     }
 
     /// The company that the caller named, if it named one.
     #[must_use]
     pub fn claimed_company(&self) -> Option<&CompanyId> {
-        self.0.claimed.get()
+        self.0.claimed.get().map(|company| &**company)
     }
 
     /// Takes down the company that the caller named. The first claim stays.
     pub fn claim_company(&self, company: CompanyId) {
-        let _ = self.0.claimed.set(company);
+        let _ = self.0.claimed.set(Box::new(company));
     }
 
     /// Which limit spoke, if one did.

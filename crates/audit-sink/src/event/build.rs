@@ -161,7 +161,7 @@ impl AuditEvent {
                 .or_else(|| key_prefix.map(|prefix| prefix.environment())),
             key_id,
             key_prefix,
-            effective: other(context.company().map(|binding| &binding.effective)),
+            effective: other(context.effective_company()),
             claimed: other(context.claimed_company()),
             owner,
             method: Some(arrival.method),

@@ -31,6 +31,13 @@ pub struct CompanyBinding {
     pub effective: CompanyId,
 }
 
+/// Where a request was placed: nearly always at its caller's own company, which takes no room.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Owners,
+    Bound(Box<CompanyBinding>),
+}
+
 /// Which limit spoke, for the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitNote {

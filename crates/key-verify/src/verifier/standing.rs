@@ -42,8 +42,8 @@ fn stands(context: &AccessContext, found: &CachedKey, now: Timestamp) -> Result<
         let nearest = required.nearest(found.identity.scopes());
         return Err(Denial::new(Reason::ScopeMissing).with_required_scopes(nearest));
     }
-    match context.company() {
-        Some(company) if !found.identity.may_act_for(&company.effective) => {
+    match context.effective_company() {
+        Some(company) if !found.identity.may_act_for(company) => {
             Err(Reason::CompanyMismatch.into())
         }
         _ => Ok(()),
