@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use countersign_core::{CompanyId, ConfigError, Denial, Identity, KeyId, OperationType};
 
+use crate::Dimension;
+use crate::fields::Member;
 use crate::policy::{check_name, tag};
-use crate::{Dimension, fields};
 
 /// A limit on requests that are under way at the same time, as data: a name, what it counts by, and
 /// how many. [`Policies::with_concurrency`](crate::Policies::with_concurrency) checks it.
@@ -47,8 +48,7 @@ pub struct Concurrency {
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     pub(crate) name: Arc<str>,
-    /// The name as it stands in response fields.
-    pub(crate) member: Box<str>,
+    pub(crate) member: Member,
     pub(crate) dimension: Dimension,
     pub(crate) tag: u64,
     pub(crate) most: u32,
@@ -119,7 +119,7 @@ impl Places {
     pub(crate) fn new(limit: &Arc<Concurrency>) -> Result<Self, ConfigError> {
         Ok(Self {
             name: Arc::clone(&limit.name),
-            member: fields::member(&limit.name)?,
+            member: Member::new(&limit.name)?,
             dimension: limit.dimension,
             tag: tag(limit.dimension, &limit.name, "at once"),
             most: limit.most,

@@ -24,6 +24,14 @@ pub enum Dimension {
     Platform,
 }
 
+/// Behind which lock of the local store a counter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    Company,
+    Source,
+    Platform,
+}
+
 impl Dimension {
     /// The audit's reason for a refusal by such a policy.
     #[must_use]
@@ -56,6 +64,14 @@ impl Dimension {
     #[must_use]
     pub const fn is_per_company(self) -> bool {
         !matches!(self, Self::Source | Self::Platform)
+    }
+
+    pub(crate) const fn home(self) -> Home {
+        match self {
+            Self::Source => Home::Source,
+            Self::Platform => Home::Platform,
+            _ => Home::Company,
+        }
     }
 
     pub(crate) const fn needs_endpoint(self) -> bool {

@@ -3,20 +3,13 @@
 use std::hash::{Hash, Hasher};
 
 use arrayvec::ArrayVec;
-use countersign_core::{Endpoint, StoreError};
+use countersign_core::Endpoint;
 
 use crate::cells::{Fingerprint, Fingerprinter, Name, Namer, Shard, Slot};
-use crate::gcra::{Verdict, decide};
+use crate::dimension::Home;
+use crate::gcra::{Verdict, draw};
 use crate::request::{MAX_LIMITS, Subject};
 use crate::{Dimension, Limit, LimitDecision, LimitOutcome, LimitRequest};
-
-/// Behind which lock a counter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Home {
-    Company,
-    Source,
-    Platform,
-}
 
 /// The draws of one request, in the order of its limits.
 #[derive(Debug)]
@@ -31,13 +24,16 @@ pub(crate) struct Draws<'a> {
 
 #[derive(Debug)]
 struct Draw<'a> {
-    home: Home,
     limit: Limit<'a>,
+    home: Home,
     name: Name,
     slot: Option<Slot>,
+    /// What the counter holds, and the time at which it was looked at.
     tat: u64,
-    /// `None` until it was weighed.
-    verdict: Option<Verdict>,
+    seen: u64,
+    /// What the counter holds once the draw is made, where it is not refused.
+    new_tat: u64,
+    refused: bool,
 }
 
 impl<'a> Draws<'a> {
@@ -96,21 +92,22 @@ impl<'a> Draws<'a> {
         self.is_verified
     }
 
-    #[inline]
-    pub(crate) fn weigh(&mut self, shard: &Shard, home: Home, now: u64) {
+    /// Looks what the draws at `home` would do; how many counters must be added for them. A cost of 0
+    /// adds none.
+    pub(crate) fn weigh(&mut self, shard: &Shard, home: Home, now: u64) -> usize {
+        let mut newcomers = 0;
         for draw in self.list.iter_mut().filter(|draw| draw.home == home) {
-            draw.slot = shard.find(draw.name);
-            draw.tat = shard.tat(draw.slot);
-            let verdict = decide(draw.tat, now, draw.limit.quota, draw.limit.cost);
-            self.refused |= !verdict.allowed;
-            draw.verdict = Some(verdict);
+            draw.weigh(shard, now);
+            self.refused |= draw.refused;
+            newcomers += usize::from(draw.is_new());
         }
+        newcomers
     }
 
     /// Weighs the draws of a source that has no counter, and gets none, on counters that all such
-    /// sources share: one for each policy.
+    /// sources share: one for each policy. How many of those must be added.
     #[cold]
-    pub(crate) fn share(&mut self, hasher: Fingerprinter, shard: &Shard, now: u64) {
+    pub(crate) fn share(&mut self, hasher: Fingerprinter, shard: &Shard, now: u64) -> usize {
         let newcomers = self
             .list
             .iter_mut()
@@ -119,7 +116,7 @@ impl<'a> Draws<'a> {
             let interval = draw.limit.quota.interval_nanos();
             draw.name = hasher.low().and(draw.limit.policy.tag).and(interval).name();
         }
-        self.weigh(shard, Home::Source, now);
+        self.weigh(shard, Home::Source, now)
     }
 
     /// Whether no draw was refused so far.
@@ -128,37 +125,35 @@ impl<'a> Draws<'a> {
         !self.refused
     }
 
-    /// How many counters must be added at `home`. A cost of 0 adds none.
-    #[inline]
-    pub(crate) fn newcomers(&self, home: Home) -> usize {
-        let new = |draw: &&Draw<'_>| draw.home == home && draw.is_new();
-        self.list.iter().filter(new).count()
-    }
-
-    /// Makes the draws at `home`, where `newcomers` need a counter of their own.
-    #[inline]
+    /// Makes the draws at `home`, all of them allowed, where `newcomers` need a counter of their own.
     pub(crate) fn commit(&self, shard: &mut Shard, home: Home, newcomers: usize) {
-        let here = || {
-            let mine = self.list.iter().filter(|draw| draw.home == home);
-            mine.filter_map(|draw| Some((draw, draw.verdict?.new_tat)))
-        };
-        for (draw, tat) in here() {
+        let here = || self.list.iter().filter(|draw| draw.home == home);
+        for draw in here() {
             if let Some(slot) = draw.slot {
-                shard.set(slot, tat);
+                shard.set(slot, draw.new_tat);
             }
         }
         if newcomers > 0 {
             // An insertion moves what stands in the shard, so it comes last.
-            for (draw, tat) in here().filter(|(draw, _)| draw.is_new()) {
-                shard.insert(draw.name, tat);
+            for draw in here().filter(|draw| draw.is_new()) {
+                shard.insert(draw.name, draw.new_tat);
             }
         }
     }
 
+    /// The decision, where the counters of the company, or those that decided, were looked at `now`.
     #[inline]
-    pub(crate) fn decision(&self, now: u64) -> Result<LimitDecision, StoreError> {
-        let taken = self.are_allowed();
-        LimitDecision::new(self.list.iter().map(|draw| draw.outcome(taken, now)))
+    pub(crate) fn decision(&self, now: u64) -> LimitDecision {
+        if self.are_allowed() {
+            LimitDecision::of(self.list.iter().map(Draw::taken))
+        } else {
+            self.refusal(now)
+        }
+    }
+
+    #[cold]
+    fn refusal(&self, now: u64) -> LimitDecision {
+        LimitDecision::of(self.list.iter().map(|draw| draw.left(now)))
     }
 }
 
@@ -166,17 +161,25 @@ impl<'a> Draw<'a> {
     #[inline]
     const fn new(limit: Limit<'a>, name: Name) -> Self {
         Self {
-            home: match limit.dimension() {
-                Dimension::Platform => Home::Platform,
-                Dimension::Source => Home::Source,
-                _ => Home::Company,
-            },
+            home: limit.policy.home,
             limit,
             name,
             slot: None,
             tat: 0,
-            verdict: None,
+            seen: 0,
+            new_tat: 0,
+            refused: false,
         }
+    }
+
+    #[inline]
+    fn weigh(&mut self, shard: &Shard, now: u64) {
+        self.slot = shard.find(self.name);
+        self.tat = shard.tat(self.slot);
+        self.seen = now;
+        let drawn = draw(self.tat, now, self.limit.quota, self.limit.cost);
+        self.refused = drawn.is_none();
+        self.new_tat = drawn.unwrap_or(self.tat);
     }
 
     #[inline]
@@ -184,12 +187,20 @@ impl<'a> Draw<'a> {
         self.slot.is_none() && self.limit.cost > 0
     }
 
+    /// What to tell of a draw that was made.
     #[inline]
-    fn outcome(&self, taken: bool, now: u64) -> LimitOutcome {
-        match self.verdict {
-            Some(verdict) if taken || !verdict.allowed => verdict.into(),
-            // Another limit refused, so nothing was taken here: the numbers are those before.
-            _ => decide(self.tat, now, self.limit.quota, 0).into(),
+    fn taken(&self) -> LimitOutcome {
+        Verdict::allowed(self.new_tat, self.seen, self.limit.quota).into()
+    }
+
+    /// What to tell of a draw that was refused, or not made because another one was: then the numbers
+    /// are those before.
+    fn left(&self, now: u64) -> LimitOutcome {
+        let Limit { quota, cost, .. } = self.limit;
+        if self.refused {
+            Verdict::refused(self.tat, self.seen, quota, cost).into()
+        } else {
+            Verdict::allowed(self.tat, now, quota).into()
         }
     }
 }

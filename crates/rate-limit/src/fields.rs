@@ -12,20 +12,30 @@
 //! taken at once now, and `t` the seconds until the quota is whole. Seconds are rounded up. A limit on
 //! requests at once is `"writes";q=8;qu="concurrent-requests"` and `"writes";r=7`.
 
+mod line;
+
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use countersign_core::{ConfigError, Quota, RateLimitFields};
 use http::HeaderValue;
 use sfv::{Integer, ItemSerializer, KeyRef, ListSerializer, StringRef};
 
+use self::line::{Line, Piece, SEPARATOR};
 use crate::concurrency::Places;
-use crate::in_flight::{Free, MAX_PLACES};
+use crate::gcra::window;
+use crate::in_flight::Free;
 use crate::policies::Planned;
-use crate::request::MAX_LIMITS;
 use crate::{LimitDecision, LimitRequest};
+
+/// What a policy's members of the two fields begin with.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// `"key";q=`
+    quota: Piece,
+    /// `"key";r=`
+    remaining: Piece,
+}
 
 /// The fields for a decision about quotas, if there was one, and for what was `told` of requests at
 /// once; `None` where no policy is shown.
@@ -40,7 +50,7 @@ pub(crate) fn of(
     let policy = if request.has_default_quotas() && has_default_places(request, told) {
         fixed.clone()
     } else {
-        own_policy_field(request)
+        own_policy_field(request)?
     };
     let classic = decision.filter(|_| classic);
     Some(RateLimitFields {
@@ -50,15 +60,23 @@ pub(crate) fn of(
     })
 }
 
-/// A policy's name as a structured string.
-///
-/// # Errors
-/// When it is none; names that passed the policy's own check always are.
-pub(crate) fn member(name: &str) -> Result<Box<str>, ConfigError> {
-    Ok(ItemSerializer::new()
-        .bare_item(string(name)?)
-        .finish()
-        .into())
+impl Member {
+    /// The members of the policy with this name.
+    ///
+    /// # Errors
+    /// When it is no structured string, or a long one; names that passed the policy's own check never
+    /// are.
+    pub(crate) fn new(name: &str) -> Result<Self, ConfigError> {
+        let text = ItemSerializer::new().bare_item(string(name)?).finish();
+        let piece = |parameter| {
+            let problem = || ConfigError::new(format!("policy {name}"), "the name is too long");
+            Piece::of([SEPARATOR, &text, parameter]).ok_or_else(problem)
+        };
+        Ok(Self {
+            quota: piece(";q=")?,
+            remaining: piece(";r=")?,
+        })
+    }
 }
 
 /// `RateLimit-Policy` for the policies' own quotas; `None` where no policy is shown.
@@ -71,7 +89,7 @@ pub(crate) fn fixed_policy_field(
 ) -> Result<Option<HeaderValue>, ConfigError> {
     let mut list = ListSerializer::new();
     for policy in planned.iter().filter(|p| p.dimension.is_shown()) {
-        let window = u32::try_from(window(policy.quota))
+        let window = u32::try_from(window_seconds(policy.quota))
             .expect("400 days, the longest window, are fewer seconds than 2^32");
         let _ = list
             .bare_item(string(&policy.name)?)
@@ -94,26 +112,27 @@ fn string(name: &str) -> Result<&StringRef, ConfigError> {
         .map_err(|error| ConfigError::new(format!("policy {name}"), error.to_string()))
 }
 
-/// `RateLimit-Policy` where a key's own quota, or a share of one, takes the place of a policy's.
-fn own_policy_field(request: &LimitRequest<'_>) -> HeaderValue {
+/// `RateLimit-Policy` where a key's own quota, or a share of one, takes the place of a policy's;
+/// `None` where no policy is shown.
+fn own_policy_field(request: &LimitRequest<'_>) -> Option<HeaderValue> {
     let mut line = Line::new();
     for limit in request.limits().filter(|l| l.dimension().is_shown()) {
-        line.member(&limit.policy.member);
-        line.parameter(b";q=", u64::from(limit.quota.burst()));
-        line.parameter(b";w=", window(limit.quota));
+        line.piece(&limit.policy.member.quota);
+        line.number(u64::from(limit.quota.burst()));
+        line.text(b";w=");
+        line.number(window_seconds(limit.quota));
     }
     let places = request.plan().places.iter();
     for limit in places.filter(|limit| limit.dimension.is_shown()) {
-        line.member(&limit.member);
+        line.piece(&limit.member.quota);
         let most = limit.most_for(request.subject().identity);
-        line.parameter(b";q=", u64::from(most));
-        line.push(b";qu=\"");
-        line.push(AT_ONCE.as_bytes());
-        line.push(b"\"");
+        line.number(u64::from(most));
+        line.text(b";qu=\"concurrent-requests\"");
     }
     line.finish()
 }
 
+#[inline]
 fn limit_field(
     request: &LimitRequest<'_>,
     decision: Option<&LimitDecision>,
@@ -121,20 +140,22 @@ fn limit_field(
 ) -> Option<HeaderValue> {
     let mut line = Line::new();
     let outcomes = decision.map_or(&[][..], LimitDecision::outcomes);
-    for (limit, outcome) in request.limits().zip(outcomes) {
-        if limit.dimension().is_shown() {
-            line.member(&limit.policy.member);
-            line.parameter(b";r=", u64::from(outcome.remaining()));
-            line.parameter(b";t=", seconds(outcome.reset_after()));
+    let planned = request.plan().planned.iter();
+    for (policy, outcome) in planned.zip(outcomes) {
+        if policy.dimension.is_shown() {
+            line.piece(&policy.member.remaining);
+            line.number(u64::from(outcome.remaining()));
+            line.text(b";t=");
+            line.number(seconds(outcome.reset_after_nanos()));
         }
     }
     for (limit, free) in request.plan().places.iter().zip(told) {
         if limit.dimension.is_shown() {
-            line.member(&limit.member);
-            line.parameter(b";r=", u64::from(free.left));
+            line.piece(&limit.member.remaining);
+            line.number(u64::from(free.left));
         }
     }
-    (!line.0.is_empty()).then(|| line.finish())
+    line.finish()
 }
 
 fn has_default_places(request: &LimitRequest<'_>, told: &[Free]) -> bool {
@@ -153,63 +174,20 @@ fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> [Head
         [
             u64::from(limit.quota.burst()),
             u64::from(outcome.remaining()),
-            seconds(outcome.reset_after()),
+            seconds(outcome.reset_after_nanos()),
         ]
     });
     [limit, remaining, reset].map(HeaderValue::from)
 }
 
-/// A field's value while it is written: on the stack, so that the value itself is the only
-/// allocation.
-struct Line(ArrayVec<u8, { (MAX_LIMITS + MAX_PLACES) * MEMBER }>);
-
-impl Line {
-    fn new() -> Self {
-        Self(ArrayVec::new())
-    }
-
-    fn member(&mut self, member: &str) {
-        if !self.0.is_empty() {
-            self.push(b", ");
-        }
-        self.push(member.as_bytes());
-    }
-
-    fn parameter(&mut self, name: &[u8], mut value: u64) {
-        self.push(name);
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            // A remainder by 10 is one digit.
-            digits[at] = b'0' + (value % 10) as u8;
-            value /= 10;
-            if value == 0 {
-                break;
-            }
-        }
-        self.push(&digits[at..]);
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.0
-            .try_extend_from_slice(bytes)
-            .expect("a member is at most MEMBER bytes, and there are no more than fit");
-    }
-
-    fn finish(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0)
-            .expect("names are a-z 0-9 - in quotes, and the rest is digits and separators")
-    }
+/// Whole seconds, rounded up.
+#[inline]
+const fn seconds(nanos: u64) -> u64 {
+    nanos.div_ceil(1_000_000_000)
 }
 
-/// Seconds, rounded up.
-fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
-}
-
-fn window(quota: Quota) -> u64 {
-    seconds(quota.window())
+const fn window_seconds(quota: Quota) -> u64 {
+    seconds(window(quota))
 }
 
 /// The text, for as long as the process lives. A static value is copied without a reference count,
@@ -225,9 +203,6 @@ fn kept(text: String) -> &'static str {
     kept.insert(text);
     text
 }
-
-/// The longest member: a separator, a name of 32 in quotes, and two parameters of 3 + 20.
-const MEMBER: usize = 2 + 34 + 2 * 23;
 
 const Q: &KeyRef = KeyRef::constant("q");
 const W: &KeyRef = KeyRef::constant("w");

@@ -47,48 +47,80 @@ pub struct Verdict {
 #[inline]
 #[must_use]
 pub fn decide(tat: u64, now: u64, quota: Quota, cost: u32) -> Verdict {
-    let interval = quota.interval_nanos();
-    // `Quota` keeps this product below 400 days.
-    let window = interval * u64::from(quota.burst());
-    let base = tat.max(now);
-    let debt = base - now;
-    if cost == 0 {
-        return Verdict {
-            allowed: true,
-            new_tat: tat,
-            remaining: units_left(window, debt, interval),
-            retry_after_ns: 0,
-            reset_after_ns: debt,
-        };
-    }
-    let increment = interval.saturating_mul(u64::from(cost));
-    let wanted = debt.saturating_add(increment);
-    match base.checked_add(increment) {
-        Some(new_tat) if wanted <= window => Verdict {
-            allowed: true,
-            new_tat,
-            remaining: units_left(window, wanted, interval),
-            retry_after_ns: 0,
-            reset_after_ns: wanted,
-        },
-        _ => Verdict {
-            allowed: false,
-            new_tat: tat,
-            remaining: units_left(window, debt, interval),
-            retry_after_ns: if cost > quota.burst() {
-                u64::MAX
-            } else {
-                wanted.saturating_sub(window)
-            },
-            reset_after_ns: debt,
-        },
+    match draw(tat, now, quota, cost) {
+        Some(new_tat) => Verdict::allowed(new_tat, now, quota),
+        None => Verdict::refused(tat, now, quota, cost),
     }
 }
 
-fn units_left(window: u64, debt: u64, interval: u64) -> u32 {
-    let units = window.saturating_sub(debt) / interval;
+impl Verdict {
+    /// The verdict on a draw that leaves `new_tat`.
+    #[inline]
+    pub(crate) fn allowed(new_tat: u64, now: u64, quota: Quota) -> Self {
+        let debt = debt(new_tat, now);
+        Self {
+            allowed: true,
+            new_tat,
+            remaining: units_left(debt, quota),
+            retry_after_ns: 0,
+            reset_after_ns: debt,
+        }
+    }
+
+    /// The verdict on a draw of `cost` units that the counter refuses.
+    #[cold]
+    pub(crate) fn refused(tat: u64, now: u64, quota: Quota, cost: u32) -> Self {
+        let debt = debt(tat, now);
+        let wanted = debt.saturating_add(price(quota, cost));
+        Self {
+            allowed: false,
+            new_tat: tat,
+            remaining: units_left(debt, quota),
+            retry_after_ns: if cost > quota.burst() {
+                u64::MAX
+            } else {
+                wanted.saturating_sub(window(quota))
+            },
+            reset_after_ns: debt,
+        }
+    }
+}
+
+/// What the counter holds after the draw, or `None` where it refuses it: all that must be found out
+/// while nobody else may look at the counter.
+#[inline]
+pub(crate) fn draw(tat: u64, now: u64, quota: Quota, cost: u32) -> Option<u64> {
+    if cost == 0 {
+        return Some(tat);
+    }
+    let price = price(quota, cost);
+    let wanted = debt(tat, now).saturating_add(price);
+    let new_tat = tat.max(now).checked_add(price)?;
+    (wanted <= window(quota)).then_some(new_tat)
+}
+
+/// Nanoseconds until a counter that holds `tat` is whole again.
+#[inline]
+const fn debt(tat: u64, now: u64) -> u64 {
+    tat.saturating_sub(now)
+}
+
+#[inline]
+const fn price(quota: Quota, cost: u32) -> u64 {
+    quota.interval_nanos().saturating_mul(cost as u64)
+}
+
+#[inline]
+fn units_left(debt: u64, quota: Quota) -> u32 {
+    let units = window(quota).saturating_sub(debt) / quota.interval_nanos();
     // At most `burst` units fit into the window, and a burst is a `u32`.
     units as u32
+}
+
+/// Nanoseconds in which a spent quota refills. `Quota` keeps them below 400 days.
+#[inline]
+pub(crate) const fn window(quota: Quota) -> u64 {
+    quota.interval_nanos() * quota.burst() as u64
 }
 
 #[cfg(test)]

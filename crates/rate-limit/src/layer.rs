@@ -92,7 +92,7 @@ impl<B: Send + 'static> Guard<B> for RateLimitLayer {
                 let (limiter, context) = (Arc::clone(limiter), context.clone());
                 Verdict::Wait(Wait::until(async move {
                     let checked = pending.await;
-                    limiter.end(&context, terms, checked)
+                    limiter.end(&context, terms, &checked)
                 }))
             }
         }

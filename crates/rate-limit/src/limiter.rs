@@ -80,8 +80,9 @@ impl Limiter {
         if limits.limits().len() == 0 {
             return Step::Decided(self.without_quotas(context, &limits, admission));
         }
+        // Judged where it stands: a decision is large.
         match self.store.check(&limits) {
-            LimitFuture::Ready(checked) => {
+            LimitFuture::Ready(ref checked) => {
                 Step::Decided(self.judge(context, &limits, admission, checked))
             }
             LimitFuture::Later(pending) => Step::Waiting(pending, Terms { costs, admission }),
@@ -93,7 +94,7 @@ impl Limiter {
         &self,
         context: &AccessContext,
         terms: Terms,
-        checked: Checked,
+        checked: &Checked,
     ) -> Result<(), Denial> {
         let limits = self.limits(context, terms.costs.as_ref())?;
         self.judge(context, &limits, terms.admission, checked)
@@ -109,7 +110,7 @@ impl Limiter {
             return MessageStep::Decided(Ok(()));
         }
         match self.store.check(&limits) {
-            LimitFuture::Ready(checked) => {
+            LimitFuture::Ready(ref checked) => {
                 MessageStep::Decided(self.judge(context, &limits, None, checked))
             }
             LimitFuture::Later(pending) => MessageStep::Waiting(pending),
@@ -121,7 +122,7 @@ impl Limiter {
         &self,
         context: &AccessContext,
         now: Moment,
-        checked: Checked,
+        checked: &Checked,
     ) -> Result<(), Denial> {
         let limits = self.policies.request(context)?.with_received(now);
         self.judge(context, &limits, None, checked)
@@ -181,19 +182,19 @@ impl Limiter {
         context: &AccessContext,
         request: &LimitRequest<'_>,
         admission: Admitted,
-        checked: Checked,
+        checked: &Checked,
     ) -> Result<(), Denial> {
         let told = told(&admission);
         match checked {
             Ok(decision) if decision.outcomes().len() == request.limits().len() => {
-                self.answer(context, request, &decision, told, false)?;
+                self.answer(context, request, decision, told, false)?;
             }
             // A decision about some of the limits is none.
             Ok(_) => {
                 let corrupt = StoreError::new(StoreErrorKind::Corrupt);
                 self.without_store(context, request, told, &corrupt)?;
             }
-            Err(error) => self.without_store(context, request, told, &error)?,
+            Err(error) => self.without_store(context, request, told, error)?,
         }
         keep(context, admission);
         Ok(())

@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use countersign_core::{Monotonic, Quota, StoreError, StoreErrorKind};
 
 use crate::cells::{self, Cells, NoRoom, Shard};
-use crate::draws::{Draws, Home};
-use crate::gcra::{Verdict, decide};
+use crate::dimension::Home;
+use crate::draws::Draws;
+use crate::gcra::{Verdict, draw};
 use crate::occasionally::Occasionally;
 use crate::policies::Counts;
 use crate::sources::Sources;
@@ -127,41 +128,56 @@ impl LocalLimits {
         let mut shard = self.cells.lock(name);
         let now = shard.advance(now.as_nanos());
         let slot = shard.find(name);
-        let verdict = decide(shard.tat(slot), now, quota, cost);
+        let tat = shard.tat(slot);
+        let drawn = draw(tat, now, quota, cost);
         let mut inserted = 0;
-        match slot {
-            Some(slot) => shard.set(slot, verdict.new_tat),
-            None if verdict.new_tat > now => {
+        match (slot, drawn) {
+            (Some(slot), Some(new_tat)) => shard.set(slot, new_tat),
+            (None, Some(new_tat)) if new_tat > now => {
                 self.reserve_one(&mut shard, now)?;
-                shard.insert(name, verdict.new_tat);
+                shard.insert(name, new_tat);
                 inserted = 1;
             }
-            None => {}
+            _ => {}
         }
         self.cells.finish(shard, inserted);
-        Ok(verdict)
+        Ok(match drawn {
+            Some(new_tat) => Verdict::allowed(new_tat, now, quota),
+            None => Verdict::refused(tat, now, quota, cost),
+        })
     }
 
     pub(crate) fn decide(&self, request: &LimitRequest<'_>) -> Result<LimitDecision, StoreError> {
         let mut draws = Draws::new();
         draws.fill(self.cells.hasher(), request);
+        let now = self.draw_all(&mut draws, request)?;
+        Ok(draws.decision(now))
+    }
+
+    /// Makes all draws, or none if one is refused; the time at which they were decided.
+    #[inline]
+    fn draw_all(
+        &self,
+        draws: &mut Draws<'_>,
+        request: &LimitRequest<'_>,
+    ) -> Result<u64, StoreError> {
         let (counts, now) = (request.counts(), request.received().monotonic.as_nanos());
         if !counts.company {
-            self.draw_shared(&mut draws, counts, now);
-            return draws.decision(now);
+            self.draw_shared(draws, counts, now);
+            return Ok(now);
         }
         let mut home = self.cells.lock(draws.company());
         let now = home.advance(now);
-        let inserted = match self.draw(&mut draws, counts, &mut home, now) {
+        let inserted = match self.draw(draws, counts, &mut home, now) {
             Ok(inserted) => inserted,
             Err(NoRoom) => {
                 self.cells.make_room(&mut home);
-                let again = self.draw(&mut draws, counts, &mut home, now);
+                let again = self.draw(draws, counts, &mut home, now);
                 again.map_err(|NoRoom| self.full(now))?
             }
         };
         self.cells.finish(home, inserted);
-        draws.decision(now)
+        Ok(now)
     }
 
     /// Weighs all draws, and makes them all if none is refused. How many of the company's counters
@@ -174,11 +190,10 @@ impl LocalLimits {
         home: &mut Shard,
         now: u64,
     ) -> Result<usize, NoRoom> {
-        draws.weigh(home, Home::Company, now);
+        let newcomers = draws.weigh(home, Home::Company, now);
         if !draws.are_allowed() {
             return Ok(0);
         }
-        let newcomers = draws.newcomers(Home::Company);
         self.cells.reserve(newcomers)?;
         if (counts.source || counts.platform) && !self.draw_shared(draws, counts, now) {
             self.cells.release(newcomers);
@@ -205,10 +220,9 @@ impl LocalLimits {
     fn draw_platform(&self, draws: &mut Draws<'_>, now: u64) -> bool {
         let mut platform = cells::lock(&self.platform);
         let now = platform.advance(now);
-        draws.weigh(&platform, Home::Platform, now);
+        let newcomers = draws.weigh(&platform, Home::Platform, now);
         let allowed = draws.are_allowed();
         if allowed {
-            let newcomers = draws.newcomers(Home::Platform);
             draws.commit(&mut platform, Home::Platform, newcomers);
         }
         allowed

@@ -141,7 +141,7 @@ impl MessageGate {
         let checked = ready!(pending.as_mut().poll(cx));
         self.pending = None;
         let now = self.context.edge().now();
-        Poll::Ready(self.limiter.end_message(&self.context, now, checked))
+        Poll::Ready(self.limiter.end_message(&self.context, now, &checked))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct LimitRequest<'a> {
     cost: Option<u32>,
     /// Said when the store is down: what happens then.
     down: Option<StoreFailure>,
+    /// Whether the caller may have quotas of its own.
+    is_special: bool,
     /// Whether quotas and costs are those of the policies and the endpoint.
     is_plain: bool,
 }
@@ -77,6 +79,7 @@ impl<'a> LimitRequest<'a> {
         received: Moment,
         costs: Option<&'a Costs>,
     ) -> Self {
+        let is_special = overrides.may_concern(subject.identity);
         Self {
             plan,
             overrides,
@@ -85,7 +88,8 @@ impl<'a> LimitRequest<'a> {
             costs,
             cost: None,
             down: None,
-            is_plain: costs.is_none() && !overrides.may_concern(subject.identity),
+            is_special,
+            is_plain: costs.is_none() && !is_special,
         }
     }
 
@@ -195,8 +199,7 @@ impl<'a> LimitRequest<'a> {
     /// Whether the quotas are surely those that the policies name.
     pub(crate) fn has_default_quotas(&self) -> bool {
         let declared = self.subject.endpoint.and_then(Endpoint::quota);
-        let owned = || self.overrides.may_concern(self.subject.identity);
-        self.down.is_none() && declared.is_none() && !owned()
+        self.down.is_none() && declared.is_none() && !self.is_special
     }
 }
 

@@ -4,7 +4,8 @@
 use std::sync::MutexGuard;
 
 use crate::cells::{Cells, NoRoom, Shard};
-use crate::draws::{Draws, Home};
+use crate::dimension::Home;
+use crate::draws::Draws;
 
 /// The counters of sources in the local store.
 #[derive(Debug)]
@@ -44,15 +45,13 @@ impl Sources {
         };
         let mut shard = cells.lock(draws.source());
         let now = shard.advance(now);
-        draws.weigh(&shard, Home::Source, now);
-        let mut newcomers = draws.newcomers(Home::Source);
+        let mut newcomers = draws.weigh(&shard, Home::Source, now);
         if newcomers > 0 && cells.reserve(newcomers).is_err() {
             cells.make_room(&mut shard);
             // What was found before may have moved.
             draws.weigh(&shard, Home::Source, now);
             if let Err(NoRoom) = cells.reserve(newcomers) {
-                draws.share(cells.hasher(), &shard, now);
-                newcomers = draws.newcomers(Home::Source);
+                newcomers = draws.share(cells.hasher(), &shard, now);
                 cells.reserve_beyond(newcomers);
             }
         }

@@ -124,17 +124,23 @@ impl LimitDecision {
     /// `Corrupt` when there are more outcomes than a request can have limits.
     #[inline]
     pub fn new(outcomes: impl IntoIterator<Item = LimitOutcome>) -> Result<Self, StoreError> {
+        let mut outcomes = outcomes.into_iter();
+        let decision = Self::of(outcomes.by_ref().take(MAX_LIMITS));
+        match outcomes.next() {
+            None => Ok(decision),
+            Some(_) => Err(StoreError::new(StoreErrorKind::Corrupt)),
+        }
+    }
+
+    /// As [`LimitDecision::new`], of no more outcomes than a request can have limits.
+    #[inline]
+    pub(crate) fn of(outcomes: impl Iterator<Item = LimitOutcome>) -> Self {
         let mut decision = Self {
             outcomes: ArrayVec::new(),
             refused: None,
         };
-        for outcome in outcomes {
-            if decision.outcomes.is_full() {
-                return Err(StoreError::new(StoreErrorKind::Corrupt));
-            }
-            decision.push(outcome);
-        }
-        Ok(decision)
+        outcomes.for_each(|outcome| decision.push(outcome));
+        decision
     }
 
     /// Whether the request may pass.
@@ -208,6 +214,11 @@ impl LimitOutcome {
     #[must_use]
     pub const fn reset_after(&self) -> Duration {
         Duration::from_nanos(self.reset_after)
+    }
+
+    #[inline]
+    pub(crate) const fn reset_after_nanos(&self) -> u64 {
+        self.reset_after
     }
 
     /// How long until the same draw fits: zero when it was allowed, `None` when it never will.

@@ -6,7 +6,7 @@ use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::*;
 use crate::samples::{Caller, after};
-use crate::{Dimension, LimitStore, LocalLimits, Policies, Policy};
+use crate::{Dimension, LimitStore, LocalLimits, MAX_LIMITS, Policies, Policy};
 
 fn policies() -> Policies {
     let quota = |burst, rate| Quota::per_second(burst, rate).unwrap();

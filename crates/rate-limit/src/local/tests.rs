@@ -7,6 +7,7 @@ use countersign_core::{Clock, Endpoint, LimitOverride, ManualClock, Moment, Oper
 use proptest::prelude::*;
 
 use super::*;
+use crate::gcra::decide;
 use crate::samples::{Caller, after};
 use crate::{Dimension, LimitOutcome, Policies, Policy};
 

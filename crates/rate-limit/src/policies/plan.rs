@@ -7,7 +7,8 @@ use http::HeaderValue;
 
 use crate::concurrency::Places;
 use crate::cost::{Call, Cost, Costs};
-use crate::fields;
+use crate::dimension::Home;
+use crate::fields::{self, Member};
 use crate::in_flight::MAX_PLACES;
 use crate::policy::Window;
 use crate::request::{MAX_LIMITS, Subject};
@@ -51,13 +52,13 @@ pub(crate) struct Planned {
     pub(crate) class: Option<OperationType>,
     pub(crate) tag: u64,
     pub(crate) dimension: Dimension,
+    pub(crate) home: Home,
     pub(crate) quota: Quota,
     pub(crate) cost: Cost,
     pub(crate) on_failure: Option<StoreFailure>,
     /// Under which name another quota is looked up.
     pub(super) override_name: Box<str>,
-    /// The name as it stands in response fields.
-    pub(crate) member: Box<str>,
+    pub(crate) member: Member,
     /// The least that another quota must hold, so that some request can pass.
     pub(super) dearest: u32,
 }
@@ -192,7 +193,7 @@ impl Planned {
     ) -> Result<Self, ConfigError> {
         let (quota, class) = window.quota_for(operation);
         Ok(Self {
-            member: fields::member(&window.name)?,
+            member: Member::new(&window.name)?,
             override_name: match class {
                 None => (&*window.name).into(),
                 Some(class) => format!("{}:{class}", window.name).into(),
@@ -203,6 +204,7 @@ impl Planned {
             class,
             tag: window.tag(policy.dimension, class),
             dimension: policy.dimension,
+            home: policy.dimension.home(),
             quota,
             cost: policy.cost.clone(),
             on_failure: policy.on_failure,
