@@ -124,7 +124,7 @@ impl KeyPrefix {
             .strip_suffix(b"_live_")
             .or(rest.strip_suffix(b"_test_"));
         let brand = brand.ok_or(error)?;
-        if !brand_bytes(brand) || !id.iter().all(u8::is_ascii_alphanumeric) {
+        if !brand_bytes(brand) || !id_bytes(id) {
             return Err(error);
         }
         let text = std::str::from_utf8(text).map_err(|_| error)?;
@@ -148,7 +148,32 @@ impl FromStr for KeyPrefix {
 
 fn brand_bytes(brand: &[u8]) -> bool {
     let mut bytes = brand.iter();
-    (2..=10).contains(&brand.len()) && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    (2..=10).contains(&brand.len()) && bytes.all(|b| CLASSES[usize::from(*b)] & IN_BRAND != 0)
+}
+
+/// All are read before any is refused: of so few that is less work than to stop at the first.
+fn id_bytes(id: &[u8; KeyPrefix::ID]) -> bool {
+    let classes = id.iter().map(|b| CLASSES[usize::from(*b)]);
+    classes.fold(IN_ID, |common, class| common & class) == IN_ID
+}
+
+/// In which parts of a prefix a byte may stand.
+static CLASSES: [u8; 256] = classes();
+const IN_ID: u8 = 1;
+const IN_BRAND: u8 = 2;
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        if byte.is_ascii_lowercase() || byte.is_ascii_digit() {
+            classes[byte as usize] = IN_ID | IN_BRAND;
+        } else if byte.is_ascii_uppercase() {
+            classes[byte as usize] = IN_ID;
+        }
+        byte += 1;
+    }
+    classes
 }
 
 /// The stable identifier of a key record: `key_` and a ULID. It survives a change of format and

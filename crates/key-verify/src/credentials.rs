@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use countersign_core::Reason;
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
-use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use crate::key::has_shape;
@@ -25,14 +25,18 @@ pub(crate) fn find<'a>(
     if query.is_some_and(holds_key) {
         return Err(Reason::KeyInQuery);
     }
-    let own = headers.get_all(X_API_KEY).iter().map(HeaderValue::as_bytes);
-    let authorization = bearer.then(|| headers.get_all(AUTHORIZATION).iter());
-    let tokens = authorization
-        .into_iter()
-        .flatten()
-        .filter_map(|value| bearer_token(value.as_bytes()));
-    let mut all = own.chain(tokens);
+    // One pass over the fields costs less than looking up each name.
+    let mut all = headers.iter().filter_map(|(name, value)| {
+        if *name == X_API_KEY {
+            Some(value.as_bytes())
+        } else if bearer && *name == AUTHORIZATION {
+            bearer_token(value.as_bytes())
+        } else {
+            None
+        }
+    });
     let first = all.next().ok_or(Reason::MissingApiKey)?;
+    // Whichever stands first: all must be the same.
     if all.any(|other| other != first) {
         return Err(Reason::AmbiguousCredentials);
     }
@@ -77,7 +81,7 @@ fn decoded(text: &str) -> Cow<'_, [u8]> {
     percent_decode_str(text).into()
 }
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const BEARER: &[u8] = b"bearer";
 const MEANT_FOR_KEYS: [&str; 5] = ["api_key", "apikey", "api-key", "x-api-key", "access_token"];
 

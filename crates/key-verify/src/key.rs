@@ -22,7 +22,6 @@ pub struct RawKey {
 
 /// The 256 bits that make a key a key. Prints as `[redacted]`, is wiped from memory when it is
 /// dropped, and can't be copied.
-#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; 32]);
 
 impl RawKey {
@@ -66,11 +65,13 @@ impl RawKey {
         if !(MIN..=MAX).contains(&text.len()) {
             return Err(error);
         }
-        let (body, check) = text.split_at(text.len() - CHECK);
-        if number(check) != Some(u64::from(crc32fast::hash(body))) {
+        let (body, check) = text.split_last_chunk::<CHECK>().ok_or(error)?;
+        let mut digits = Digits::default();
+        let check = digits.number(check);
+        if !digits.were_all() || check != u64::from(crc32fast::hash(body)) {
             return Err(error);
         }
-        let (prefix, secret) = body.split_at(body.len() - SECRET);
+        let (prefix, secret) = body.split_last_chunk::<SECRET>().ok_or(error)?;
         let prefix = prefix.strip_suffix(b"_").ok_or(error)?;
         let mut key = Self {
             prefix: KeyPrefix::from_ascii(prefix).map_err(|_| error)?,
@@ -171,6 +172,22 @@ impl Secret {
     }
 }
 
+impl Zeroize for Secret {
+    fn zeroize(&mut self) {
+        self.0 = [0; 32];
+        // What nobody reads any more is written all the same, and not byte by byte.
+        zeroize::optimization_barrier(&self.0);
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
+
 impl fmt::Debug for RawKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawKey")
@@ -199,26 +216,56 @@ pub(crate) fn has_shape(text: &[u8]) -> bool {
 
 /// Writes the number that 43 base-62 digits spell, most significant first, into `bytes`; `None`
 /// where it is larger than 256 bits or a character is no digit.
-fn decode(text: &[u8], bytes: &mut [u8; 32]) -> Option<()> {
+fn decode(text: &[u8; SECRET], bytes: &mut [u8; 32]) -> Option<()> {
     let mut limbs = Zeroizing::new([0_u64; 4]);
+    let mut digits = Digits::default();
     // Ten digits fit into a limb: four multiplications of the whole number instead of 42.
     let (head, chunks) = text.as_rchunks::<CHUNK>();
-    limbs[0] = number(head)?;
+    limbs[0] = digits.number(head);
+    let mut overflow = 0;
     for chunk in chunks {
-        let mut carry = u128::from(number(chunk)?);
+        let mut carry = u128::from(digits.number(chunk));
         for limb in limbs.iter_mut() {
             let product = u128::from(*limb) * u128::from(FACTOR) + carry;
             *limb = product as u64;
             carry = product >> 64;
         }
-        if carry != 0 {
-            return None;
-        }
+        overflow |= carry;
     }
     for (place, limb) in bytes.chunks_exact_mut(8).zip(limbs.iter().rev()) {
         place.copy_from_slice(&limb.to_be_bytes());
     }
-    Some(())
+    (overflow == 0 && digits.were_all()).then_some(())
+}
+
+/// Reads base-62 digits. All are read before any is refused, so that the processor need not wait
+/// for one before it reads the next.
+#[derive(Default)]
+struct Digits(u32);
+
+impl Digits {
+    /// The number that at most ten digits spell: it stays below 2^60, and below 2^61 whatever the
+    /// text is. Two at a time, because each multiplication waits for the one before it.
+    #[inline]
+    fn number(&mut self, text: &[u8]) -> u64 {
+        debug_assert!(text.len() <= CHUNK);
+        let (first, pairs) = text.as_rchunks::<2>();
+        let first = first.iter().map(|ones| self.pair([b'0', *ones])).sum();
+        pairs
+            .iter()
+            .fold(first, |number, pair| number * 62 * 62 + self.pair(*pair))
+    }
+
+    fn pair(&mut self, [tens, ones]: [u8; 2]) -> u64 {
+        let pair = TENS[usize::from(tens)] + ONES[usize::from(ones)];
+        self.0 |= pair;
+        u64::from(pair)
+    }
+
+    /// Whether every character that was read is a digit.
+    const fn were_all(&self) -> bool {
+        self.0 < NO_DIGIT
+    }
 }
 
 /// 43 base-62 digits for 256 bits.
@@ -237,17 +284,6 @@ fn encode(bytes: &[u8; 32]) -> Zeroizing<[u8; SECRET]> {
     text
 }
 
-/// The number that at most ten base-62 digits spell: it stays below 2^60. All are read before any
-/// is refused, so that the processor need not wait for one before it reads the next.
-fn number(text: &[u8]) -> Option<u64> {
-    debug_assert!(text.len() <= CHUNK);
-    let (number, seen) = text.iter().fold((0_u64, 0_u8), |(number, seen), byte| {
-        let value = VALUES[usize::from(*byte)];
-        (number * 62 + u64::from(value), seen | value)
-    });
-    (seen & NO_DIGIT == 0).then_some(number)
-}
-
 fn digits(mut number: u32) -> [u8; CHECK] {
     let mut text = [b'0'; CHECK];
     for digit in text.iter_mut().rev() {
@@ -260,9 +296,11 @@ fn digits(mut number: u32) -> [u8; CHECK] {
 const IMPORTED_SECRET: &[u8] = b"countersign imported secret\0";
 const IMPORTED_PREFIX: &[u8] = b"countersign imported prefix\0";
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// What a byte is worth as a digit; both bits of `NO_DIGIT` where it is none.
-const VALUES: [u8; 256] = values();
-const NO_DIGIT: u8 = 0b1100_0000;
+/// What a byte is worth as the second digit of two, and as the first; `NO_DIGIT` where it is none.
+static ONES: [u32; 256] = values(1);
+static TENS: [u32; 256] = values(62);
+/// More than any two digits are worth, and a bit that no two digits have.
+const NO_DIGIT: u32 = 1 << 12;
 const SECRET: usize = 43;
 const CHECK: usize = 6;
 const CHUNK: usize = 10;
@@ -271,11 +309,11 @@ const MAX: usize = KeyPrefix::MAX + 1 + SECRET + CHECK;
 /// The shortest brand has eight characters less than the longest.
 const MIN: usize = MAX - 8;
 
-const fn values() -> [u8; 256] {
+const fn values(place: u32) -> [u32; 256] {
     let mut values = [NO_DIGIT; 256];
     let mut i = 0;
     while i < DIGITS.len() {
-        values[DIGITS[i] as usize] = i as u8;
+        values[DIGITS[i] as usize] = i as u32 * place;
         i += 1;
     }
     values
@@ -321,6 +359,28 @@ mod tests {
         text.extend(check);
         assert!(has_shape(&text));
         assert!(RawKey::parse(&text).is_err());
+    }
+
+    #[test]
+    fn what_is_no_digit_is_refused_although_the_checksum_is_right() {
+        let good = format!("acme_live_pBakQVyk6bW4_{}", "0".repeat(SECRET)).into_bytes();
+        let whole = |mut text: Vec<u8>| {
+            let check = digits(crc32fast::hash(&text));
+            text.extend(check);
+            text
+        };
+        assert!(RawKey::parse(&whole(good.clone())).is_ok());
+        let secret = good.len() - SECRET;
+        for at in secret..good.len() {
+            for other in (0..=u8::MAX).filter(|byte| !byte.is_ascii_alphanumeric()) {
+                let mut bad = good.clone();
+                bad[at] = other;
+                assert!(RawKey::parse(&whole(bad)).is_err(), "{other} at {at}");
+            }
+        }
+        let mut bad = good;
+        bad[secret..].fill(0xff);
+        assert!(RawKey::parse(&whole(bad)).is_err());
     }
 
     #[test]

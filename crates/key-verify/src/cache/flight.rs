@@ -185,7 +185,7 @@ impl Inner {
             return Outcome::Found(Arc::new(newer));
         }
         let part = if key.known { Part::Known } else { Part::Absent };
-        self.room.put(part, prefix, Slot::new((*key).clone()));
+        self.room.put(part, &prefix, Slot::new((*key).clone()));
         Outcome::Found(key)
     }
 }

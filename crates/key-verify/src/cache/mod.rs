@@ -172,7 +172,8 @@ impl KeyCache {
             let CachedKey { known, fetched, .. } = slot.key;
             let lifetime = if known { bound } else { absent_for };
             fresh(fetched, now, lifetime).then(|| {
-                let ageing = now.duration_since(fetched) > bound / 2;
+                let age = now.as_nanos().saturating_sub(fetched.as_nanos());
+                let ageing = u128::from(age) > bound.as_nanos() / 2;
                 if ageing && known && slot.claim_refresh() {
                     self.refresh(*prefix);
                 }
@@ -262,5 +263,5 @@ impl fmt::Debug for KeyCache {
 /// before the store was asked; where it seems to have come long before, two clocks were mixed up,
 /// and then nothing is believed.
 fn fresh(asked: Monotonic, now: Monotonic, lifetime: Duration) -> bool {
-    Duration::from_nanos(now.as_nanos().abs_diff(asked.as_nanos())) < lifetime
+    u128::from(now.as_nanos().abs_diff(asked.as_nanos())) < lifetime.as_nanos()
 }

@@ -14,10 +14,15 @@ use foldhash::quality::RandomState;
 /// The parts share one table, so that to find a value takes the same steps whichever it is in.
 /// Prefixes are chosen by callers, so they are hashed with a random seed.
 pub(super) struct Room<V> {
-    entries: papaya::HashMap<KeyPrefix, Entry<V>, RandomState>,
+    entries: papaya::HashMap<Name, Entry<V>, RandomState>,
     order: Mutex<Order>,
     capacities: [usize; 2],
 }
+
+/// A prefix as the table compares it, in a fixed number of words: its first and its last 16 bytes.
+/// They hold all of its bytes, and where its parts begin, so no two prefixes have one name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Name([u128; 2]);
 
 /// What a value is counted with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +44,7 @@ struct Entry<V> {
 /// whose entry is gone is passed over when the hand comes to it.
 #[derive(Default)]
 struct Order {
-    queues: [VecDeque<(KeyPrefix, u64)>; 2],
+    queues: [VecDeque<(Name, u64)>; 2],
     next_ticket: u64,
 }
 
@@ -60,24 +65,25 @@ impl<V> Room<V> {
         read: impl FnOnce(&V) -> Option<T>,
     ) -> Option<T> {
         let entries = self.entries.pin();
-        let entry = entries.get(prefix)?;
+        let entry = entries.get(&Name::of(prefix))?;
         let read = read(&entry.value)?;
         entry.touch();
         Some(read)
     }
 
-    pub(super) fn put(&self, part: Part, prefix: KeyPrefix, value: V) {
+    pub(super) fn put(&self, part: Part, prefix: &KeyPrefix, value: V) {
+        let name = Name::of(prefix);
         let mut order = self.lock();
         let entries = self.entries.pin();
-        let held = entries.get(&prefix).filter(|entry| entry.part == part);
+        let held = entries.get(&name).filter(|entry| entry.part == part);
         let held = held.map(|entry| entry.ticket);
-        let ticket = held.unwrap_or_else(|| order.enter(part, prefix));
-        entries.insert(prefix, Entry::new(value, part, ticket));
+        let ticket = held.unwrap_or_else(|| order.enter(part, name));
+        entries.insert(name, Entry::new(value, part, ticket));
         self.make_room(&mut order, part);
     }
 
     pub(super) fn remove(&self, prefix: &KeyPrefix) {
-        self.entries.pin().remove(prefix);
+        self.entries.pin().remove(&Name::of(prefix));
     }
 
     pub(super) fn retain(&self, mut keep: impl FnMut(&V) -> bool) {
@@ -104,16 +110,16 @@ impl<V> Room<V> {
         let entries = self.entries.pin();
         let mut spared = 0;
         while queue.len() > capacity {
-            let Some((prefix, ticket)) = queue.pop_front() else {
+            let Some((name, ticket)) = queue.pop_front() else {
                 return;
             };
-            let held = entries.get(&prefix).filter(|held| held.ticket == ticket);
+            let held = entries.get(&name).filter(|held| held.ticket == ticket);
             let Some(entry) = held else { continue };
             if spared < MAX_SPARED && entry.take_touched() {
                 spared += 1;
-                queue.push_back((prefix, ticket));
+                queue.push_back((name, ticket));
             } else {
-                entries.remove(&prefix);
+                entries.remove(&name);
             }
         }
     }
@@ -124,11 +130,21 @@ impl<V> Room<V> {
 }
 
 impl Order {
-    fn enter(&mut self, part: Part, prefix: KeyPrefix) -> u64 {
+    fn enter(&mut self, part: Part, name: Name) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.queues[part as usize].push_back((prefix, ticket));
+        self.queues[part as usize].push_back((name, ticket));
         ticket
+    }
+}
+
+impl Name {
+    fn of(prefix: &KeyPrefix) -> Self {
+        let text = prefix.as_str().as_bytes();
+        let word = |end: Option<&[u8; 16]>| {
+            u128::from_ne_bytes(*end.expect("a prefix has 20 bytes or more"))
+        };
+        Self([word(text.first_chunk()), word(text.last_chunk())])
     }
 }
 
@@ -168,13 +184,41 @@ mod tests {
     }
 
     fn holds(room: &Room<usize>, number: usize) -> bool {
-        room.entries.pin().contains_key(&prefix(number))
+        room.entries.pin().contains_key(&Name::of(&prefix(number)))
+    }
+
+    #[test]
+    fn no_two_prefixes_have_one_name() {
+        let brands = [
+            "ab",
+            "aba",
+            "abab",
+            "ababababa",
+            "ababababab",
+            "live",
+            "live0",
+        ];
+        let ids = [
+            "000000000000",
+            "00000000000a",
+            "a00000000000",
+            "00live000000",
+        ];
+        let texts = brands.iter().flat_map(|brand| {
+            let of_id = |id: &&str| [format!("{brand}_live_{id}"), format!("{brand}_test_{id}")];
+            ids.iter().flat_map(of_id).collect::<Vec<_>>()
+        });
+        let prefixes: Vec<KeyPrefix> = texts.map(|text| text.parse().unwrap()).collect();
+        for one in &prefixes {
+            let same = prefixes.iter().filter(|it| Name::of(it) == Name::of(one));
+            assert_eq!(same.count(), 1, "{one}");
+        }
     }
 
     #[test]
     fn it_holds_no_more_than_its_capacity() {
         let room = Room::new(10, 10);
-        (0..1000).for_each(|number| room.put(Part::Known, prefix(number), number));
+        (0..1000).for_each(|number| room.put(Part::Known, &prefix(number), number));
         assert_eq!(room.len(Part::Known), 10);
         assert!(holds(&room, 999) && !holds(&room, 0));
     }
@@ -182,9 +226,9 @@ mod tests {
     #[test]
     fn a_value_that_is_used_outlives_those_that_are_not() {
         let room = Room::new(10, 10);
-        room.put(Part::Known, prefix(0), 0);
+        room.put(Part::Known, &prefix(0), 0);
         for number in 1..1000 {
-            room.put(Part::Known, prefix(number), number);
+            room.put(Part::Known, &prefix(number), number);
             assert_eq!(room.read(&prefix(0), |value| Some(*value)), Some(0));
         }
     }
@@ -193,7 +237,7 @@ mod tests {
     fn a_value_that_nobody_believes_is_not_spared() {
         let room = Room::new(10, 10);
         for number in 0..20 {
-            room.put(Part::Known, prefix(number), number);
+            room.put(Part::Known, &prefix(number), number);
             assert_eq!(room.read(&prefix(0), |_| None::<()>), None);
         }
         assert!(!holds(&room, 0));
@@ -202,8 +246,8 @@ mod tests {
     #[test]
     fn a_value_that_is_written_again_takes_no_second_place() {
         let room = Room::new(10, 10);
-        (0..10).for_each(|number| room.put(Part::Known, prefix(number), number));
-        (0..100).for_each(|_| room.put(Part::Known, prefix(9), 9));
+        (0..10).for_each(|number| room.put(Part::Known, &prefix(number), number));
+        (0..100).for_each(|_| room.put(Part::Known, &prefix(9), 9));
         assert_eq!(room.len(Part::Known), 10);
     }
 
@@ -214,7 +258,7 @@ mod tests {
             (0..number).for_each(|used| {
                 room.read(&prefix(used), |_| Some(()));
             });
-            room.put(Part::Known, prefix(number), number);
+            room.put(Part::Known, &prefix(number), number);
         }
         assert_eq!(room.len(Part::Known), 100);
     }
@@ -222,16 +266,16 @@ mod tests {
     #[test]
     fn a_prefix_that_comes_and_goes_pushes_out_nobody() {
         let room = Room::new(10, 10);
-        (0..9).for_each(|number| room.put(Part::Known, prefix(number), number));
+        (0..9).for_each(|number| room.put(Part::Known, &prefix(number), number));
         for _ in 0..3 {
-            room.put(Part::Known, prefix(9), 9);
+            room.put(Part::Known, &prefix(9), 9);
             room.remove(&prefix(9));
             // Its stale tickets reach the front behind those that are in use.
             (0..9).for_each(|number| {
                 room.read(&prefix(number), |_| Some(()));
             });
         }
-        room.put(Part::Known, prefix(9), 9);
+        room.put(Part::Known, &prefix(9), 9);
         assert_eq!(room.len(Part::Known), 10);
     }
 
@@ -248,7 +292,7 @@ mod tests {
                         let number = random >> 33 & 127;
                         match random >> 60 {
                             0 => room.remove(&prefix(number)),
-                            1..8 => room.put(Part::Known, prefix(number), number),
+                            1..8 => room.put(Part::Known, &prefix(number), number),
                             8 if random & 255 == 0 => room.clear(),
                             9 => room.retain(|value| *value != number),
                             _ => {
@@ -265,7 +309,7 @@ mod tests {
             .for_each(|thread| thread.join().unwrap());
         assert!(room.len(Part::Known) <= 50);
         // The hand still finds every entry, so none stays for ever.
-        (1000..1100).for_each(|number| room.put(Part::Known, prefix(number), number));
+        (1000..1100).for_each(|number| room.put(Part::Known, &prefix(number), number));
         assert_eq!(room.len(Part::Known), 50);
         (0..128).for_each(|number| assert!(!holds(&room, number), "{number}"));
     }
@@ -273,8 +317,8 @@ mod tests {
     #[test]
     fn the_parts_are_bounded_apart() {
         let room = Room::new(10, 5);
-        (0..10).for_each(|number| room.put(Part::Known, prefix(number), number));
-        (10..1000).for_each(|number| room.put(Part::Absent, prefix(number), number));
+        (0..10).for_each(|number| room.put(Part::Known, &prefix(number), number));
+        (10..1000).for_each(|number| room.put(Part::Absent, &prefix(number), number));
         assert_eq!((room.len(Part::Known), room.len(Part::Absent)), (10, 5));
         (0..10).for_each(|number| assert!(holds(&room, number)));
         assert!(holds(&room, 999) && !holds(&room, 10));
@@ -284,14 +328,14 @@ mod tests {
     fn a_value_that_changes_its_part_is_counted_once() {
         let room = Room::new(5, 5);
         for number in 0..5 {
-            room.put(Part::Absent, prefix(number), number);
-            room.put(Part::Known, prefix(number), number);
+            room.put(Part::Absent, &prefix(number), number);
+            room.put(Part::Known, &prefix(number), number);
         }
         assert_eq!((room.len(Part::Known), room.len(Part::Absent)), (5, 0));
         // Its ticket in the other part drops nothing.
-        (5..10).for_each(|number| room.put(Part::Absent, prefix(number), number));
+        (5..10).for_each(|number| room.put(Part::Absent, &prefix(number), number));
         (0..10).for_each(|number| assert!(holds(&room, number), "{number}"));
-        (10..15).for_each(|number| room.put(Part::Known, prefix(number), number));
+        (10..15).for_each(|number| room.put(Part::Known, &prefix(number), number));
         (0..5).for_each(|number| assert!(!holds(&room, number), "{number}"));
     }
 }
