@@ -40,7 +40,8 @@ struct Compiled {
 }
 
 /// The few endpoints of one template.
-type Methods = Vec<&'static Endpoint>;
+#[derive(Clone, Default)]
+pub(crate) struct Methods(Vec<&'static Endpoint>);
 
 impl Contract {
     /// Begins with no endpoint, and with endpoints without a scope as a mistake.
@@ -52,16 +53,20 @@ impl Contract {
     /// ([`crate::target`]). `HEAD` is served by its `GET`'s entry, unless it has its own.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Option<&'static Endpoint> {
-        let methods = match self.0.exact.get(path) {
-            Some(methods) => methods,
-            None => self.0.router.at(path).ok()?.value,
-        };
-        of_method(methods, method)
+        match self.exact(path) {
+            Some(methods) => methods.of(method),
+            None => self.find_routed(method, path),
+        }
     }
 
-    /// Whether `path` is a template without parameters: then it is in normal form.
-    pub(crate) fn is_template(&self, path: &str) -> bool {
-        self.0.exact.contains_key(path)
+    /// The endpoints of the template without parameters that `path` is: then it is in normal form.
+    pub(crate) fn exact(&self, path: &str) -> Option<&Methods> {
+        self.0.exact.get(path)
+    }
+
+    /// The endpoint of a path that is not itself a template.
+    pub(crate) fn find_routed(&self, method: &Method, path: &str) -> Option<&'static Endpoint> {
+        self.0.router.at(path).ok()?.value.of(method)
     }
 
     /// The endpoint with exactly this template, by the same rule for `HEAD`.
@@ -204,9 +209,9 @@ fn compile(
     let mut by_template: HashMap<&str, Methods> = HashMap::new();
     let mut templates = Vec::new();
     for &endpoint in &endpoints {
-        let same = by_template.entry(endpoint.template()).or_insert_with(|| {
+        let Methods(same) = by_template.entry(endpoint.template()).or_insert_with(|| {
             templates.push(endpoint);
-            Vec::new()
+            Methods::default()
         });
         if same.iter().any(|e| e.method() == endpoint.method()) {
             return Err(ConfigError::new(name(endpoint), "it is declared twice"));
@@ -234,9 +239,12 @@ fn compile(
     })
 }
 
-fn of_method(endpoints: &[&'static Endpoint], method: &Method) -> Option<&'static Endpoint> {
-    let declared = |method| endpoints.iter().copied().find(|e| e.method() == method);
-    declared(method).or_else(|| (method == Method::HEAD).then(|| declared(&Method::GET))?)
+impl Methods {
+    /// The endpoint of `method`. `HEAD` is served by its `GET`'s entry, unless it has its own.
+    pub(crate) fn of(&self, method: &Method) -> Option<&'static Endpoint> {
+        let declared = |method| self.0.iter().copied().find(|e| e.method() == method);
+        declared(method).or_else(|| (method == Method::HEAD).then(|| declared(&Method::GET))?)
+    }
 }
 
 fn name(endpoint: &Endpoint) -> String {

@@ -21,7 +21,12 @@ pub(crate) fn look_up<B>(
     }
     let uri = routed_uri(request).map_err(misplaced)?;
     let target = uri.path_and_query().ok_or(Reason::AmbiguousTarget)?;
-    let normal = |path: &str| contract.is_template(path) || target::is_normal_path(path);
+    let mut exact = None;
+    // Templates passed the target rules when the contract was built.
+    let normal = |path: &str| {
+        exact = contract.exact(path);
+        exact.is_some() || target::is_normal_path(path)
+    };
     target::check_with(
         normal,
         request.method(),
@@ -29,7 +34,10 @@ pub(crate) fn look_up<B>(
         request.headers(),
         request.version(),
     )?;
-    let found = contract.find(request.method(), target.path());
+    let found = match exact {
+        Some(exact) => exact.of(request.method()),
+        None => contract.find_routed(request.method(), target.path()),
+    };
     let endpoint = agreed(contract, request, found).map_err(misplaced)?;
     let endpoint = endpoint.ok_or(Reason::EndpointUnknown)?;
     let matched = MatchedEndpoint {

@@ -159,7 +159,7 @@ fn heads_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Vers
             if host.replace(value.as_bytes()).is_some() {
                 return false;
             }
-        } else if METHOD_OVERRIDES.contains(&name.as_str()) {
+        } else if overrides_method(name.as_str()) {
             return false;
         }
     }
@@ -174,13 +174,20 @@ fn heads_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Vers
     }
 }
 
+/// Whether a field of this name asks for another method. Few names are as long as one of these.
+fn overrides_method(name: &str) -> bool {
+    match name.len() {
+        13 => name == "x-http-method",
+        17 => name == "x-method-override",
+        22 => name == "x-http-method-override",
+        _ => false,
+    }
+}
+
 /// A host name or address and perhaps a port. Characters that `reg-name` allows and no host has
 /// are refused with the rest, above all the comma of two joined fields.
 fn is_host(host: &[u8]) -> bool {
-    let good = |b: &u8| {
-        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
-    };
-    !host.is_empty() && host.iter().all(good)
+    !host.is_empty() && host.iter().all(|byte| IN_HOST[usize::from(*byte)])
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,11 +221,18 @@ const fn classes() -> [Class; 256] {
     table
 }
 
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
+static IN_HOST: [bool; 256] = in_host();
+
+const fn in_host() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        let mark = matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']');
+        table[byte as usize] = byte.is_ascii_alphanumeric() || mark;
+        byte += 1;
+    }
+    table
+}
 
 #[cfg(test)]
 mod tests;
