@@ -8,7 +8,7 @@ use countersign_core::{CompanyId, Identity};
 #[derive(Debug)]
 pub(crate) struct Choice<'a> {
     identity: &'a Identity,
-    chosen: Option<CompanyId>,
+    chosen: Option<&'a CompanyId>,
 }
 
 /// A claim that names no company that the caller may act for, or another one than an earlier
@@ -18,7 +18,7 @@ pub(crate) struct Foreign(pub(crate) Option<CompanyId>);
 
 impl<'a> Choice<'a> {
     /// `chosen` is what claims that were seen before said.
-    pub(crate) const fn new(identity: &'a Identity, chosen: Option<CompanyId>) -> Self {
+    pub(crate) const fn new(identity: &'a Identity, chosen: Option<&'a CompanyId>) -> Self {
         Self { identity, chosen }
     }
 
@@ -28,12 +28,12 @@ impl<'a> Choice<'a> {
     /// When the claim may not be made.
     pub(crate) fn see(&mut self, claim: &[u8]) -> Result<(), Foreign> {
         let same = |company: &CompanyId| company.as_str().as_bytes() == claim;
-        let found = match &self.chosen {
-            Some(chosen) => same(chosen).then_some(*chosen),
+        let found = match self.chosen {
+            Some(chosen) => same(chosen).then_some(chosen),
             None => {
                 let owner = Some(self.identity.company()).filter(|owner| same(owner));
                 let granted = || self.identity.subsidiaries().iter().find(|one| same(one));
-                owner.or_else(granted).copied()
+                owner.or_else(granted)
             }
         };
         let Some(company) = found else {
@@ -45,7 +45,7 @@ impl<'a> Choice<'a> {
     }
 
     /// The company that the claims so far chose; `None` where there was none.
-    pub(crate) const fn chosen(&self) -> Option<CompanyId> {
+    pub(crate) const fn chosen(&self) -> Option<&'a CompanyId> {
         self.chosen
     }
 }
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(choice.see(b"child"), Err(Foreign(Some(company("child")))));
         assert_eq!(choice.chosen(), None);
         assert_eq!(choice.see(b"parent"), Ok(()));
-        assert_eq!(choice.chosen(), Some(company("parent")));
+        assert_eq!(choice.chosen(), Some(&company("parent")));
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
                 let agrees = choice.see(second.as_bytes()).is_ok();
                 assert_eq!(agrees, first == second, "{first} {second}");
             }
-            assert_eq!(choice.chosen(), Some(company(first)));
+            assert_eq!(choice.chosen(), Some(&company(first)));
         }
     }
 

@@ -30,8 +30,8 @@ impl Claims {
     ) -> Result<(), Denial> {
         let mut compared = Comparison { context, choice };
         self.check_path(&mut compared)?;
-        let query = request.uri().query().unwrap_or("");
         for name in &self.query {
+            let query = request.uri().query().unwrap_or("");
             for value in query_values(query, name) {
                 compared.see(ClaimPlace::Query, &value)?;
             }

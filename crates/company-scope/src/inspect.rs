@@ -8,39 +8,40 @@ use countersign_core::{AccessContext, CompanyId, Denial, Reason};
 use http::Request;
 
 use crate::chosen::Choice;
-use crate::place::{BodyPlan, OverLimit, Placed, Settings, bind_refused, settle};
+use crate::place::{OverLimit, Settings, bind_refused, settle};
 use crate::read::{End, Reading};
 
 /// Reads the request's body up to the bound and compares its claims; the request comes back with
-/// the body as it was.
+/// the body as it was. `chosen` is the company that the claims outside the body chose; where it
+/// `guesses`, only a body that begins like JSON is read.
 ///
 /// # Errors
 /// The refusal: `company_mismatch`, or `malformed_request` for a body that is broken or too long.
 pub(crate) async fn inspect<B: ReplayBody + Unpin>(
     settings: Arc<Settings>,
     context: AccessContext,
-    placed: Placed,
+    chosen: Option<CompanyId>,
+    guesses: bool,
     request: Request<B>,
 ) -> Result<Request<B>, Denial> {
     let (parts, body) = request.into_parts();
-    let guesses = placed.body == BodyPlan::Guess;
     let mut reading = Reading::new(body, settings.body_limit, guesses);
     let end = poll_fn(|cx| reading.poll_end(cx)).await;
-    let chosen = judge(&settings, &context, &placed, &reading, end);
+    let chosen = judge(&settings, &context, chosen.as_ref(), &reading, end);
     let chosen = chosen.inspect_err(|_| bind_refused(&context))?;
     settle(&context, chosen)?;
     Ok(Request::from_parts(parts, reading.into_body()))
 }
 
-fn judge<B: ReplayBody + Unpin>(
+fn judge<'a, B: ReplayBody + Unpin>(
     settings: &Settings,
-    context: &AccessContext,
-    placed: &Placed,
+    context: &'a AccessContext,
+    chosen: Option<&'a CompanyId>,
     reading: &Reading<B>,
     end: End,
-) -> Result<Option<CompanyId>, Denial> {
+) -> Result<Option<&'a CompanyId>, Denial> {
     match (end, settings.over_limit) {
-        (End::NoJson, _) | (End::OverLimit, OverLimit::Pass) => Ok(placed.chosen),
+        (End::NoJson, _) | (End::OverLimit, OverLimit::Pass) => Ok(chosen),
         (End::Broken, _) | (End::OverLimit, OverLimit::Refuse) => {
             Err(Reason::MalformedRequest.into())
         }
@@ -49,7 +50,7 @@ fn judge<B: ReplayBody + Unpin>(
             let identity = context
                 .identity()
                 .ok_or_else(|| context.misconfigured("company-scope", "identity"))?;
-            let mut choice = Choice::new(identity, placed.chosen);
+            let mut choice = Choice::new(identity, chosen);
             if !document.is_empty() {
                 let claims = &settings.claims;
                 claims.check_document(&document, context, &mut choice)?;

@@ -104,9 +104,10 @@ where
         if placed.body == BodyPlan::Skip {
             return settle(context, placed.chosen).into();
         }
+        let (chosen, guesses) = (placed.chosen.copied(), placed.body == BodyPlan::Guess);
         let (settings, context) = (Arc::clone(&self.settings), context.clone());
         Verdict::Wait(Wait::with_request(move |request| {
-            inspect(settings, context, placed, request)
+            inspect(settings, context, chosen, guesses, request)
         }))
     }
 }

@@ -28,9 +28,9 @@ pub(crate) struct Settings {
 
 /// What is known when everything but the body was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Placed {
+pub(crate) struct Placed<'a> {
     /// The company that the claims outside the body chose, if there were any.
-    pub(crate) chosen: Option<CompanyId>,
+    pub(crate) chosen: Option<&'a CompanyId>,
     /// What has to be done with the body.
     pub(crate) body: BodyPlan,
 }
@@ -51,11 +51,11 @@ pub(crate) enum BodyPlan {
 /// # Errors
 /// The refusal: `company_mismatch`, `malformed_request` where the body can't be inspected, or
 /// `misconfigured_stack`.
-pub(crate) fn place<B: Body>(
+pub(crate) fn place<'a, B: Body>(
     settings: &Settings,
     request: &Request<B>,
-    context: &AccessContext,
-) -> Result<Placed, Denial> {
+    context: &'a AccessContext,
+) -> Result<Placed<'a>, Denial> {
     let misplaced = |missing| context.misconfigured("company-scope", missing);
     let identity = context
         .identity()
@@ -82,14 +82,14 @@ pub(crate) fn place<B: Body>(
 ///
 /// # Errors
 /// `misconfigured_stack` when another layer placed the request meanwhile.
-pub(crate) fn settle(context: &AccessContext, chosen: Option<CompanyId>) -> Result<(), Denial> {
+pub(crate) fn settle(context: &AccessContext, chosen: Option<&CompanyId>) -> Result<(), Denial> {
     if let Some(company) = chosen {
-        context.claim_company(company);
+        context.claim_company(*company);
     }
     match (context.effective_company(), context.identity(), chosen) {
         // Bound at once: the choice was the owner or nothing.
         (Some(_), ..) => Ok(()),
-        (None, Some(_), Some(company)) => bind(context, company),
+        (None, Some(_), Some(company)) => bind(context, *company),
         (None, Some(_), None) => bind_owner(context),
         (None, None, _) => Err(context.misconfigured("company-scope", "identity")),
     }

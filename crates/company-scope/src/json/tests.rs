@@ -63,7 +63,7 @@ fn the_claims_of_a_parents_key_choose_one_company() {
     let tree = tree(&["/a", "/b"]);
     let ask = |chosen: Option<&str>, document: &str| {
         let chosen = chosen.map(|text| text.parse().unwrap());
-        let mut choice = Choice::new(&parent, chosen);
+        let mut choice = Choice::new(&parent, chosen.as_ref());
         match tree.check(document.as_bytes(), &mut choice) {
             Finding::Agreed => Ok(choice.chosen().map(|company| company.to_string())),
             other => Err(other),

@@ -195,7 +195,7 @@ fn a_missing_part_fails_closed() {
     let mut request = Request::new(Body::default());
     let entered = Edge::default().enter(&mut request);
     let context = entered.context(&request);
-    let why = |answer: Result<Placed, Denial>| answer.unwrap_err().reason();
+    let why = |answer: Result<Placed<'_>, Denial>| answer.unwrap_err().reason();
     let nobody = place(&settings(|_| {}), &request, context);
     assert_eq!(why(nobody), Reason::MisconfiguredStack);
     assert_eq!(context.company(), None);

@@ -22,7 +22,7 @@ pub(super) struct Room<V> {
 /// A prefix as the table compares it, in a fixed number of words: its first and its last 16 bytes.
 /// They hold all of its bytes, and where its parts begin, so no two prefixes have one name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Name([u128; 2]);
+struct Name(u128, u128);
 
 /// What a value is counted with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,11 +140,11 @@ impl Order {
 
 impl Name {
     fn of(prefix: &KeyPrefix) -> Self {
-        let text = prefix.as_str().as_bytes();
+        let text = prefix.as_bytes();
         let word = |end: Option<&[u8; 16]>| {
             u128::from_ne_bytes(*end.expect("a prefix has 20 bytes or more"))
         };
-        Self([word(text.first_chunk()), word(text.last_chunk())])
+        Self(word(text.first_chunk()), word(text.last_chunk()))
     }
 }
 
