@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use countersign_core::Entered;
 use countersign_core::body::{DenialBody, WatchBody};
 use http::Response;
 use pin_project_lite::pin_project;
@@ -28,7 +27,6 @@ pin_project! {
         Running {
             #[pin]
             future: F,
-            entered: Entered,
             recording: Option<Recording>,
         },
         Refused { response: Option<Response<B>> },
@@ -36,11 +34,10 @@ pin_project! {
 }
 
 impl<F, B> ResponseFuture<F, B> {
-    pub(crate) const fn running(future: F, entered: Entered, recording: Recording) -> Self {
+    pub(crate) const fn running(future: F, recording: Recording) -> Self {
         Self {
             state: State::Running {
                 future,
-                entered,
                 recording: Some(recording),
             },
         }
@@ -67,11 +64,7 @@ where
             StateProj::Refused { response } => {
                 Poll::Ready(Ok(response.take().expect(POLLED_AGAIN)))
             }
-            StateProj::Running {
-                future,
-                entered,
-                recording,
-            } => {
+            StateProj::Running { future, recording } => {
                 // A future that panicked is never polled again: its recording is gone then.
                 let polled = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
                 if matches!(polled, Ok(Poll::Pending)) {
@@ -86,7 +79,7 @@ where
                     }
                     Ok(Poll::Pending) | Err(_) => recording.panicked(),
                 };
-                entered.settle(&mut response);
+                recording.context().settle(&mut response);
                 Poll::Ready(Ok(recording.answered(response)))
             }
         }

@@ -43,19 +43,21 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let entered = self.settings.edge.enter(&mut request);
-        let context = entered.context(&request);
-        let arrival = Arrival::of(&request, context, &self.settings.form);
+        let is_first = entered.is_first();
+        let context = entered.into_context(&request);
+        let arrival = Arrival::of(&request, &context, &self.settings.form);
         let Some(permit) = self.settings.sink.reserve() else {
-            return ResponseFuture::refused(without_record(context, arrival));
+            return ResponseFuture::refused(without_record(&context, arrival));
         };
-        let mut recording = Recording::new(context.clone(), arrival, permit);
-        if !entered.is_first() {
+        let mut recording = Recording::new(context, arrival, permit);
+        if !is_first {
+            let context = recording.context();
             let denial = context.misconfigured("audit", "its place as the outermost layer");
-            let response = recording.answered(context.refuse(denial));
-            return ResponseFuture::refused(response);
+            let response = context.refuse(denial);
+            return ResponseFuture::refused(recording.answered(response));
         }
         match call(&mut self.inner, recording.watch(request)) {
-            Some(future) => ResponseFuture::running(future, entered, recording),
+            Some(future) => ResponseFuture::running(future, recording),
             None => {
                 let response = recording.panicked();
                 ResponseFuture::refused(recording.answered(response))

@@ -42,6 +42,7 @@ pub(crate) struct Record {
     limit: OnceLock<LimitNote>,
     counted_blindly: AtomicBool,
     denial: OnceLock<Denial>,
+    notes: OnceLock<Box<Mutex<Notes>>>,
     answer: Mutex<ForAnswer>,
 }
 
@@ -49,7 +50,6 @@ pub(crate) struct Record {
 #[derive(Debug, Default)]
 struct ForAnswer {
     fields: Option<RateLimitFields>,
-    notes: Option<Box<Notes>>,
     deprecation: Option<&'static Deprecation>,
     held: Held,
 }
@@ -297,13 +297,17 @@ impl AccessContext {
 
     /// What the handler noted for the audit so far; the notes start over.
     #[must_use]
-    pub fn take_notes(&self) -> Option<Box<Notes>> {
-        self.lock_answer().notes.take()
+    pub fn take_notes(&self) -> Option<Notes> {
+        // Nearly no request has any, and then nothing is locked.
+        let notes = self.0.notes.get()?;
+        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(std::mem::take(&mut *notes)).filter(|notes| *notes != Notes::default())
     }
 
     /// Adds to the notes for the audit.
     pub fn note<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> T {
-        change(self.lock_answer().notes.get_or_insert_default())
+        let notes = self.0.notes.get_or_init(Box::default);
+        change(&mut notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes down that the request drew on limits while nobody knew its endpoint, so that what the
@@ -324,7 +328,9 @@ impl AccessContext {
         self.denial().and_then(Denial::claim)
     }
 
-    pub(crate) fn settle<B: DenialBody>(&self, response: &mut Response<B>) {
+    /// Finishes an answer on its way out, see [`Entered::settle`](crate::Entered::settle): for the
+    /// layer that made the record, and for no other.
+    pub fn settle<B: DenialBody>(&self, response: &mut Response<B>) {
         if let Some(denial) = handler_denial(response).or_else(|| self.broken_off(response)) {
             let rendered = self.refuse::<B>(denial);
             let (parts, body) = rendered.into_parts();
@@ -406,6 +412,7 @@ impl Record {
             limit: OnceLock::new(),
             counted_blindly: AtomicBool::new(false),
             denial: OnceLock::new(),
+            notes: OnceLock::new(),
             answer: Mutex::default(),
         }
     }

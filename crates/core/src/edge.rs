@@ -1,13 +1,16 @@
 //! How a request enters the stack, and how its answer leaves it.
 
+mod fields;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderName, Request, Response};
+use http::{HeaderValue, Request, Response};
 
+use self::fields::Fields;
 use crate::body::DenialBody;
 use crate::context::Record;
-use crate::respond::{DenialStyle, Format, X_REQUEST_ID};
+use crate::respond::DenialStyle;
 use crate::source::TrustedProxies;
 use crate::{AccessContext, Clock, Moment, RequestId, RequestObserver, SystemClock, TraceId};
 
@@ -58,9 +61,7 @@ impl Edge {
         if request.extensions().get::<AccessContext>().is_some() {
             return Entered(None);
         }
-        let context = AccessContext::new(self.read(request));
-        request.extensions_mut().insert(context.clone());
-        Entered(Some(context))
+        Entered(Some(self.begin(request)))
     }
 
     /// The clock that this stack reads.
@@ -93,23 +94,26 @@ impl Edge {
         &self.0.style
     }
 
+    /// Makes the record of a request that no layer has seen.
+    pub(crate) fn begin<B>(&self, request: &mut Request<B>) -> AccessContext {
+        let context = AccessContext::new(self.read(request));
+        request.extensions_mut().insert(context.clone());
+        context
+    }
+
     fn read<B>(&self, request: &Request<B>) -> Record {
         let headers = request.headers();
+        let fields = Fields::of(headers);
         let received = self.now();
-        let given_id = self.0.trusts_request_id.then(|| {
-            let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
-            id.parse::<RequestId>().ok()
-        });
+        let given_id = fields.request_id.filter(|_| self.0.trusts_request_id);
+        let given_id = given_id.and_then(|id| id.to_str().ok()?.parse::<RequestId>().ok());
+        let trace = fields.traceparent.map(HeaderValue::as_bytes);
         Record::new(
             self.clone(),
             received,
-            given_id
-                .flatten()
-                .unwrap_or_else(|| RequestId::generate(received.wall)),
-            headers
-                .get(TRACEPARENT)
-                .and_then(|value| TraceId::from_traceparent(value.as_bytes())),
-            Format::negotiate(headers, self.0.style.default_format),
+            given_id.unwrap_or_else(|| RequestId::generate(received.wall)),
+            trace.and_then(TraceId::from_traceparent),
+            fields.format(self.0.style.default_format),
             peer(request).map(|peer| self.0.proxies.resolve(peer, headers)),
         )
     }
@@ -180,7 +184,8 @@ impl Entered {
             .expect("`enter` either made the record or found it in this request")
     }
 
-    pub(crate) fn into_context<B>(self, request: &Request<B>) -> AccessContext {
+    /// The request's record, in a handle of one's own.
+    pub fn into_context<B>(self, request: &Request<B>) -> AccessContext {
         match self.0 {
             Some(context) => context,
             None => self.context(request).clone(),
@@ -212,5 +217,3 @@ fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     });
     ours
 }
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -170,9 +170,10 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let entered = self.shared.edge.enter(&mut request);
-        let is_first = entered.is_first();
-        let context = entered.into_context(&request);
+        let (context, is_first) = match AccessContext::of(&request) {
+            Some(context) => (context.clone(), false),
+            None => (self.shared.edge.begin(&mut request), true),
+        };
         let state = match self.shared.guard.check(&request, &context) {
             Verdict::Pass => State::Running {
                 future: self.inner.call(request),

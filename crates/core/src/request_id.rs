@@ -34,23 +34,27 @@ impl RequestId {
     /// The id as a header value.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
-        let mut buffer = [0; PREFIX.len() + ULID_LEN];
-        HeaderValue::from_str(self.write(&mut buffer))
+        HeaderValue::from_bytes(self.write(&mut [0; LEN]))
             // Proof: both forms hold only letters, digits and `. _ -`.
             .unwrap_or_else(|_| HeaderValue::from_static("req_unprintable"))
     }
 
-    fn write<'a>(&'a self, buffer: &'a mut [u8; PREFIX.len() + ULID_LEN]) -> &'a str {
+    fn write<'a>(&'a self, buffer: &'a mut [u8; LEN]) -> &'a [u8] {
         match &self.0 {
-            Inner::Edge(text) => text,
+            Inner::Edge(text) => text.as_bytes(),
             Inner::Ours(ulid) => {
                 let mut digits = [0; ULID_LEN];
-                let digits = ulid.array_to_str(&mut digits);
-                buffer[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
-                buffer[PREFIX.len()..].copy_from_slice(digits.as_bytes());
-                std::str::from_utf8(buffer).unwrap_or_default()
+                ulid.array_to_str(&mut digits);
+                let (prefix, rest) = buffer.split_at_mut(PREFIX.len());
+                prefix.copy_from_slice(PREFIX.as_bytes());
+                rest.copy_from_slice(&digits);
+                buffer
             }
         }
+    }
+
+    fn text<'a>(&'a self, buffer: &'a mut [u8; LEN]) -> &'a str {
+        std::str::from_utf8(self.write(buffer)).unwrap_or_default()
     }
 }
 
@@ -73,7 +77,7 @@ impl FromStr for RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.write(&mut [0; PREFIX.len() + ULID_LEN]))
+        f.write_str(self.text(&mut [0; LEN]))
     }
 }
 
@@ -85,7 +89,7 @@ impl fmt::Debug for RequestId {
 
 impl Serialize for RequestId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.write(&mut [0; PREFIX.len() + ULID_LEN]))
+        serializer.serialize_str(self.text(&mut [0; LEN]))
     }
 }
 
@@ -123,6 +127,7 @@ impl Serialize for TraceId {
 }
 
 const PREFIX: &str = "req_";
+const LEN: usize = PREFIX.len() + ULID_LEN;
 
 #[cfg(test)]
 mod tests {

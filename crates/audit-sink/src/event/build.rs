@@ -63,7 +63,7 @@ impl AuditEvent {
         event.add_limit(context);
         event.add_stage();
         if let Some(notes) = context.take_notes() {
-            event.add_notes(*notes);
+            event.add_notes(notes);
         }
         event
     }

@@ -4,8 +4,8 @@ pub(crate) mod grpc;
 mod json;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response};
+use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response};
 
 use crate::body::DenialBody;
 use crate::{Denial, ErrorCode, Reason, RequestId};
@@ -28,22 +28,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the request's own fields ask for: gRPC by its content type, problem details by
-    /// `Accept`, otherwise `default`.
-    #[must_use]
-    pub fn negotiate(headers: &HeaderMap, default: Self) -> Self {
-        let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        if let Some(grpc) = content_type.and_then(Self::of_grpc) {
-            return grpc;
-        }
-        let mut accept = headers.get_all(ACCEPT).iter();
-        if accept.any(|value| accepts_problem(value.as_bytes())) {
-            Self::Problem
-        } else {
-            default
-        }
-    }
-
     /// The kind of gRPC that a content type names; `None` for any other content type.
     #[must_use]
     pub fn of_grpc(content_type: &[u8]) -> Option<Self> {
@@ -142,7 +126,8 @@ fn challenge(denial: &Denial) -> Option<HeaderValue> {
     }
 }
 
-fn accepts_problem(value: &[u8]) -> bool {
+/// Whether one line of `Accept` asks for problem details.
+pub(crate) fn accepts_problem(value: &[u8]) -> bool {
     const PROBLEM: &[u8] = b"application/problem+json";
     // Nearly every request's value is shorter than the one that is looked for.
     if value.len() < PROBLEM.len() {

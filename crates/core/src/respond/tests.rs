@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use http::header::CONTENT_TYPE;
 use http_body_util::Full;
 use prost::Message;
 use serde_json::{Value, json};
@@ -158,31 +159,6 @@ fn grpc_web_is_answered_under_its_own_content_type() {
         assert_eq!(response.headers()[CONTENT_TYPE], content_type);
         assert_eq!(response.headers()["grpc-status"], "7");
     }
-}
-
-#[test]
-fn the_format_follows_the_request() {
-    let ask = |name: HeaderName, value: &'static str| {
-        let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
-        Format::negotiate(&headers, Format::Json)
-    };
-    assert_eq!(ask(CONTENT_TYPE, "application/grpc"), Format::Grpc);
-    assert_eq!(ask(CONTENT_TYPE, "application/grpc+proto"), Format::Grpc);
-    for (value, format) in [
-        ("application/grpc-web", Format::GrpcWeb),
-        ("Application/gRPC-Web+proto", Format::GrpcWeb),
-        ("application/grpc-web-text+proto", Format::GrpcWebText),
-    ] {
-        assert_eq!(ask(CONTENT_TYPE, value), format);
-        assert!(format.is_grpc());
-    }
-    assert_eq!(ask(CONTENT_TYPE, "application/json"), Format::Json);
-    assert_eq!(
-        ask(ACCEPT, "text/html, application/problem+json;q=0.8"),
-        Format::Problem
-    );
-    assert_eq!(ask(ACCEPT, "application/problem+json;q=0"), Format::Json);
-    assert_eq!(ask(ACCEPT, "*/*"), Format::Json);
 }
 
 #[test]
