@@ -7,86 +7,111 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use countersign_core::body::{DenialBody, WatchBody};
-use http::Response;
+use countersign_core::{Course, Guard};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
 use crate::recording::Recording;
 
 pin_project! {
     /// An answer that is recorded on its way out; that of a gRPC call when its body is over. Dropped
     /// before that, the request is recorded as failed, `client_disconnected`.
-    pub struct ResponseFuture<F, B> {
+    pub struct ResponseFuture<S, F, ReqBody, ResBody> {
         #[pin]
-        state: State<F, B>,
+        course: Course<S, F, ReqBody, ResBody>,
+        // After the request itself, which is dropped first. None where the answer is recorded.
+        recording: Option<Recording>,
     }
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<F, B> {
-        Running {
-            #[pin]
-            future: F,
-            recording: Option<Recording>,
-        },
-        Refused { response: Option<Response<B>> },
-    }
-}
-
-impl<F, B> ResponseFuture<F, B> {
-    pub(crate) const fn running(future: F, recording: Recording) -> Self {
-        Self {
-            state: State::Running {
-                future,
-                recording: Some(recording),
-            },
-        }
-    }
-
-    pub(crate) const fn refused(response: Response<B>) -> Self {
-        Self {
-            state: State::Refused {
-                response: Some(response),
-            },
-        }
-    }
-}
-
-impl<F, B, E> Future for ResponseFuture<F, B>
+impl<S, ReqBody, ResBody> ResponseFuture<S, S::Future, ReqBody, ResBody>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: DenialBody + WatchBody,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ReqBody: Send + 'static,
+    ResBody: DenialBody + WatchBody,
 {
-    type Output = F::Output;
+    /// A request on its way to `inner`, past `guard`.
+    #[inline]
+    pub(crate) fn begin<G: Guard<ReqBody>>(
+        guard: &G,
+        inner: &mut S,
+        request: Request<ReqBody>,
+        recording: Recording,
+    ) -> Self {
+        // It is begun in the place that it stays in: each move would copy the request once more.
+        let mut future = Self {
+            course: Course::of(request),
+            recording: Some(recording),
+        };
+        let (course, recording) = (&mut future.course, &future.recording);
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(recording) = recording {
+                course.begin(guard, inner, recording.context());
+            }
+        }));
+        if called.is_err() {
+            future.panicked();
+        }
+        future
+    }
+
+    #[cold]
+    fn panicked(&mut self) {
+        if let Some(recording) = self.recording.take() {
+            let response = recording.panicked();
+            self.course = Course::ending(recording.answered(response));
+        }
+    }
+}
+
+impl<S, F, ReqBody, ResBody> ResponseFuture<S, F, ReqBody, ResBody> {
+    /// An answer that is recorded, or can't be.
+    pub(crate) const fn refused(response: Response<ResBody>) -> Self {
+        Self {
+            course: Course::ending(response),
+            recording: None,
+        }
+    }
+}
+
+impl<S, ReqBody, ResBody> Future for ResponseFuture<S, S::Future, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: DenialBody + WatchBody,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Refused { response } => {
-                Poll::Ready(Ok(response.take().expect(POLLED_AGAIN)))
+        let this = self.project();
+        let (course, recording) = (this.course, this.recording);
+        // A future that panicked is never polled again: its recording is gone then.
+        let polled = match recording {
+            Some(recording) => {
+                let context = recording.context();
+                catch_unwind(AssertUnwindSafe(|| course.poll_answer(context, cx)))
             }
-            StateProj::Running { future, recording } => {
-                // A future that panicked is never polled again: its recording is gone then.
-                let polled = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
-                if matches!(polled, Ok(Poll::Pending)) {
-                    return Poll::Pending;
-                }
-                let recording = recording.take().expect(POLLED_AGAIN);
-                let mut response = match polled {
-                    Ok(Poll::Ready(Ok(response))) => response,
-                    Ok(Poll::Ready(Err(error))) => {
-                        recording.service_failed();
-                        return Poll::Ready(Err(error));
-                    }
-                    Ok(Poll::Pending) | Err(_) => recording.panicked(),
-                };
-                recording.context().settle(&mut response);
-                Poll::Ready(Ok(recording.answered(response)))
-            }
+            None => return course.poll_ending(),
+        };
+        if matches!(polled, Ok(Poll::Pending)) {
+            return Poll::Pending;
         }
+        let recording = recording.take().expect(POLLED_AGAIN);
+        let mut response = match polled {
+            Ok(Poll::Ready(Ok(response))) => response,
+            Ok(Poll::Ready(Err(error))) => {
+                recording.service_failed();
+                return Poll::Ready(Err(error));
+            }
+            Ok(Poll::Pending) | Err(_) => recording.panicked(),
+        };
+        recording.context().finish(&mut response);
+        recording.context().settle(&mut response);
+        Poll::Ready(Ok(recording.answered(response)))
     }
 }
 
-impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+impl<S, F, ReqBody, ResBody> fmt::Debug for ResponseFuture<S, F, ReqBody, ResBody> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

@@ -11,9 +11,12 @@ use crate::{Audit, AuditSink, IntentLayer, SourceForm};
 /// outside it refuses would not be recorded, so that it refuses everything there.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct AuditLayer(Arc<Settings>);
+pub struct AuditLayer<G = ()> {
+    settings: Arc<Settings>,
+    guard: G,
+}
 
-/// Shared by all clones of a service, so that a clone costs one reference count.
+/// What a layer and the layer of its intents record alike.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) sink: AuditSink,
@@ -24,32 +27,51 @@ pub(crate) struct Settings {
 impl AuditLayer {
     /// Records into `sink`, with the default edge and plain source addresses.
     pub fn new(sink: AuditSink) -> Self {
-        Self(Settings::new(sink))
+        Self {
+            settings: Settings::new(sink),
+            guard: (),
+        }
     }
 
+    /// Decides with `guard` on each request too, as a service of its own directly inside this one
+    /// would, but with one service, one future and one handle of the request's record for both.
+    pub fn guarding<G>(self, guard: G) -> AuditLayer<G> {
+        AuditLayer {
+            settings: self.settings,
+            guard,
+        }
+    }
+}
+
+impl<G> AuditLayer<G> {
     /// How requests enter: clock, trusted proxies, request ids, form of refusals.
     pub fn with_edge(mut self, edge: Edge) -> Self {
-        Arc::make_mut(&mut self.0).edge = edge;
+        Arc::make_mut(&mut self.settings).edge = edge;
         self
     }
 
     /// In which form source addresses are recorded.
     pub fn with_source_form(mut self, form: SourceForm) -> Self {
-        Arc::make_mut(&mut self.0).form = form;
+        Arc::make_mut(&mut self.settings).form = form;
         self
     }
 
     /// The innermost layer of the same stack, with the same log, edge and form of sources.
     pub fn intent(&self) -> IntentLayer {
-        IntentLayer::with_settings(Arc::clone(&self.0))
+        IntentLayer::with_settings(Arc::clone(&self.settings))
+    }
+
+    /// What decides on each request; nothing unless [`AuditLayer::guarding`] gave it one.
+    pub const fn guard(&self) -> &G {
+        &self.guard
     }
 }
 
-impl<S> Layer<S> for AuditLayer {
-    type Service = Audit<S>;
+impl<S, G: Clone> Layer<S> for AuditLayer<G> {
+    type Service = Audit<S, G>;
 
-    fn layer(&self, inner: S) -> Audit<S> {
-        Audit::new(inner, Arc::clone(&self.0))
+    fn layer(&self, inner: S) -> Audit<S, G> {
+        Audit::new(inner, Arc::clone(&self.settings), self.guard.clone())
     }
 }
 

@@ -39,12 +39,13 @@ impl Recording {
         }
     }
 
+    /// Whether the request is a gRPC call, whose messages are counted.
+    pub(crate) fn is_call(&self) -> bool {
+        self.context.format().is_grpc()
+    }
+
     /// Counts the messages of a gRPC call's request from now on.
     pub(crate) fn watch<B: WatchBody>(&mut self, request: Request<B>) -> Request<B> {
-        let format = self.context.format();
-        if !format.is_grpc() {
-            return request;
-        }
         let call = Arc::new(Call::default());
         self.call = Some(Arc::clone(&call));
         request.map(|body| body.watch(call.request(&self.context)))
@@ -114,6 +115,7 @@ impl Recording {
     }
 
     pub(crate) fn service_failed(mut self) {
+        self.context.let_go();
         self.record(Outcome::ServiceError);
     }
 
@@ -141,6 +143,7 @@ impl Drop for Recording {
         if self.permit.is_none() {
             return;
         }
+        self.context.let_go();
         // An answer's body that panics takes its recording along.
         if std::thread::panicking() {
             self.context.deny(Reason::HandlerPanicked.into());

@@ -1,11 +1,10 @@
 //! The service that [`AuditLayer`](crate::AuditLayer) makes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use countersign_core::body::{DenialBody, WatchBody};
-use countersign_core::{AccessContext, Reason};
+use countersign_core::{AccessContext, Guard, Reason};
 use http::{Request, Response};
 use tower_service::Service;
 
@@ -14,73 +13,96 @@ use crate::future::ResponseFuture;
 use crate::layer::Settings;
 use crate::recording::{Recording, count_unrecorded};
 
-/// Records the outcome of every request that goes to the inner service.
-#[derive(Debug, Clone)]
-pub struct Audit<S> {
+/// Records the outcome of every request that goes to the inner service, and decides on it where the
+/// layer was given a guard.
+#[derive(Debug)]
+pub struct Audit<S, G = ()> {
     inner: S,
-    settings: Arc<Settings>,
+    /// A server clones its services for each request: one count, not one for each setting.
+    shared: Arc<Shared<G>>,
 }
 
-impl<S> Audit<S> {
-    pub(crate) const fn new(inner: S, settings: Arc<Settings>) -> Self {
-        Self { inner, settings }
+#[derive(Debug)]
+struct Shared<G> {
+    settings: Arc<Settings>,
+    guard: G,
+}
+
+impl<S, G> Audit<S, G> {
+    pub(crate) fn new(inner: S, settings: Arc<Settings>, guard: G) -> Self {
+        let shared = Arc::new(Shared { settings, guard });
+        Self { inner, shared }
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Audit<S>
+impl<S: Clone, G> Clone for Audit<S, G> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<S, G, ReqBody, ResBody> Service<Request<ReqBody>> for Audit<S, G>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ReqBody: WatchBody,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    G: Guard<ReqBody>,
+    ReqBody: WatchBody + Send + 'static,
     ResBody: DenialBody + WatchBody,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, ResBody>;
+    type Future = ResponseFuture<S, S::Future, ReqBody, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let entered = self.settings.edge.enter(&mut request);
-        let is_first = entered.is_first();
-        let context = entered.into_context(&request);
-        let arrival = Arrival::of(&request, &context, &self.settings.form);
-        let Some(permit) = self.settings.sink.reserve() else {
-            return ResponseFuture::refused(without_record(&context, arrival));
-        };
-        let mut recording = Recording::new(context, arrival, permit);
-        if !is_first {
-            let context = recording.context();
-            let denial = context.misconfigured("audit", "its place as the outermost layer");
-            let response = context.refuse(denial);
-            return ResponseFuture::refused(recording.answered(response));
-        }
-        match call(&mut self.inner, recording.watch(request)) {
-            Some(future) => ResponseFuture::running(future, recording),
-            None => {
-                let response = recording.panicked();
-                ResponseFuture::refused(recording.answered(response))
+        let Shared { settings, guard } = &*self.shared;
+        match arrive(settings, &mut request) {
+            Ok(mut recording) => {
+                if recording.is_call() {
+                    request = recording.watch(request);
+                }
+                ResponseFuture::begin(guard, &mut self.inner, request, recording)
             }
+            Err(response) => ResponseFuture::refused(response),
         }
     }
 }
 
-/// Calls `inner`; `None` if that panicked. A handler's fault is the handler's: the service is used
-/// on as its own state allows.
+/// Begins to record `request`.
+///
+/// # Errors
+/// The answer, where it can't be recorded or was changed before it came here.
 #[inline]
-fn call<S: Service<R>, R>(inner: &mut S, request: R) -> Option<S::Future> {
-    // Handed over by reference: what a closure takes and gives is copied once more each.
-    let (mut request, mut future) = (Some(request), None);
-    let called = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(request) = request.take() {
-            future = Some(inner.call(request));
-        }
-    }));
-    called.ok().and(future)
+fn arrive<ReqBody, ResBody>(
+    settings: &Settings,
+    request: &mut Request<ReqBody>,
+) -> Result<Recording, Response<ResBody>>
+where
+    ResBody: DenialBody + WatchBody,
+{
+    let entered = settings.edge.enter(request);
+    let is_first = entered.is_first();
+    let context = entered.into_context(request);
+    let arrival = Arrival::of(request, &context, &settings.form);
+    let Some(permit) = settings.sink.reserve() else {
+        return Err(without_record(&context, arrival));
+    };
+    let recording = Recording::new(context, arrival, permit);
+    if is_first {
+        return Ok(recording);
+    }
+    let context = recording.context();
+    let denial = context.misconfigured("audit", "its place as the outermost layer");
+    let response = context.refuse(denial);
+    Err(recording.answered(response))
 }
 
-/// The refusal of a request for which the log has no room. The log itself counts it.
 fn without_record<B: DenialBody>(context: &AccessContext, arrival: Arrival) -> Response<B> {
     let response = context.refuse(Reason::AuditUnavailable.into());
     count_unrecorded(context, arrival, &response);

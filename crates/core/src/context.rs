@@ -360,8 +360,9 @@ impl AccessContext {
             && grpc::status(response.headers()).is_none()
     }
 
-    /// Gives the answer the fields that wait for it, and drops what was kept until then.
-    pub(crate) fn finish<B>(&self, response: &mut Response<B>) {
+    /// Gives an answer the fields that wait for it, and drops what was kept until then: for a service
+    /// around a [`Course`](crate::Course), each time it has an answer.
+    pub fn finish<B>(&self, response: &mut Response<B>) {
         let mut answer = self.lock_answer();
         let held = if self.goes_on(response) {
             Held::default()

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,6 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::DenialBody;
+use crate::course::Course;
 use crate::{AccessContext, Denial, Edge};
 
 /// Decides whether a request may go on. It is asked with the request's record in hand, reads what
@@ -68,6 +68,14 @@ impl<B: Send + 'static> Wait<B> {
 impl<B> From<Result<(), Denial>> for Verdict<B> {
     fn from(decided: Result<(), Denial>) -> Self {
         decided.map_or_else(Self::Refuse, |()| Self::Pass)
+    }
+}
+
+/// No guard: every request passes.
+impl<B> Guard<B> for () {
+    #[inline]
+    fn check(&self, _: &Request<B>, _: &AccessContext) -> Verdict<B> {
+        Verdict::Pass
     }
 }
 
@@ -174,34 +182,19 @@ where
             Some(context) => (context.clone(), false),
             None => (self.shared.edge.begin(&mut request), true),
         };
-        let state = match self.shared.guard.check(&request, &context) {
-            Verdict::Pass => State::Running {
-                future: self.inner.call(request),
-            },
-            Verdict::Refuse(denial) => State::Refused {
-                response: Some(context.refuse(denial)),
-            },
-            Verdict::Wait(wait) => {
-                // The service that was polled ready goes with the request; its clone, which is
-                // not ready, stays here to be polled before the next call.
-                let clone = self.inner.clone();
-                let held = Held {
-                    inner: mem::replace(&mut self.inner, clone),
-                    waiting: wait.begin(request),
-                };
-                State::Waiting {
-                    held: Some(Box::new(held)),
-                }
-            }
-        };
-        GuardedFuture {
-            state,
+        let mut future = GuardedFuture {
+            course: Course::of(request),
             ends: Ends {
                 context,
                 is_first,
                 has_answered: false,
             },
-        }
+        };
+        let Shared { guard, .. } = &*self.shared;
+        future
+            .course
+            .begin(guard, &mut self.inner, &future.ends.context);
+        future
     }
 }
 
@@ -210,7 +203,7 @@ pin_project! {
     /// then one of the two. Dropped while it waits, it never calls the inner service.
     pub struct GuardedFuture<S, F, ReqBody, ResBody> {
         #[pin]
-        state: State<S, F, ReqBody, ResBody>,
+        course: Course<S, F, ReqBody, ResBody>,
         // After what it waits for, which is dropped first.
         ends: Ends,
     }
@@ -231,43 +224,6 @@ impl Drop for Ends {
     }
 }
 
-pin_project! {
-    #[project = Projected]
-    enum State<S, F, ReqBody, ResBody> {
-        Running { #[pin] future: F },
-        Refused { response: Option<Response<ResBody>> },
-        // Off the hot path, and boxed so that the hot path's future stays small.
-        Waiting { held: Option<Box<Held<S, ReqBody>>> },
-    }
-}
-
-/// A request that waits for its decision, and what it then needs.
-struct Held<S, B> {
-    waiting: Waiting<B>,
-    /// Polled ready.
-    inner: S,
-}
-
-impl<S, ReqBody> Held<S, ReqBody>
-where
-    S: Service<Request<ReqBody>>,
-{
-    fn go_on<ResBody: DenialBody>(
-        mut self,
-        context: &AccessContext,
-        decided: Result<Request<ReqBody>, Denial>,
-    ) -> State<S, S::Future, ReqBody, ResBody> {
-        match decided {
-            Ok(request) => State::Running {
-                future: self.inner.call(request),
-            },
-            Err(denial) => State::Refused {
-                response: Some(context.refuse(denial)),
-            },
-        }
-    }
-}
-
 impl<S, ReqBody, ResBody> Future for GuardedFuture<S, S::Future, ReqBody, ResBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -277,22 +233,9 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let mut response = loop {
-            match this.state.as_mut().project() {
-                Projected::Running { future } => break ready!(future.poll(cx))?,
-                Projected::Refused { response } => break response.take().expect(POLLED_AGAIN),
-                Projected::Waiting { held } => {
-                    let waiting = &mut held.as_mut().expect(POLLED_AGAIN).waiting;
-                    let decided = ready!(waiting.as_mut().poll(cx));
-                    let next = held
-                        .take()
-                        .expect(POLLED_AGAIN)
-                        .go_on(&this.ends.context, decided);
-                    this.state.set(next);
-                }
-            }
-        };
+        let this = self.project();
+        let answer = this.course.poll_answer(&this.ends.context, cx);
+        let mut response = ready!(answer)?;
         let ends = this.ends;
         if ends.is_first {
             ends.context.settle(&mut response);
@@ -305,13 +248,8 @@ where
 
 impl<S, F, ReqBody, ResBody> fmt::Debug for GuardedFuture<S, F, ReqBody, ResBody> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Running { .. } => "running",
-            State::Refused { .. } => "refused",
-            State::Waiting { .. } => "waiting",
-        };
         f.debug_struct("GuardedFuture")
-            .field("state", &state)
+            .field("course", &self.course)
             .finish_non_exhaustive()
     }
 }
@@ -331,8 +269,6 @@ impl<B> fmt::Debug for Wait<B> {
         f.write_str("Wait")
     }
 }
-
-const POLLED_AGAIN: &str = "a future is not polled after it was ready";
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,7 @@ pub mod body;
 mod broken_off;
 mod clock;
 mod context;
+mod course;
 mod denial;
 mod edge;
 mod endpoint;
@@ -76,6 +77,7 @@ pub use clock::{Clock, ManualClock, Moment, Monotonic, SystemClock};
 pub use context::{
     AccessContext, AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields,
 };
+pub use course::Course;
 pub use denial::{ClaimPlace, Denial};
 pub use edge::{Edge, EdgeBuilder, Entered, PeerAddr};
 pub use endpoint::{Deprecation, Endpoint, OperationType, RequiredScopes, Sensitivity, Stage};

@@ -331,8 +331,7 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
         let guards = Then(abuse, guards);
         let guards = Then(KeyVerifyLayer::new(verifier.clone()), guards);
         Ok(Countersign {
-            guards: Then(ContractLayer::new(self.contract), guards),
-            audit,
+            layers: audit.guarding(Then(ContractLayer::new(self.contract), guards)),
             edge,
             verifier,
             sink: self.audit,

@@ -44,7 +44,7 @@ pub use locator::StoreLocator;
 pub use outbox::OutboxDrain;
 #[cfg(feature = "self-service")]
 pub use self_service::SelfService;
-pub use stack::{Countersign, CountersignService, ResponseFuture};
+pub use stack::{Countersign, CountersignService};
 
 pub use countersign_audit_sink::{
     AbuseLog, AuditBackend, AuditEvent, AuditHealth, AuditLayer, AuditSink, AuditWriter,

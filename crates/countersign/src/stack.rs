@@ -1,22 +1,16 @@
 //! The whole stack as one layer.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use countersign_audit_sink::{Audit, AuditLayer, AuditSink, IntentLayer};
 use countersign_company_scope::CompanyScopeLayer;
-use countersign_core::{ConfigError, Edge, Guarded, StoreError, Then};
+use countersign_core::{ConfigError, Edge, StoreError, Then};
 use countersign_key_verify::{
     ChangeFollower, KeyCache, KeyManager, KeyStore, KeyVerifier, KeyVerifyLayer, UseWriter,
 };
 use countersign_rate_limit::{AbuseLayer, AbuseMonitor, MessageLimitLayer, RateLimitLayer};
 use countersign_scope_guard::{ContractLayer, ScopeGuardLayer};
-use http::Request;
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
-use tower_service::Service;
 
 use crate::abuse::{self, AbuseSuspender};
 use crate::builder::Builder;
@@ -29,8 +23,8 @@ use crate::outbox::OutboxDrain;
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Countersign {
-    pub(crate) audit: AuditLayer,
-    pub(crate) guards: Guards,
+    /// The audit, and all decisions as its guard: one service, and one handle of the record.
+    pub(crate) layers: AuditLayer<Guards>,
     pub(crate) edge: Edge,
     pub(crate) verifier: KeyVerifier,
     pub(crate) sink: AuditSink,
@@ -53,7 +47,7 @@ impl Countersign {
     /// what an earlier process knew.
     #[must_use]
     pub const fn abuse(&self) -> Option<&AbuseMonitor> {
-        let Then(_, Then(_, Then(abuse, _))) = &self.guards;
+        let Then(_, Then(_, Then(abuse, _))) = self.layers.guard();
         abuse.monitor()
     }
 
@@ -131,10 +125,12 @@ impl<S> Layer<S> for Countersign {
     type Service = CountersignService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let guarded = Guarded::new(inner, self.guards.clone(), self.edge.clone());
-        CountersignService(self.audit.layer(guarded))
+        self.layers.layer(inner)
     }
 }
+
+/// A service behind the whole stack.
+pub type CountersignService<S> = Audit<S, Guards>;
 
 /// The decisions in their order, as one guard: between them a request is not moved, and a clone of
 /// the service counts one reference for all of them.
@@ -143,45 +139,3 @@ pub(crate) type Guards = Then<ContractLayer, Then<KeyVerifyLayer, Then<AbuseLaye
 type Behind = Then<CompanyScopeLayer, Then<ScopeGuardLayer, Then<RateLimitLayer, Messages>>>;
 
 type Messages = Then<Option<MessageLimitLayer>, IntentLayer>;
-
-type Stack<S> = Audit<Guarded<S, Guards>>;
-
-/// A service behind the whole stack.
-#[derive(Debug, Clone)]
-pub struct CountersignService<S>(Stack<S>);
-
-impl<S, B> Service<Request<B>> for CountersignService<S>
-where
-    Stack<S>: Service<Request<B>>,
-{
-    type Response = <Stack<S> as Service<Request<B>>>::Response;
-    type Error = <Stack<S> as Service<Request<B>>>::Error;
-    type Future = ResponseFuture<<Stack<S> as Service<Request<B>>>::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        ResponseFuture {
-            inner: self.0.call(request),
-        }
-    }
-}
-
-pin_project! {
-    /// The answer of a service behind the whole stack.
-    #[derive(Debug)]
-    pub struct ResponseFuture<F> {
-        #[pin]
-        inner: F,
-    }
-}
-
-impl<F: Future> Future for ResponseFuture<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().inner.poll(cx)
-    }
-}

@@ -26,7 +26,9 @@ static_assertions::assert_impl_all!(AuditLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(IntentLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(Audit<ReadinessProbe>: Send, Sync, Clone);
 static_assertions::assert_impl_all!(Intent<ReadinessProbe>: Send, Sync, Clone);
-static_assertions::assert_impl_all!(ResponseFuture<std::future::Ready<()>, Full<Bytes>>: Send, Sync);
+static_assertions::assert_impl_all!(
+    ResponseFuture<ReadinessProbe, std::future::Ready<()>, Full<Bytes>, Full<Bytes>>: Send
+);
 static_assertions::assert_impl_all!(AuditSink: Send, Sync, Clone);
 static_assertions::assert_impl_all!(AuditEvent: Send, Sync);
 

@@ -95,7 +95,7 @@ async fn a_call_is_recorded_when_its_answer_is_over() {
         let code = frames.last().unwrap().trailers_ref();
         let code = code.map(|fields| fields["grpc-status"].to_str().unwrap().to_owned());
         let answer = stream(frames, breaks);
-        let answer = std::sync::Mutex::new(Some(answer));
+        let answer = std::sync::Arc::new(std::sync::Mutex::new(Some(answer)));
         let handler = service_fn(move |request: Request<Stream>| {
             let answer = answer.lock().unwrap().take().unwrap();
             async {
