@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use arrayvec::ArrayVec;
 use countersign_core::Endpoint;
 
-use crate::cells::{Fingerprint, Fingerprinter, Name, Namer, Shard, Slot};
+use crate::cells::{Fingerprint, Fingerprinter, Name, Namer, Shard};
 use crate::dimension::Home;
 use crate::gcra::{Verdict, draw};
 use crate::request::{MAX_LIMITS, Subject};
@@ -17,7 +17,7 @@ pub(crate) struct Draws<'a> {
     company: Fingerprint,
     source: Fingerprint,
     is_verified: bool,
-    /// Whether one of the draws that were weighed is refused.
+    /// Whether one of the draws is refused so far.
     refused: bool,
     list: ArrayVec<Draw<'a>, MAX_LIMITS>,
 }
@@ -27,12 +27,14 @@ struct Draw<'a> {
     limit: Limit<'a>,
     home: Home,
     name: Name,
-    slot: Option<Slot>,
-    /// What the counter holds, and the time at which it was looked at.
+    /// What the counter held, and the time at which it was looked at.
     tat: u64,
     seen: u64,
     /// What the counter holds once the draw is made, where it is not refused.
     new_tat: u64,
+    /// Whether there is a counter, and whether the draw on it is made.
+    is_counted: bool,
+    is_made: bool,
     refused: bool,
 }
 
@@ -92,22 +94,24 @@ impl<'a> Draws<'a> {
         self.is_verified
     }
 
-    /// Looks what the draws at `home` would do; how many counters must be added for them. A cost of 0
-    /// adds none.
-    pub(crate) fn weigh(&mut self, shard: &Shard, home: Home, now: u64) -> usize {
+    /// Makes the draws at `home` on counters that are there, one after the other until one is refused,
+    /// and looks at the rest; how many counters must be added for them. A cost of 0 adds none. Nobody
+    /// sees the counters before the lock is gone, and until then it can be undone.
+    pub(crate) fn make(&mut self, shard: &mut Shard, home: Home, now: u64) -> usize {
         let mut newcomers = 0;
         for draw in self.list.iter_mut().filter(|draw| draw.home == home) {
-            draw.weigh(shard, now);
+            draw.make(shard, now, !self.refused);
             self.refused |= draw.refused;
             newcomers += usize::from(draw.is_new());
         }
         newcomers
     }
 
-    /// Weighs the draws of a source that has no counter, and gets none, on counters that all such
+    /// Makes the draws of a source that has no counter, and gets none, on counters that all such
     /// sources share: one for each policy. How many of those must be added.
     #[cold]
-    pub(crate) fn share(&mut self, hasher: Fingerprinter, shard: &Shard, now: u64) -> usize {
+    pub(crate) fn share(&mut self, hasher: Fingerprinter, shard: &mut Shard, now: u64) -> usize {
+        self.undo(shard, Home::Source);
         let newcomers = self
             .list
             .iter_mut()
@@ -116,7 +120,31 @@ impl<'a> Draws<'a> {
             let interval = draw.limit.quota.interval_nanos();
             draw.name = hasher.low().and(draw.limit.policy.tag).and(interval).name();
         }
-        self.weigh(shard, Home::Source, now)
+        self.make(shard, Home::Source, now)
+    }
+
+    /// Adds the `newcomers` among the draws at `home`, all of which are allowed.
+    #[inline]
+    pub(crate) fn add(&self, shard: &mut Shard, home: Home, newcomers: usize) {
+        if newcomers > 0 {
+            for draw in self.at(home).filter(|draw| draw.is_new()) {
+                shard.insert(draw.name, draw.new_tat);
+            }
+        }
+    }
+
+    /// Takes back what was made at `home`.
+    #[cold]
+    pub(crate) fn undo(&self, shard: &mut Shard, home: Home) {
+        for draw in self.at(home).filter(|draw| draw.is_made) {
+            if let Some(tat) = shard.find_mut(draw.name) {
+                *tat = draw.tat;
+            }
+        }
+    }
+
+    fn at(&self, home: Home) -> impl Iterator<Item = &Draw<'a>> {
+        self.list.iter().filter(move |draw| draw.home == home)
     }
 
     /// Whether no draw was refused so far.
@@ -125,30 +153,20 @@ impl<'a> Draws<'a> {
         !self.refused
     }
 
-    /// Makes the draws at `home`, all of them allowed, where `newcomers` need a counter of their own.
-    pub(crate) fn commit(&self, shard: &mut Shard, home: Home, newcomers: usize) {
-        let here = || self.list.iter().filter(|draw| draw.home == home);
-        for draw in here() {
-            if let Some(slot) = draw.slot {
-                shard.set(slot, draw.new_tat);
-            }
-        }
-        if newcomers > 0 {
-            // An insertion moves what stands in the shard, so it comes last.
-            for draw in here().filter(|draw| draw.is_new()) {
-                shard.insert(draw.name, draw.new_tat);
-            }
-        }
-    }
-
     /// The decision, where the counters of the company, or those that decided, were looked at `now`.
     #[inline]
     pub(crate) fn decision(&self, now: u64) -> LimitDecision {
         if self.are_allowed() {
-            LimitDecision::of(self.list.iter().map(Draw::taken))
+            self.allowance()
         } else {
             self.refusal(now)
         }
+    }
+
+    /// A call of its own writes the decision to where it is wanted; it is large.
+    #[inline(never)]
+    fn allowance(&self) -> LimitDecision {
+        LimitDecision::of(self.list.iter().map(Draw::taken))
     }
 
     #[cold]
@@ -164,27 +182,38 @@ impl<'a> Draw<'a> {
             home: limit.policy.home,
             limit,
             name,
-            slot: None,
             tat: 0,
             seen: 0,
             new_tat: 0,
+            is_counted: false,
+            is_made: false,
             refused: false,
         }
     }
 
+    /// Draws on the counter if it is there, allows it and the others `may` be drawn on; otherwise looks at
+    /// it.
     #[inline]
-    fn weigh(&mut self, shard: &Shard, now: u64) {
-        self.slot = shard.find(self.name);
-        self.tat = shard.tat(self.slot);
+    fn make(&mut self, shard: &mut Shard, now: u64, may: bool) {
+        let counter = shard.find_mut(self.name);
+        self.is_counted = counter.is_some();
+        self.tat = counter.as_deref().copied().unwrap_or(0);
         self.seen = now;
         let drawn = draw(self.tat, now, self.limit.quota, self.limit.cost);
         self.refused = drawn.is_none();
-        self.new_tat = drawn.unwrap_or(self.tat);
+        self.is_made = may && self.is_counted && !self.refused;
+        let Some(new_tat) = drawn else { return };
+        self.new_tat = new_tat;
+        if let Some(counter) = counter
+            && may
+        {
+            *counter = new_tat;
+        }
     }
 
     #[inline]
     fn is_new(&self) -> bool {
-        self.slot.is_none() && self.limit.cost > 0
+        !self.is_counted && self.limit.cost > 0
     }
 
     /// What to tell of a draw that was made.

@@ -94,9 +94,9 @@ pub(crate) fn draw(tat: u64, now: u64, quota: Quota, cost: u32) -> Option<u64> {
         return Some(tat);
     }
     let price = price(quota, cost);
-    let wanted = debt(tat, now).saturating_add(price);
+    let most_debt = window(quota).checked_sub(price)?;
     let new_tat = tat.max(now).checked_add(price)?;
-    (wanted <= window(quota)).then_some(new_tat)
+    (debt(tat, now) <= most_debt).then_some(new_tat)
 }
 
 /// Nanoseconds until a counter that holds `tat` is whole again.

@@ -127,12 +127,12 @@ impl LocalLimits {
         let name = hasher.fingerprint();
         let mut shard = self.cells.lock(name);
         let now = shard.advance(now.as_nanos());
-        let slot = shard.find(name);
-        let tat = shard.tat(slot);
+        let counter = shard.find_mut(name);
+        let tat = counter.as_deref().copied().unwrap_or(0);
         let drawn = draw(tat, now, quota, cost);
         let mut inserted = 0;
-        match (slot, drawn) {
-            (Some(slot), Some(new_tat)) => shard.set(slot, new_tat),
+        match (counter, drawn) {
+            (Some(counter), Some(new_tat)) => *counter = new_tat,
             (None, Some(new_tat)) if new_tat > now => {
                 self.reserve_one(&mut shard, now)?;
                 shard.insert(name, new_tat);
@@ -180,8 +180,8 @@ impl LocalLimits {
         Ok(now)
     }
 
-    /// Weighs all draws, and makes them all if none is refused. How many of the company's counters
-    /// are new.
+    /// Makes all draws, or none if one is refused or if there is no room for new counters. How many of
+    /// the company's counters are new.
     #[inline]
     fn draw(
         &self,
@@ -190,23 +190,42 @@ impl LocalLimits {
         home: &mut Shard,
         now: u64,
     ) -> Result<usize, NoRoom> {
-        let newcomers = draws.weigh(home, Home::Company, now);
-        if !draws.are_allowed() {
-            return Ok(0);
+        let newcomers = draws.make(home, Home::Company, now);
+        let made = self.draw_others(draws, counts, newcomers, now);
+        if let Ok(true) = made {
+            draws.add(home, Home::Company, newcomers);
+            return Ok(newcomers);
         }
-        self.cells.reserve(newcomers)?;
-        if (counts.source || counts.platform) && !self.draw_shared(draws, counts, now) {
-            self.cells.release(newcomers);
-            return Ok(0);
-        }
-        draws.commit(home, Home::Company, newcomers);
-        Ok(newcomers)
+        draws.undo(home, Home::Company);
+        made.map(|_| 0)
     }
 
-    /// Weighs the draws on counters that companies share, and makes them if none is refused; whether
+    /// What comes after the company's draws: room for its `newcomers`, and the draws on counters that
+    /// companies share; whether all were made.
+    #[inline]
+    fn draw_others(
+        &self,
+        draws: &mut Draws<'_>,
+        counts: Counts,
+        newcomers: usize,
+        now: u64,
+    ) -> Result<bool, NoRoom> {
+        if !draws.are_allowed() {
+            return Ok(false);
+        }
+        self.cells.reserve(newcomers)?;
+        let shares = counts.source || counts.platform;
+        let made = !shares || self.draw_shared(draws, counts, now);
+        if !made {
+            self.cells.release(newcomers);
+        }
+        Ok(made)
+    }
+
+    /// Makes the draws on counters that companies share, or none of them if one is refused; whether
     /// they were made. Behind the company's lock, if the request has a company.
     fn draw_shared(&self, draws: &mut Draws<'_>, counts: Counts, now: u64) -> bool {
-        let source = counts.source.then(|| self.sources.weigh(draws, now));
+        let source = counts.source.then(|| self.sources.make(draws, now));
         let platform = |draws: &mut Draws<'_>| !counts.platform || self.draw_platform(draws, now);
         let allowed = draws.are_allowed() && platform(draws);
         if let Some(source) = source {
@@ -215,15 +234,17 @@ impl LocalLimits {
         allowed
     }
 
-    /// The last of the draws: all others are allowed, and the locks of the company and of the source
-    /// are held.
+    /// The last of the draws: all others are made, and the locks of the company and of the source are
+    /// held.
     fn draw_platform(&self, draws: &mut Draws<'_>, now: u64) -> bool {
         let mut platform = cells::lock(&self.platform);
         let now = platform.advance(now);
-        let newcomers = draws.weigh(&platform, Home::Platform, now);
+        let newcomers = draws.make(&mut platform, Home::Platform, now);
         let allowed = draws.are_allowed();
         if allowed {
-            draws.commit(&mut platform, Home::Platform, newcomers);
+            draws.add(&mut platform, Home::Platform, newcomers);
+        } else {
+            draws.undo(&mut platform, Home::Platform);
         }
         allowed
     }

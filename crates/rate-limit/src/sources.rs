@@ -14,8 +14,8 @@ pub(crate) struct Sources {
     unknown: Cells,
 }
 
-/// A source's counters, locked and weighed.
-pub(crate) struct Weighed<'a> {
+/// A source's counters, locked, and drawn on as far as they are there.
+pub(crate) struct Made<'a> {
     cells: &'a Cells,
     shard: MutexGuard<'a, Shard>,
     /// For how many counters room is held.
@@ -35,9 +35,9 @@ impl Sources {
         self.verified.len() + self.unknown.len()
     }
 
-    /// Weighs the draws on the source's counters, or on those that newcomers share while there is no
+    /// Makes the draws on the source's counters, or on those that newcomers share while there is no
     /// room.
-    pub(crate) fn weigh(&self, draws: &mut Draws<'_>, now: u64) -> Weighed<'_> {
+    pub(crate) fn make(&self, draws: &mut Draws<'_>, now: u64) -> Made<'_> {
         let cells = if draws.is_verified() {
             &self.verified
         } else {
@@ -45,34 +45,33 @@ impl Sources {
         };
         let mut shard = cells.lock(draws.source());
         let now = shard.advance(now);
-        let mut newcomers = draws.weigh(&shard, Home::Source, now);
+        let mut newcomers = draws.make(&mut shard, Home::Source, now);
         if newcomers > 0 && cells.reserve(newcomers).is_err() {
             cells.make_room(&mut shard);
-            // What was found before may have moved.
-            draws.weigh(&shard, Home::Source, now);
             if let Err(NoRoom) = cells.reserve(newcomers) {
-                newcomers = draws.share(cells.hasher(), &shard, now);
+                newcomers = draws.share(cells.hasher(), &mut shard, now);
                 cells.reserve_beyond(newcomers);
             }
         }
-        Weighed {
+        Made {
             cells,
             shard,
             reserved: newcomers,
         }
     }
 
-    /// Makes the draws, or leaves everything as it was.
-    pub(crate) fn settle(weighed: Weighed<'_>, draws: &Draws<'_>, made: bool) {
-        let Weighed {
+    /// Adds the newcomers, or leaves everything as it was.
+    pub(crate) fn settle(made: Made<'_>, draws: &Draws<'_>, allowed: bool) {
+        let Made {
             cells,
             mut shard,
             reserved,
-        } = weighed;
-        if made {
-            draws.commit(&mut shard, Home::Source, reserved);
+        } = made;
+        if allowed {
+            draws.add(&mut shard, Home::Source, reserved);
             cells.finish(shard, reserved);
         } else {
+            draws.undo(&mut shard, Home::Source);
             cells.release(reserved);
             cells.finish(shard, 0);
         }

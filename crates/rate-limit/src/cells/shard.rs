@@ -64,6 +64,14 @@ impl Shard {
         cell.map_or(0, |cell| cell.tat)
     }
 
+    /// What the counter holds, if it is there.
+    #[inline]
+    pub(crate) fn find_mut(&mut self, name: impl Into<Name>) -> Option<&mut u64> {
+        let name = name.into();
+        let found = self.cells.find_mut(name.0, |cell| cell.name == name);
+        found.map(|cell| &mut cell.tat)
+    }
+
     #[inline]
     pub(crate) fn set(&mut self, slot: Slot, tat: u64) {
         let cell = self.cells.get_bucket_mut(slot.0);

@@ -54,15 +54,16 @@ impl Line {
         if number < DIGITS_8 {
             // The bound is below 2^32.
             let digits = eight_digits(number as u32);
-            // The last digit stays, a zero or not.
-            let zeros = digits.trailing_zeros().min(56) / 8;
-            let digits = (digits | ZEROS) >> (8 * zeros);
-            self.put(&digits.to_le_bytes(), 8 - zeros as usize);
+            // Bits of zeros in front, in whole bytes. The last digit stays, a zero or not.
+            let zeros = (digits | 1 << 56).trailing_zeros() & !7;
+            let digits = (digits | ZEROS) >> zeros;
+            self.put(&digits.to_le_bytes(), 8 - zeros as usize / 8);
         } else {
             self.long_number(number);
         }
     }
 
+    #[cold]
     fn long_number(&mut self, number: u64) {
         self.number(number / DIGITS_8);
         // A remainder by the bound is below it.
