@@ -74,7 +74,15 @@ impl<'a> Draws<'a> {
             key,
             source: source.low(),
         };
-        for limit in request.limits() {
+        match request.plain_limits() {
+            Some(limits) => self.fill_with(limits, &names),
+            None => self.fill_with(request.limits(), &names),
+        }
+    }
+
+    #[inline]
+    fn fill_with(&mut self, limits: impl Iterator<Item = Limit<'a>>, names: &Names<'_>) {
+        for limit in limits {
             self.list.push(Draw::new(limit, names.name(&limit)));
         }
     }
@@ -154,7 +162,8 @@ impl<'a> Draws<'a> {
     }
 
     /// The decision, where the counters of the company, or those that decided, were looked at `now`.
-    #[inline]
+    /// A call of its own, which writes it to where it is wanted: it is large.
+    #[inline(never)]
     pub(crate) fn decision(&self, now: u64) -> LimitDecision {
         if self.are_allowed() {
             self.allowance()
@@ -163,8 +172,7 @@ impl<'a> Draws<'a> {
         }
     }
 
-    /// A call of its own writes the decision to where it is wanted; it is large.
-    #[inline(never)]
+    #[inline]
     fn allowance(&self) -> LimitDecision {
         LimitDecision::of(self.list.iter().map(Draw::taken))
     }
@@ -261,8 +269,7 @@ impl Names<'_> {
             Dimension::Platform => return self.platform,
             Dimension::Endpoint => {
                 if let Some(endpoint) = self.subject.endpoint {
-                    key.write(endpoint.method().as_str().as_bytes());
-                    key.write(endpoint.template().as_bytes());
+                    key.write_u64(endpoint.tag());
                 }
             }
             Dimension::Scope => self.subject.scope().hash(&mut key),

@@ -183,7 +183,10 @@ fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> [Head
 /// Whole seconds, rounded up.
 #[inline]
 const fn seconds(nanos: u64) -> u64 {
-    nanos.div_ceil(1_000_000_000)
+    match nanos.checked_sub(1) {
+        Some(less) => less / 1_000_000_000 + 1,
+        None => 0,
+    }
 }
 
 const fn window_seconds(quota: Quota) -> u64 {

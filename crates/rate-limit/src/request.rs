@@ -95,39 +95,31 @@ impl<'a> LimitRequest<'a> {
 
     /// The limits, in the order in which the decision names their outcomes: at most
     /// [`MAX_LIMITS`]. No counter stands here twice.
-    #[inline]
     pub fn limits(&self) -> impl ExactSizeIterator<Item = Limit<'a>> + use<'_, 'a> {
-        let endpoint = self.subject.endpoint;
-        let times = endpoint.map_or(1, |endpoint| endpoint.call_cost().get());
-        let declared = endpoint.and_then(Endpoint::quota);
         let planned = self.plan.planned.iter().enumerate();
-        planned.map(move |(index, policy)| {
-            if self.is_plain {
-                return Limit {
-                    policy,
-                    quota: policy.quota_at(declared),
-                    cost: policy.cost.of(endpoint, times),
-                };
-            }
-            self.limit(index, policy, declared, times)
-        })
+        planned.map(|(index, policy)| self.limit(index, policy))
     }
 
-    fn limit(
-        &self,
-        index: usize,
-        policy: &'a Planned,
-        declared: Option<Quota>,
-        times: u32,
-    ) -> Limit<'a> {
+    /// The limits where nothing is to be looked up: nearly always.
+    #[inline]
+    pub(crate) fn plain_limits(&self) -> Option<impl Iterator<Item = Limit<'a>> + use<'a>> {
+        let endpoint = self.subject.endpoint;
+        let planned = self.plan.planned.iter();
+        self.is_plain
+            .then(|| planned.map(move |policy| Limit::plain(policy, endpoint)))
+    }
+
+    fn limit(&self, index: usize, policy: &'a Planned) -> Limit<'a> {
+        let plain = Limit::plain(policy, self.subject.endpoint);
+        if self.is_plain {
+            return plain;
+        }
         let said = || self.costs.and_then(|costs| costs.of(index));
-        let known = || policy.cost.of(self.subject.endpoint, times);
+        let own = self.overrides.quota(policy, self.subject.identity);
         let limit = Limit {
             policy,
-            quota: self
-                .overrides
-                .quota(policy, self.subject.identity, declared),
-            cost: self.cost.or_else(said).unwrap_or_else(known),
+            quota: own.unwrap_or(plain.quota),
+            cost: self.cost.or_else(said).unwrap_or(plain.cost),
         };
         match self.down {
             None => limit,
@@ -204,6 +196,17 @@ impl<'a> LimitRequest<'a> {
 }
 
 impl<'a> Limit<'a> {
+    /// What the policy and the endpoint say.
+    #[inline]
+    fn plain(policy: &'a Planned, endpoint: Option<&Endpoint>) -> Self {
+        let times = endpoint.map_or(1, |endpoint| endpoint.call_cost().get());
+        Self {
+            policy,
+            quota: policy.quota_at(endpoint.and_then(Endpoint::quota)),
+            cost: policy.cost.of(endpoint, times),
+        }
+    }
+
     /// The policy's name, with that of the quota where it has several: `key`, `key-day`.
     #[must_use]
     pub fn policy(&self) -> &'a str {

@@ -25,19 +25,10 @@ impl Overrides {
         !none || identity.is_some_and(|identity| !identity.limits().is_empty())
     }
 
-    /// The quota of `identity` for one of the policies, at an endpoint that may have `declared` one.
-    pub(crate) fn quota(
-        &self,
-        policy: &Planned,
-        identity: Option<&Identity>,
-        declared: Option<Quota>,
-    ) -> Quota {
-        let own = identity.and_then(|identity| self.own(policy, identity));
-        own.unwrap_or_else(|| policy.quota_at(declared))
-    }
-
-    /// The nearest: the key's record, then what was said of the key, then of its company.
-    fn own(&self, policy: &Planned, identity: &Identity) -> Option<Quota> {
+    /// The quota of `identity` in place of the policy's, if it has one, the nearest: the key's record,
+    /// then what was said of the key, then of its company.
+    pub(crate) fn quota(&self, policy: &Planned, identity: Option<&Identity>) -> Option<Quota> {
+        let identity = identity?;
         let (dimension, name) = (policy.dimension, &policy.override_name);
         let of_key = || {
             let told = || self.keys.get(&identity.key_id()?)?.get(name);

@@ -96,6 +96,11 @@ fn a_request_that_finds_no_room_takes_nothing() {
     assert_eq!(store.len(), 3);
     assert_eq!(remaining(&store, &policies, &context), [5, 5]);
     assert_eq!(remaining(&store, &policies, &first.reads(noon())), [4, 3]);
+    // One place is left for one more key of the company, and none for the next.
+    assert!(ask(&store, &policies, &first.colleague().reads(noon())).is_allowed());
+    let context = first.colleague().reads(noon());
+    assert!(store.decide(&policies.request(&context).unwrap()).is_err());
+    assert_eq!(remaining(&store, &policies, &context), [5, 2]);
 }
 
 #[test]

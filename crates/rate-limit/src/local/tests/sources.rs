@@ -135,3 +135,27 @@ fn after_a_flood_newcomers_are_counted_by_themselves_again() {
     let passed = (0..20).filter(|_| ask(&store, &policies, &newcomer).is_allowed());
     assert_eq!(passed.count(), 10);
 }
+
+#[test]
+fn a_counter_is_drawn_on_once_beside_one_that_newcomers_share() {
+    let store = LocalLimits::new().with_sources(1);
+    let policies = Policies::new([
+        Policy::new("source", Dimension::Source, hourly(10)),
+        Policy::new("writes", Dimension::Source, hourly(2)).only(OperationType::Write),
+    ]);
+    let (policies, caller) = (policies.unwrap(), Caller::new());
+    let write = || caller.asks_from("198.51.100.7", Endpoint::post("/accounts"), noon());
+    let read = || caller.reads_from("198.51.100.7", noon());
+    assert!(ask(&store, &policies, &read()).is_allowed());
+    for left in [8, 7] {
+        assert!(ask(&store, &policies, &write()).is_allowed());
+        assert_eq!(remaining(&store, &policies, &read()), [left]);
+    }
+    assert!(!ask(&store, &policies, &write()).is_allowed());
+    assert_eq!(
+        remaining(&store, &policies, &read()),
+        [7],
+        "nothing is taken"
+    );
+    assert_eq!(store.tracked_sources(), 2, "the shared one is the second");
+}
