@@ -32,10 +32,18 @@ struct Draw<'a> {
     seen: u64,
     /// What the counter holds once the draw is made, where it is not refused.
     new_tat: u64,
-    /// Whether there is a counter, and whether the draw on it is made.
-    is_counted: bool,
-    is_made: bool,
-    refused: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not looked at yet, or nothing to do: another draw was refused, or it costs nothing.
+    Idle,
+    /// Its counter holds the new value.
+    Made,
+    /// It needs a counter.
+    New,
+    Refused,
 }
 
 impl<'a> Draws<'a> {
@@ -54,7 +62,7 @@ impl<'a> Draws<'a> {
     #[inline]
     pub(crate) fn fill(&mut self, hasher: Fingerprinter, request: &LimitRequest<'a>) {
         let (subject, counts) = (request.subject(), request.counts());
-        let (mut company, mut source, mut key) = (hasher, hasher, hasher.low());
+        let (mut company, mut source, mut key) = (hasher, hasher.low(), hasher.low());
         if let Some(id) = subject.company() {
             company.write(id.as_str().as_bytes());
             self.company = company.fingerprint();
@@ -64,27 +72,38 @@ impl<'a> Draws<'a> {
             key.write_u128(id.as_u128());
         }
         if counts.source {
-            subject.source.hash(&mut source);
-            self.source = source.fingerprint();
+            source = self.spread_by_source(hasher, subject);
         }
         let names = Names {
             subject,
             platform: hasher.low(),
             company: company.low(),
             key,
-            source: source.low(),
+            source,
         };
         match request.plain_limits() {
-            Some(limits) => self.fill_with(limits, &names),
-            None => self.fill_with(request.limits(), &names),
+            Some(limits) => limits.for_each(|limit| self.push(limit, &names)),
+            None => self.fill_specially(request, &names),
         }
     }
 
     #[inline]
-    fn fill_with(&mut self, limits: impl Iterator<Item = Limit<'a>>, names: &Names<'_>) {
-        for limit in limits {
-            self.list.push(Draw::new(limit, names.name(&limit)));
+    fn push(&mut self, limit: Limit<'a>, names: &Names<'_>) {
+        self.list.push(Draw::new(limit, names.name(&limit)));
+    }
+
+    #[cold]
+    fn fill_specially(&mut self, request: &LimitRequest<'a>, names: &Names<'_>) {
+        for limit in request.limits() {
+            self.push(limit, names);
         }
+    }
+
+    #[inline(never)]
+    fn spread_by_source(&mut self, mut hasher: Fingerprinter, subject: &Subject<'_>) -> Namer {
+        subject.source.hash(&mut hasher);
+        self.source = hasher.fingerprint();
+        hasher.low()
     }
 
     /// What the company's counters are spread by.
@@ -108,9 +127,11 @@ impl<'a> Draws<'a> {
     pub(crate) fn make(&mut self, shard: &mut Shard, home: Home, now: u64) -> usize {
         let mut newcomers = 0;
         for draw in self.list.iter_mut().filter(|draw| draw.home == home) {
-            draw.make(shard, now, !self.refused);
-            self.refused |= draw.refused;
-            newcomers += usize::from(draw.is_new());
+            match draw.make(shard, now, !self.refused) {
+                State::New => newcomers += 1,
+                State::Refused => self.refused = true,
+                State::Idle | State::Made => {}
+            }
         }
         newcomers
     }
@@ -124,7 +145,7 @@ impl<'a> Draws<'a> {
             .list
             .iter_mut()
             .filter(|draw| draw.home == Home::Source);
-        for draw in newcomers.filter(|draw| draw.is_new()) {
+        for draw in newcomers.filter(|draw| draw.state == State::New) {
             let interval = draw.limit.quota.interval_nanos();
             draw.name = hasher.low().and(draw.limit.policy.tag).and(interval).name();
         }
@@ -135,7 +156,7 @@ impl<'a> Draws<'a> {
     #[inline]
     pub(crate) fn add(&self, shard: &mut Shard, home: Home, newcomers: usize) {
         if newcomers > 0 {
-            for draw in self.at(home).filter(|draw| draw.is_new()) {
+            for draw in self.at(home, State::New) {
                 shard.insert(draw.name, draw.new_tat);
             }
         }
@@ -144,15 +165,16 @@ impl<'a> Draws<'a> {
     /// Takes back what was made at `home`.
     #[cold]
     pub(crate) fn undo(&self, shard: &mut Shard, home: Home) {
-        for draw in self.at(home).filter(|draw| draw.is_made) {
+        for draw in self.at(home, State::Made) {
             if let Some(tat) = shard.find_mut(draw.name) {
                 *tat = draw.tat;
             }
         }
     }
 
-    fn at(&self, home: Home) -> impl Iterator<Item = &Draw<'a>> {
-        self.list.iter().filter(move |draw| draw.home == home)
+    fn at(&self, home: Home, state: State) -> impl Iterator<Item = &Draw<'a>> {
+        let all = self.list.iter();
+        all.filter(move |draw| draw.home == home && draw.state == state)
     }
 
     /// Whether no draw was refused so far.
@@ -193,35 +215,31 @@ impl<'a> Draw<'a> {
             tat: 0,
             seen: 0,
             new_tat: 0,
-            is_counted: false,
-            is_made: false,
-            refused: false,
+            state: State::Idle,
         }
     }
 
-    /// Draws on the counter if it is there, allows it and the others `may` be drawn on; otherwise looks at
-    /// it.
+    /// Draws on the counter if it is there, it allows the draw and it `may` be drawn on.
     #[inline]
-    fn make(&mut self, shard: &mut Shard, now: u64, may: bool) {
+    fn make(&mut self, shard: &mut Shard, now: u64, may: bool) -> State {
+        let Limit { quota, cost, .. } = self.limit;
         let counter = shard.find_mut(self.name);
-        self.is_counted = counter.is_some();
         self.tat = counter.as_deref().copied().unwrap_or(0);
         self.seen = now;
-        let drawn = draw(self.tat, now, self.limit.quota, self.limit.cost);
-        self.refused = drawn.is_none();
-        self.is_made = may && self.is_counted && !self.refused;
-        let Some(new_tat) = drawn else { return };
+        let Some(new_tat) = draw(self.tat, now, quota, cost) else {
+            self.state = State::Refused;
+            return self.state;
+        };
         self.new_tat = new_tat;
-        if let Some(counter) = counter
-            && may
-        {
-            *counter = new_tat;
-        }
-    }
-
-    #[inline]
-    fn is_new(&self) -> bool {
-        !self.is_counted && self.limit.cost > 0
+        self.state = match counter {
+            Some(counter) if may => {
+                *counter = new_tat;
+                State::Made
+            }
+            None if cost > 0 => State::New,
+            _ => State::Idle,
+        };
+        self.state
     }
 
     /// What to tell of a draw that was made.
@@ -234,7 +252,7 @@ impl<'a> Draw<'a> {
     /// are those before.
     fn left(&self, now: u64) -> LimitOutcome {
         let Limit { quota, cost, .. } = self.limit;
-        if self.refused {
+        if self.state == State::Refused {
             Verdict::refused(self.tat, self.seen, quota, cost).into()
         } else {
             Verdict::allowed(self.tat, now, quota).into()
@@ -261,22 +279,27 @@ impl Names<'_> {
 
     #[inline]
     fn base(&self, dimension: Dimension) -> Namer {
+        match (dimension, self.subject.endpoint) {
+            (Dimension::Key, _) => self.key,
+            (Dimension::Company, _) => self.company,
+            (Dimension::Endpoint, Some(endpoint)) => self.key.and(endpoint.tag()),
+            _ => self.rare_base(dimension),
+        }
+    }
+
+    #[inline(never)]
+    fn rare_base(&self, dimension: Dimension) -> Namer {
         let mut key = self.key;
         match dimension {
-            Dimension::Key => {}
-            Dimension::Company => return self.company,
             Dimension::Source => return self.source,
             Dimension::Platform => return self.platform,
-            Dimension::Endpoint => {
-                if let Some(endpoint) = self.subject.endpoint {
-                    key.write_u64(endpoint.tag());
-                }
-            }
             Dimension::Scope => self.subject.scope().hash(&mut key),
             Dimension::Operation => {
                 let operation = self.subject.endpoint.map(Endpoint::operation);
                 operation.hash(&mut key);
             }
+            // Written above, or without what it counts by, which no request gets this far without.
+            Dimension::Company | Dimension::Key | Dimension::Endpoint => {}
         }
         key
     }

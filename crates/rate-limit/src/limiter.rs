@@ -65,25 +65,26 @@ impl Limiter {
     #[inline]
     pub(crate) fn begin<B>(&self, request: &Request<B>, context: &AccessContext) -> Step {
         let costs = self.policies.costs(request, context);
-        let limits = match self.limits(context, costs.as_ref()) {
+        let limits = self.limits(context, costs.as_ref());
+        let limits = match &limits {
             Ok(limits) => limits,
-            Err(denial) => return Step::Decided(Err(denial)),
+            Err(denial) => return Step::Decided(Err(denial.clone())),
         };
         let admission = if limits.plan().places.is_empty() {
             None
         } else {
-            match self.enter(context, &limits) {
+            match self.enter(context, limits) {
                 Ok(admission) => Some(Box::new(admission)),
                 Err(denial) => return Step::Decided(Err(denial)),
             }
         };
         if limits.limits().len() == 0 {
-            return Step::Decided(self.without_quotas(context, &limits, admission));
+            return Step::Decided(self.without_quotas(context, limits, admission));
         }
         // Judged where it stands: a decision is large.
-        match self.store.check(&limits) {
+        match self.store.check(limits) {
             LimitFuture::Ready(ref checked) => {
-                Step::Decided(self.judge(context, &limits, admission, checked))
+                Step::Decided(self.judge(context, limits, admission, checked))
             }
             LimitFuture::Later(pending) => Step::Waiting(pending, Terms { costs, admission }),
         }

@@ -139,7 +139,9 @@ impl LimitDecision {
             outcomes: ArrayVec::new(),
             refused: None,
         };
-        outcomes.for_each(|outcome| decision.push(outcome));
+        for outcome in outcomes {
+            decision.push(outcome);
+        }
         decision
     }
 
