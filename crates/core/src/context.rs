@@ -135,6 +135,20 @@ impl AccessContext {
         self.0.identity.set(identity).map_err(|_| AlreadySet)
     }
 
+    /// Fills in a copy of the verified caller, made where it stays: a caller's record is too large
+    /// to be handed from call to call.
+    ///
+    /// # Errors
+    /// When the caller was identified before.
+    pub fn identify_as(&self, identity: &Identity) -> Result<(), AlreadySet> {
+        let mut is_first = false;
+        self.0.identity.get_or_init(|| {
+            is_first = true;
+            identity.clone()
+        });
+        is_first.then_some(()).ok_or(AlreadySet)
+    }
+
     /// Takes down the key that a refused caller named, for the audit. `owner` only where the
     /// secret was right.
     pub fn present_key(&self, prefix: KeyPrefix, owner: Option<(KeyId, CompanyId)>) {

@@ -137,9 +137,11 @@ impl KeyPrefix {
         if !brand_bytes(brand) || !id_bytes(id) {
             return Err(error);
         }
+        // Copied in two pieces of fixed length: what stands before the id ends within the first.
+        let front = text.first_chunk::<{ Self::MAX - Self::ID }>();
         let mut bytes = [0; Self::MAX];
-        let place = bytes.get_mut(..text.len()).ok_or(error)?;
-        place.copy_from_slice(text);
+        bytes[..Self::MAX - Self::ID].copy_from_slice(front.ok_or(error)?);
+        bytes[rest.len()..rest.len() + Self::ID].copy_from_slice(id);
         // At most `MAX`, which is 28.
         let len = text.len() as u8;
         Ok(Self { bytes, len })

@@ -25,25 +25,32 @@ pub(crate) fn find<'a>(
     if query.is_some_and(holds_key) {
         return Err(Reason::KeyInQuery);
     }
+    let mut found: Option<&[u8]> = None;
     // One pass over the fields costs less than looking up each name.
-    let mut all = headers.iter().filter_map(|(name, value)| {
-        if *name == X_API_KEY {
-            Some(value.as_bytes())
+    for (name, value) in headers {
+        let credential = if *name == X_API_KEY {
+            value.as_bytes()
         } else if bearer && *name == AUTHORIZATION {
-            bearer_token(value.as_bytes())
+            match bearer_token(value.as_bytes()) {
+                Some(token) => token,
+                None => continue,
+            }
         } else {
-            None
+            continue;
+        };
+        // Where all are the same, it is no matter which of them stays.
+        if found
+            .replace(credential)
+            .is_some_and(|other| other != credential)
+        {
+            return Err(Reason::AmbiguousCredentials);
         }
-    });
-    let first = all.next().ok_or(Reason::MissingApiKey)?;
-    // Whichever stands first: all must be the same.
-    if all.any(|other| other != first) {
-        return Err(Reason::AmbiguousCredentials);
     }
-    if first.is_empty() {
-        return Err(Reason::MalformedApiKey);
+    match found {
+        None => Err(Reason::MissingApiKey),
+        Some([]) => Err(Reason::MalformedApiKey),
+        Some(credential) => Ok(credential),
     }
-    Ok(first)
 }
 
 /// The token of a `Bearer` credential, empty where what follows the scheme can't be one; `None`

@@ -1,8 +1,10 @@
 //! The key format: `<brand>_<env>_<id>_<secret><check>`.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use countersign_core::{ConfigError, Environment, KeyPrefix, ParseError};
+use crc32fast::Hasher;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -68,7 +70,7 @@ impl RawKey {
         let (body, check) = text.split_last_chunk::<CHECK>().ok_or(error)?;
         let mut digits = Digits::default();
         let check = digits.number(check);
-        if !digits.were_all() || check != u64::from(crc32fast::hash(body)) {
+        if !digits.were_all() || check != u64::from(checksum(body)) {
             return Err(error);
         }
         let (prefix, secret) = body.split_last_chunk::<SECRET>().ok_or(error)?;
@@ -160,7 +162,7 @@ impl RawKey {
         text.push_str(self.prefix.as_str());
         text.push('_');
         text.extend(encode(&self.secret.0).iter().copied().map(char::from));
-        let check = digits(crc32fast::hash(text.as_bytes()));
+        let check = digits(checksum(text.as_bytes()));
         text.extend(check.map(char::from));
         text
     }
@@ -282,6 +284,14 @@ fn encode(bytes: &[u8; 32]) -> Zeroizing<[u8; SECRET]> {
         *digit = DIGITS[rest as usize];
     }
     text
+}
+
+/// CRC-32 (IEEE). What the processor can do for it is asked once.
+fn checksum(text: &[u8]) -> u32 {
+    static NEW: LazyLock<Hasher> = LazyLock::new(Hasher::new);
+    let mut hasher = NEW.clone();
+    hasher.update(text);
+    hasher.finalize()
 }
 
 fn digits(mut number: u32) -> [u8; CHECK] {

@@ -19,7 +19,7 @@
 use countersign_core::Reason;
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, Method, Uri, Version};
 
 /// The longest target that is looked at, path and query together, in bytes. RFC 9110 §4.1 asks
 /// for at least 8000.
@@ -167,7 +167,7 @@ fn heads_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Vers
             if host.replace(value.as_bytes()).is_some() {
                 return false;
             }
-        } else if overrides_method(name.as_str()) {
+        } else if METHOD_OVERRIDES.contains(name) {
             return false;
         }
     }
@@ -179,16 +179,6 @@ fn heads_agree(authority: Option<&Authority>, headers: &HeaderMap, version: Vers
         (Some(host), None) => is_host(host),
         (None, Some(authority)) => version >= Version::HTTP_2 && is_host(authority),
         (None, None) => false,
-    }
-}
-
-/// Whether a field of this name asks for another method. Few names are as long as one of these.
-fn overrides_method(name: &str) -> bool {
-    match name.len() {
-        13 => name == "x-http-method",
-        17 => name == "x-method-override",
-        22 => name == "x-http-method-override",
-        _ => false,
     }
 }
 
@@ -230,6 +220,12 @@ const fn classes() -> [Class; 256] {
     table[b'%' as usize] = Class::Percent;
     table
 }
+
+static METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
 
 static IN_HOST: [bool; 256] = in_host();
 

@@ -62,6 +62,7 @@ struct Inner {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
     settings: CacheSettings,
+    lifetimes: Lifetimes,
     room: Room<Slot>,
     /// What is held in the place of a key that the store doesn't know.
     stand_in: FoundKey,
@@ -72,6 +73,14 @@ struct Inner {
     failures: FailureLog,
     /// Who counts the uses of keys, once somebody wants to know.
     uses: OnceLock<Arc<UseTracker>>,
+}
+
+/// Those of the settings that each request is compared with, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Lifetimes {
+    bound: u64,
+    fallback: u64,
+    absent_for: u64,
 }
 
 /// What the store said.
@@ -99,6 +108,11 @@ impl KeyCache {
             followed: AtomicBool::new(false),
             failures: FailureLog::default(),
             uses: OnceLock::new(),
+            lifetimes: Lifetimes {
+                bound: nanos(settings.bound),
+                fallback: nanos(settings.fallback),
+                absent_for: nanos(settings.absent_for),
+            },
             settings,
         }))
     }
@@ -167,13 +181,13 @@ impl KeyCache {
         read: impl FnOnce(&CachedKey) -> T,
     ) -> Option<T> {
         let bound = self.0.bound(now);
-        let absent_for = self.0.settings.absent_for;
+        let absent_for = self.0.lifetimes.absent_for;
         self.0.room.read(prefix, |slot| {
             let CachedKey { known, fetched, .. } = slot.key;
             let lifetime = if known { bound } else { absent_for };
             fresh(fetched, now, lifetime).then(|| {
                 let age = now.as_nanos().saturating_sub(fetched.as_nanos());
-                let ageing = u128::from(age) > bound.as_nanos() / 2;
+                let ageing = age > bound / 2;
                 if ageing && known && slot.claim_refresh() {
                     self.refresh(*prefix);
                 }
@@ -207,13 +221,12 @@ impl KeyCache {
 
     #[cfg(test)]
     pub(crate) fn bound_now(&self) -> Duration {
-        self.0.bound(self.now())
+        Duration::from_nanos(self.0.bound(self.now()))
     }
 
     /// Everything that was committed before `asked` is known here.
     pub(crate) fn trust(&self, asked: Monotonic, lease: Duration) {
-        let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
-        let until = asked.as_nanos().saturating_add(lease);
+        let until = asked.as_nanos().saturating_add(nanos(lease));
         self.0.trusted_until.store(until, Ordering::Release);
     }
 
@@ -236,11 +249,11 @@ impl KeyCache {
 }
 
 impl Inner {
-    /// How old an entry may be at `now`.
-    fn bound(&self, now: Monotonic) -> Duration {
-        let CacheSettings {
+    /// How old an entry may be at `now`, in nanoseconds.
+    fn bound(&self, now: Monotonic) -> u64 {
+        let Lifetimes {
             bound, fallback, ..
-        } = self.settings;
+        } = self.lifetimes;
         // Most caches have one bound, and those that have two read a word that seldom changes.
         if bound == fallback || now.as_nanos() < self.trusted_until.load(Ordering::Acquire) {
             bound
@@ -262,6 +275,10 @@ impl fmt::Debug for KeyCache {
 /// Whether what was read at `asked` is believed at `now`. A request may have come in a little
 /// before the store was asked; where it seems to have come long before, two clocks were mixed up,
 /// and then nothing is believed.
-fn fresh(asked: Monotonic, now: Monotonic, lifetime: Duration) -> bool {
-    u128::from(now.as_nanos().abs_diff(asked.as_nanos())) < lifetime.as_nanos()
+fn fresh(asked: Monotonic, now: Monotonic, lifetime: u64) -> bool {
+    now.as_nanos().abs_diff(asked.as_nanos()) < lifetime
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -55,7 +55,8 @@ impl UseCell {
         }
         // Last, so that whoever sees the count sees the rest.
         let count = match self.stripes.get() {
-            Some(stripes) => &stripes[thread_number() % stripes.len()].0,
+            // Their number is a power of two.
+            Some(stripes) => &stripes[thread_number() & (stripes.len() - 1)].0,
             None => &self.count,
         };
         count.fetch_add(1, Ordering::Release);

@@ -84,20 +84,27 @@ impl KeyVerifier {
             return Step::Refused(context.misconfigured("key-verify", NO_PEER));
         }
         let presented = credentials::find(headers, query, self.0.bearer);
-        let key = presented.and_then(|text| self.read(text).map_err(|_| Reason::MalformedApiKey));
-        let key = match key {
-            Ok(key) => key,
-            Err(reason) => return Step::Refused(self.failed(context, None, reason)),
+        let refuse = |reason| Step::Refused(self.failed(context, None, reason));
+        let text = match presented {
+            Ok(text) => text,
+            Err(reason) => return refuse(reason),
+        };
+        let read = self.read(text);
+        // Looked at where it stands: a key is too large to be handed from place to place.
+        let Ok(key) = &read else {
+            return refuse(Reason::MalformedApiKey);
         };
         let now = context.received().monotonic;
-        let decide = |found: &CachedKey| self.decide(context, &key, found);
+        let decide = |found: &CachedKey| self.decide(context, key, found);
         match self.0.cache.peek(key.prefix(), now, decide) {
-            Some(Ok(())) => Step::Allowed,
-            Some(Err(denial)) => Step::Refused(denial),
-            None => match self.admit(context, &key) {
-                Ok(()) => Step::Ask(key),
-                Err(denial) => Step::Refused(denial),
-            },
+            Some(Ok(())) => return Step::Allowed,
+            Some(Err(denial)) => return Step::Refused(denial),
+            None => {}
+        }
+        match (self.admit(context, key), read) {
+            (Ok(()), Ok(key)) => Step::Ask(key),
+            (Err(denial), _) => Step::Refused(denial),
+            (_, Err(_)) => refuse(Reason::MalformedApiKey),
         }
     }
 
@@ -121,9 +128,8 @@ impl KeyVerifier {
     ) -> Result<(), Denial> {
         self.judge(context, key, found)
             .map_err(|reason| self.failed(context, Some(key), reason))?;
-        // Cloned where it stays: the record is too large to be handed from call to call.
         context
-            .identify(found.identity.clone())
+            .identify_as(&found.identity)
             .map_err(|_| context.misconfigured("key-verify", NOT_IDENTIFIED))?;
         if context.format().is_grpc() {
             // Its call may go on for long.
