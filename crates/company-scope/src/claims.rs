@@ -29,7 +29,9 @@ impl Claims {
         choice: &mut Choice<'_>,
     ) -> Result<(), Denial> {
         let mut compared = Comparison { context, choice };
-        self.check_path(&mut compared)?;
+        if !self.path.is_empty() {
+            self.check_path(&mut compared)?;
+        }
         for name in &self.query {
             let query = request.uri().query().unwrap_or("");
             for value in query_values(query, name) {

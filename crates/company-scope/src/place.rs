@@ -69,13 +69,16 @@ pub(crate) fn place<'a, B: Body>(
     }
     let mut choice = Choice::new(identity, None);
     let checked = settings.claims.check_head(request, context, &mut choice);
-    let placed = checked.and_then(|()| {
-        Ok(Placed {
+    match checked.and_then(|()| plan(settings, request)) {
+        Ok(body) => Ok(Placed {
             chosen: choice.chosen(),
-            body: plan(settings, request)?,
-        })
-    });
-    placed.inspect_err(|_| bind_refused(context))
+            body,
+        }),
+        Err(denial) => {
+            bind_refused(context);
+            Err(denial)
+        }
+    }
 }
 
 /// Makes the company that all claims chose, or the owner where there was none, the effective one.
