@@ -33,6 +33,9 @@ pub(crate) enum Home {
 }
 
 impl Dimension {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Platform as usize + 1;
+
     /// The audit's reason for a refusal by such a policy.
     #[must_use]
     pub const fn reason(self) -> Reason {

@@ -3,12 +3,11 @@
 use std::hash::{Hash, Hasher};
 
 use arrayvec::ArrayVec;
-use countersign_core::Endpoint;
 
 use crate::cells::{Fingerprint, Fingerprinter, Name, Namer, Shard};
 use crate::dimension::Home;
 use crate::gcra::{Verdict, draw};
-use crate::request::{MAX_LIMITS, Subject};
+use crate::request::MAX_LIMITS;
 use crate::{Dimension, Limit, LimitDecision, LimitOutcome, LimitRequest};
 
 /// The draws of one request, in the order of its limits.
@@ -61,49 +60,57 @@ impl<'a> Draws<'a> {
     /// Fills the list in place: it is too large to be moved about for each request.
     #[inline]
     pub(crate) fn fill(&mut self, hasher: Fingerprinter, request: &LimitRequest<'a>) {
-        let (subject, counts) = (request.subject(), request.counts());
-        let (mut company, mut source, mut key) = (hasher, hasher.low(), hasher.low());
-        if let Some(id) = subject.company() {
-            company.write(id.as_str().as_bytes());
-            self.company = company.fingerprint();
-            self.is_verified = true;
-        }
-        if let Some(id) = subject.key() {
-            key.write_u128(id.as_u128());
-        }
-        if counts.source {
-            source = self.spread_by_source(hasher, subject);
-        }
-        let names = Names {
-            subject,
-            platform: hasher.low(),
-            company: company.low(),
-            key,
-            source,
-        };
+        let names = self.spread(hasher, request);
         match request.plain_limits() {
             Some(limits) => limits.for_each(|limit| self.push(limit, &names)),
             None => self.fill_specially(request, &names),
         }
     }
 
-    #[inline]
-    fn push(&mut self, limit: Limit<'a>, names: &Names<'_>) {
-        self.list.push(Draw::new(limit, names.name(&limit)));
-    }
-
     #[cold]
-    fn fill_specially(&mut self, request: &LimitRequest<'a>, names: &Names<'_>) {
+    fn fill_specially(&mut self, request: &LimitRequest<'a>, names: &Names) {
         for limit in request.limits() {
             self.push(limit, names);
         }
     }
 
-    #[inline(never)]
-    fn spread_by_source(&mut self, mut hasher: Fingerprinter, subject: &Subject<'_>) -> Namer {
-        subject.source.hash(&mut hasher);
-        self.source = hasher.fingerprint();
-        hasher.low()
+    #[inline]
+    fn push(&mut self, limit: Limit<'a>, names: &Names) {
+        self.list.push(Draw::new(limit, names.name(&limit)));
+    }
+
+    /// Hashes what the request is counted by, as far as one of its limits needs it.
+    #[inline]
+    fn spread(&mut self, hasher: Fingerprinter, request: &LimitRequest<'_>) -> Names {
+        let (subject, counts) = (request.subject(), request.counts());
+        let mut names = Names::new(hasher.low());
+        if let Some(id) = subject.company() {
+            let mut company = hasher;
+            company.write(id.as_str().as_bytes());
+            self.company = company.fingerprint();
+            self.is_verified = true;
+            names.begin(Dimension::Company, company.low());
+        }
+        if let Some(id) = subject.key() {
+            let mut key = hasher.low();
+            key.write_u128(id.as_u128());
+            names.begin(Dimension::Key, key);
+            if let Some(endpoint) = subject.endpoint {
+                names.begin(Dimension::Endpoint, key.and(endpoint.tag()));
+                names.begin(Dimension::Operation, key.and(endpoint.operation() as u64));
+            }
+            if counts.scope {
+                subject.scope().hash(&mut key);
+                names.begin(Dimension::Scope, key);
+            }
+        }
+        if counts.source {
+            let mut source = hasher;
+            subject.source.hash(&mut source);
+            self.source = source.fingerprint();
+            names.begin(Dimension::Source, source.low());
+        }
+        names
     }
 
     /// What the company's counters are spread by.
@@ -156,9 +163,14 @@ impl<'a> Draws<'a> {
     #[inline]
     pub(crate) fn add(&self, shard: &mut Shard, home: Home, newcomers: usize) {
         if newcomers > 0 {
-            for draw in self.at(home, State::New) {
-                shard.insert(draw.name, draw.new_tat);
-            }
+            self.add_all(shard, home);
+        }
+    }
+
+    #[inline(never)]
+    fn add_all(&self, shard: &mut Shard, home: Home) {
+        for draw in self.at(home, State::New) {
+            shard.insert(draw.name, draw.new_tat);
         }
     }
 
@@ -260,47 +272,29 @@ impl<'a> Draw<'a> {
     }
 }
 
-/// What the counters' names begin with, hashed once for all of them.
-struct Names<'a> {
-    subject: &'a Subject<'a>,
-    platform: Namer,
-    company: Namer,
-    key: Namer,
-    source: Namer,
+/// What the counters' names begin with, by dimension: hashed once for all of them.
+struct Names {
+    namer: Namer,
+    begun: [u64; Dimension::COUNT],
 }
 
-impl Names<'_> {
+impl Names {
+    /// Nothing but the store's secret: what the platform's counters begin with.
+    #[inline]
+    const fn new(namer: Namer) -> Self {
+        let begun = [namer.state(); Dimension::COUNT];
+        Self { namer, begun }
+    }
+
+    #[inline]
+    const fn begin(&mut self, dimension: Dimension, namer: Namer) {
+        self.begun[dimension as usize] = namer.state();
+    }
+
     #[inline]
     fn name(&self, limit: &Limit<'_>) -> Name {
-        let base = self.base(limit.dimension());
+        let begun = self.namer.at(self.begun[limit.dimension() as usize]);
         let interval = limit.quota.interval_nanos();
-        base.and(limit.policy.tag).and(interval).name()
-    }
-
-    #[inline]
-    fn base(&self, dimension: Dimension) -> Namer {
-        match (dimension, self.subject.endpoint) {
-            (Dimension::Key, _) => self.key,
-            (Dimension::Company, _) => self.company,
-            (Dimension::Endpoint, Some(endpoint)) => self.key.and(endpoint.tag()),
-            _ => self.rare_base(dimension),
-        }
-    }
-
-    #[inline(never)]
-    fn rare_base(&self, dimension: Dimension) -> Namer {
-        let mut key = self.key;
-        match dimension {
-            Dimension::Source => return self.source,
-            Dimension::Platform => return self.platform,
-            Dimension::Scope => self.subject.scope().hash(&mut key),
-            Dimension::Operation => {
-                let operation = self.subject.endpoint.map(Endpoint::operation);
-                operation.hash(&mut key);
-            }
-            // Written above, or without what it counts by, which no request gets this far without.
-            Dimension::Company | Dimension::Key | Dimension::Endpoint => {}
-        }
-        key
+        begun.and(limit.policy.tag).and(interval).name()
     }
 }

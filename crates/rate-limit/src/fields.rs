@@ -56,7 +56,7 @@ pub(crate) fn of(
     Some(RateLimitFields {
         policy,
         limit,
-        classic: classic.map(|decision| Box::new(classic_fields(request, decision))),
+        classic: classic.map(|decision| classic_fields(request, decision)),
     })
 }
 
@@ -114,12 +114,13 @@ fn string(name: &str) -> Result<&StringRef, ConfigError> {
 
 /// `RateLimit-Policy` where a key's own quota, or a share of one, takes the place of a policy's;
 /// `None` where no policy is shown.
+#[inline(never)]
 fn own_policy_field(request: &LimitRequest<'_>) -> Option<HeaderValue> {
     let mut line = Line::new();
     for limit in request.limits().filter(|l| l.dimension().is_shown()) {
         line.piece(&limit.policy.member.quota);
         line.number(u64::from(limit.quota.burst()));
-        line.text(b";w=");
+        line.text(b";w=\0", 3);
         line.number(window_seconds(limit.quota));
     }
     let places = request.plan().places.iter();
@@ -127,7 +128,7 @@ fn own_policy_field(request: &LimitRequest<'_>) -> Option<HeaderValue> {
         line.piece(&limit.member.quota);
         let most = limit.most_for(request.subject().identity);
         line.number(u64::from(most));
-        line.text(b";qu=\"concurrent-requests\"");
+        line.text(AT_ONCE_PARAMETER, AT_ONCE_PARAMETER.len());
     }
     line.finish()
 }
@@ -145,7 +146,7 @@ fn limit_field(
         if policy.dimension.is_shown() {
             line.piece(&policy.member.remaining);
             line.number(u64::from(outcome.remaining()));
-            line.text(b";t=");
+            line.text(b";t=\0", 3);
             line.number(seconds(outcome.reset_after_nanos()));
         }
     }
@@ -165,7 +166,8 @@ fn has_default_places(request: &LimitRequest<'_>, told: &[Free]) -> bool {
 
 /// Limit, remaining and seconds to reset of the tightest policy: the one that refused, else the
 /// one with the fewest units left.
-fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> [HeaderValue; 3] {
+#[inline(never)]
+fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> Box<[HeaderValue; 3]> {
     let shown = request.limits().zip(decision.outcomes()).enumerate();
     let tightest = shown
         .filter(|(_, (limit, _))| limit.dimension().is_shown())
@@ -177,7 +179,7 @@ fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> [Head
             seconds(outcome.reset_after_nanos()),
         ]
     });
-    [limit, remaining, reset].map(HeaderValue::from)
+    Box::new([limit, remaining, reset].map(HeaderValue::from))
 }
 
 /// Whole seconds, rounded up.
@@ -212,6 +214,7 @@ const W: &KeyRef = KeyRef::constant("w");
 const QU: &KeyRef = KeyRef::constant("qu");
 /// The draft's quota unit for limits on requests at once.
 const AT_ONCE: &str = "concurrent-requests";
+const AT_ONCE_PARAMETER: &[u8; 25] = b";qu=\"concurrent-requests\"";
 
 #[cfg(test)]
 mod tests;

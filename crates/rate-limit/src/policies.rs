@@ -124,7 +124,7 @@ impl Policies {
     /// none.
     #[inline]
     pub fn costs<B>(&self, request: &Request<B>, context: &AccessContext) -> Option<Costs> {
-        let plan = self.plan(context).ok()?;
+        let plan = self.plan(context.endpoint()).ok()?;
         plan.asks.then(|| plan.costs(&Call::new(request, context)))
     }
 
@@ -135,9 +135,10 @@ impl Policies {
         costs: Option<&'a Costs>,
     ) -> Result<LimitRequest<'a>, Denial> {
         let misconfigured = |missing| context.misconfigured("rate-limit", missing);
-        let plan = self.plan(context).map_err(misconfigured)?;
-        let subject = plan.subject(context).map_err(misconfigured)?;
-        if context.endpoint().is_none() {
+        let endpoint = context.endpoint();
+        let plan = self.plan(endpoint).map_err(misconfigured)?;
+        let subject = plan.subject(context, endpoint).map_err(misconfigured)?;
+        if endpoint.is_none() {
             context.count_blindly();
         }
         if plan.asks && costs.is_none_or(|costs| costs.of(plan.planned.len() - 1).is_none()) {
@@ -205,8 +206,8 @@ impl Policies {
     }
 
     #[inline]
-    fn plan(&self, context: &AccessContext) -> Result<&Plan, &'static str> {
-        match context.endpoint() {
+    fn plan(&self, endpoint: Option<&Endpoint>) -> Result<&Plan, &'static str> {
+        match endpoint {
             Some(endpoint) => Ok(&self.0.by_operation[endpoint.operation() as usize]),
             None => self.0.without_endpoint.as_ref().ok_or(MISSING_ENDPOINT),
         }

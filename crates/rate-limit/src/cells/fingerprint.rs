@@ -116,6 +116,17 @@ impl Namer {
         self.write_u64(word);
         self
     }
+
+    /// What was hashed so far, for a hasher under the same secret to go on [`at`](Namer::at).
+    #[inline]
+    pub(crate) const fn state(self) -> u64 {
+        self.state
+    }
+
+    #[inline]
+    pub(crate) const fn at(self, state: u64) -> Self {
+        Self { state, ..self }
+    }
 }
 
 /// A hasher's other methods by its `write_u64`: a number is one word, or two.

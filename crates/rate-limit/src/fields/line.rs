@@ -41,12 +41,7 @@ impl Line {
 
     #[inline]
     pub(super) fn piece(&mut self, piece: &Piece) {
-        self.put(&piece.room, piece.len);
-    }
-
-    #[inline]
-    pub(super) fn text<const N: usize>(&mut self, text: &[u8; N]) {
-        self.put(text, N);
+        self.text(&piece.room, piece.len);
     }
 
     #[inline]
@@ -57,7 +52,7 @@ impl Line {
             // Bits of zeros in front, in whole bytes. The last digit stays, a zero or not.
             let zeros = (digits | 1 << 56).trailing_zeros() & !7;
             let digits = (digits | ZEROS) >> zeros;
-            self.put(&digits.to_le_bytes(), 8 - zeros as usize / 8);
+            self.text(&digits.to_le_bytes(), 8 - zeros as usize / 8);
         } else {
             self.long_number(number);
         }
@@ -68,12 +63,12 @@ impl Line {
         self.number(number / DIGITS_8);
         // A remainder by the bound is below it.
         let digits = eight_digits((number % DIGITS_8) as u32) | ZEROS;
-        self.text(&digits.to_le_bytes());
+        self.text(&digits.to_le_bytes(), 8);
     }
 
     /// Copies all of `room`, of which `len` bytes count.
     #[inline]
-    fn put<const N: usize>(&mut self, room: &[u8; N], len: usize) {
+    pub(super) fn text<const N: usize>(&mut self, room: &[u8; N], len: usize) {
         let end = self.0.len() + len;
         self.0.try_extend_from_slice(room).expect(
             "a member is at most MEMBER bytes, there are no more than fit, and room is left",
@@ -119,7 +114,7 @@ mod tests {
 
     fn written(number: u64) -> String {
         let mut line = Line::new();
-        line.text(b", ");
+        line.text(b", ", 2);
         line.number(number);
         line.finish().unwrap().to_str().unwrap().to_owned()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_core::{AccessContext, ConfigError, OperationType, Quota};
+use countersign_core::{AccessContext, ConfigError, Endpoint, OperationType, Quota};
 use http::HeaderValue;
 
 use crate::concurrency::Places;
@@ -36,7 +36,7 @@ pub(crate) struct Counts {
     pub(crate) company: bool,
     key: bool,
     endpoint: bool,
-    scope: bool,
+    pub(crate) scope: bool,
     pub(crate) source: bool,
     pub(crate) platform: bool,
 }
@@ -119,11 +119,12 @@ impl Plan {
     pub(super) fn subject<'a>(
         &self,
         context: &'a AccessContext,
+        endpoint: Option<&'a Endpoint>,
     ) -> Result<Subject<'a>, &'static str> {
         let source = || context.source().map(|source| source.bucket());
         let subject = Subject {
             identity: context.identity(),
-            endpoint: context.endpoint(),
+            endpoint,
             source: self.needs.source.then(source).flatten(),
         };
         self.needs.require(&subject)?;
