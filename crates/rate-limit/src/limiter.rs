@@ -15,7 +15,7 @@ use crate::failure::Mode;
 use crate::fields;
 use crate::in_flight::{Admission, Free, InFlight};
 use crate::occasionally::Occasionally;
-use crate::policies::Planned;
+use crate::policies::{Planned, misconfigured};
 use crate::{
     Costs, LimitDecision, LimitFuture, LimitRequest, LimitStore, LocalLimits, Policies,
     StoreFailure, StoreFull,
@@ -65,10 +65,10 @@ impl Limiter {
     #[inline]
     pub(crate) fn begin<B>(&self, request: &Request<B>, context: &AccessContext) -> Step {
         let costs = self.policies.costs(request, context);
-        let limits = self.limits(context, costs.as_ref());
-        let limits = match &limits {
+        let laid_out = self.policies.lay_out(context, costs.as_ref());
+        let limits = match &laid_out {
             Ok(limits) => limits,
-            Err(denial) => return Step::Decided(Err(denial.clone())),
+            Err(missing) => return Step::Decided(Err(misconfigured(context, missing))),
         };
         let admission = if limits.plan().places.is_empty() {
             None

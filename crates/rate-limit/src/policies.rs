@@ -105,7 +105,8 @@ impl Policies {
     /// endpoint, its scope, the verified caller, its key, or its source), or when a function says what
     /// a request costs: then use [`Policies::costs`] and [`Policies::request_costing`].
     pub fn request<'a>(&'a self, context: &'a AccessContext) -> Result<LimitRequest<'a>, Denial> {
-        self.lay_out(context, None)
+        let laid_out = self.lay_out(context, None);
+        laid_out.map_err(|missing| misconfigured(context, missing))
     }
 
     /// As [`Policies::request`], where functions say what the request costs.
@@ -117,7 +118,8 @@ impl Policies {
         context: &'a AccessContext,
         costs: &'a Costs,
     ) -> Result<LimitRequest<'a>, Denial> {
-        self.lay_out(context, Some(costs))
+        let laid_out = self.lay_out(context, Some(costs));
+        laid_out.map_err(|missing| misconfigured(context, missing))
     }
 
     /// Asks the functions that say what `request` costs, each of them once; `None` where there are
@@ -128,21 +130,21 @@ impl Policies {
         plan.asks.then(|| plan.costs(&Call::new(request, context)))
     }
 
+    /// As [`Policies::request`], or what is missing.
     #[inline]
-    fn lay_out<'a>(
+    pub(crate) fn lay_out<'a>(
         &'a self,
         context: &'a AccessContext,
         costs: Option<&'a Costs>,
-    ) -> Result<LimitRequest<'a>, Denial> {
-        let misconfigured = |missing| context.misconfigured("rate-limit", missing);
+    ) -> Result<LimitRequest<'a>, &'static str> {
         let endpoint = context.endpoint();
-        let plan = self.plan(endpoint).map_err(misconfigured)?;
-        let subject = plan.subject(context, endpoint).map_err(misconfigured)?;
+        let plan = self.plan(endpoint)?;
+        let subject = plan.subject(context, endpoint)?;
         if endpoint.is_none() {
             context.count_blindly();
         }
         if plan.asks && costs.is_none_or(|costs| costs.of(plan.planned.len() - 1).is_none()) {
-            return Err(misconfigured("the request: a function says what it costs"));
+            return Err("the request: a function says what it costs");
         }
         let (overrides, received) = (&self.0.overrides, context.received());
         Ok(LimitRequest::new(plan, overrides, subject, received, costs))
@@ -222,6 +224,11 @@ impl Policies {
         let plans = self.0.by_operation.iter().chain(&self.0.without_endpoint);
         plans.flat_map(|plan| &plan.planned)
     }
+}
+
+#[cold]
+pub(crate) fn misconfigured(context: &AccessContext, missing: &'static str) -> Denial {
+    context.misconfigured("rate-limit", missing)
 }
 
 fn check_names(policies: &[Policy]) -> Result<(), ConfigError> {

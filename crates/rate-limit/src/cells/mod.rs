@@ -115,11 +115,16 @@ impl Cells {
     #[inline]
     pub(crate) fn finish(&self, mut shard: MutexGuard<'_, Shard>, inserted: usize) {
         if shard.is_due(inserted) {
-            self.release(shard.sweep(BATCH));
-            let now = shard.advance(0);
-            drop(shard);
-            self.sweep_elsewhere(now);
+            self.sweep(shard);
         }
+    }
+
+    #[cold]
+    fn sweep(&self, mut shard: MutexGuard<'_, Shard>) {
+        self.release(shard.sweep(BATCH));
+        let now = shard.advance(0);
+        drop(shard);
+        self.sweep_elsewhere(now);
     }
 
     /// Sweeps a bit of the next shard in turn, unless somebody is at work there.
