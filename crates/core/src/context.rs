@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Request, Response};
 
 pub use self::parts::{AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields};
-pub(crate) use self::parts::{Held, Place, PresentedKey};
+pub(crate) use self::parts::{Held, Place, PlaceSlot, PresentedKey};
 use crate::body::DenialBody;
 use crate::denial::ClaimPlace;
 use crate::respond::{self, Format, X_REQUEST_ID};
@@ -37,7 +37,7 @@ pub(crate) struct Record {
     presented: OnceLock<Box<PresentedKey>>,
     identity: OnceLock<Identity>,
     standing: OnceLock<Arc<dyn CallerStanding>>,
-    company: OnceLock<Place>,
+    company: PlaceSlot,
     claimed: OnceLock<Box<CompanyId>>,
     limit: OnceLock<LimitNote>,
     counted_blindly: AtomicBool,
@@ -186,7 +186,7 @@ impl AccessContext {
                 let effective = owner;
                 Some(CompanyBinding { owner, effective })
             }
-            Place::Bound(binding) => Some(**binding),
+            Place::Bound(binding) => Some(*binding),
         }
     }
 
@@ -204,7 +204,7 @@ impl AccessContext {
     /// # Errors
     /// When that was decided before.
     pub fn bind_company(&self, binding: CompanyBinding) -> Result<(), AlreadySet> {
-        self.place(Place::Bound(Box::new(binding)))
+        self.0.company.set_bound(binding)
     }
 
     /// Decides that the request may touch its verified caller's own data, and no other. Without a
@@ -213,11 +213,7 @@ impl AccessContext {
     /// # Errors
     /// When it was decided before whose data the request may touch.
     pub fn bind_owner(&self) -> Result<(), AlreadySet> {
-        self.place(Place::Owners)
-    }
-
-    fn place(&self, place: Place) -> Result<(), AlreadySet> {
-        self.0.company.set(place).map_err(|_| AlreadySet)
+        self.0.company.set_owners()
     }
 
     /// The company that the caller named, if it named one.
@@ -422,7 +418,7 @@ impl Record {
             presented: OnceLock::new(),
             identity: OnceLock::new(),
             standing: OnceLock::new(),
-            company: OnceLock::new(),
+            company: PlaceSlot::default(),
             claimed: OnceLock::new(),
             limit: OnceLock::new(),
             counted_blindly: AtomicBool::new(false),

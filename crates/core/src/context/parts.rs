@@ -1,7 +1,8 @@
 //! What layers fill into the record of a request.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,12 +32,53 @@ pub struct CompanyBinding {
     pub effective: CompanyId,
 }
 
-/// Where a request was placed: nearly always at its caller's own company, which takes no room.
-#[derive(Debug)]
-pub(crate) enum Place {
+/// Whose data a request may touch, as it was decided.
+pub(crate) enum Place<'a> {
+    /// The verified caller's own.
     Owners,
-    Bound(Box<CompanyBinding>),
+    Bound(&'a CompanyBinding),
 }
+
+/// Where that is kept. Nearly every request works for its caller's own company, and then one
+/// exchange of a byte decides it.
+#[derive(Debug, Default)]
+pub(crate) struct PlaceSlot {
+    decided: AtomicU8,
+    bound: OnceLock<Box<CompanyBinding>>,
+}
+
+impl PlaceSlot {
+    pub(crate) fn get(&self) -> Option<Place<'_>> {
+        match self.decided.load(Ordering::Acquire) {
+            OWNERS => Some(Place::Owners),
+            // Between the decision and its keeping nothing is decided yet, as far as others know.
+            BOUND => self.bound.get().map(|binding| Place::Bound(binding)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_owners(&self) -> Result<(), AlreadySet> {
+        self.decide(OWNERS)
+    }
+
+    pub(crate) fn set_bound(&self, binding: CompanyBinding) -> Result<(), AlreadySet> {
+        self.decide(BOUND)?;
+        self.bound.set(Box::new(binding)).map_err(|_| AlreadySet)
+    }
+
+    /// The first decision stays.
+    fn decide(&self, decision: u8) -> Result<(), AlreadySet> {
+        let (taken, seen) = (Ordering::AcqRel, Ordering::Acquire);
+        let before = self
+            .decided
+            .compare_exchange(UNDECIDED, decision, taken, seen);
+        before.map(drop).map_err(|_| AlreadySet)
+    }
+}
+
+const UNDECIDED: u8 = 0;
+const OWNERS: u8 = 1;
+const BOUND: u8 = 2;
 
 /// Which limit spoke, for the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]

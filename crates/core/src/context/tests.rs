@@ -29,7 +29,36 @@ fn a_part_is_filled_in_once() {
         |company: &str| Identity::new(company.parse().unwrap(), Environment::Live, ScopeSet::new());
     assert_eq!(context.identify(identity("company_12")), Ok(()));
     assert_eq!(context.identify(identity("company_34")), Err(AlreadySet));
+    assert_eq!(
+        context.identify_as(&identity("company_34")),
+        Err(AlreadySet)
+    );
     assert_eq!(context.owner().unwrap().as_str(), "company_12");
+}
+
+#[test]
+fn whose_data_it_is_is_decided_once() {
+    let company = |text: &str| text.parse::<CompanyId>().unwrap();
+    let parent = Identity::new(company("parent"), Environment::Live, ScopeSet::new());
+    let child = CompanyBinding {
+        owner: company("parent"),
+        effective: company("child"),
+    };
+    for owners_first in [true, false] {
+        let (_, context) = enter();
+        context.identify_as(&parent).unwrap();
+        assert_eq!(context.company(), None);
+        let decide = |owners: bool| match owners {
+            true => context.bind_owner(),
+            false => context.bind_company(child),
+        };
+        assert_eq!(decide(owners_first), Ok(()));
+        assert_eq!(decide(true), Err(AlreadySet));
+        assert_eq!(decide(false), Err(AlreadySet));
+        let effective = if owners_first { "parent" } else { "child" };
+        assert_eq!(context.effective_company().unwrap().as_str(), effective);
+        assert_eq!(context.company().unwrap().effective.as_str(), effective);
+    }
 }
 
 #[test]
