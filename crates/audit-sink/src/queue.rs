@@ -90,6 +90,7 @@ impl Shard {
 
 impl Permit {
     /// Queues `event` for the writer's next round.
+    #[inline]
     pub(crate) fn send(self, event: AuditEvent) {
         self.push(Queued {
             event,
@@ -115,6 +116,7 @@ impl Permit {
         answer
     }
 
+    #[inline]
     fn push(mut self, queued: Queued) {
         let Some(shard) = self.0.take() else { return };
         let refused = shard.queue.push(queued).is_err();

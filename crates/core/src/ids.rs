@@ -209,6 +209,16 @@ impl KeyId {
     pub const fn as_u128(self) -> u128 {
         self.0.0
     }
+
+    /// The text, in ASCII.
+    #[must_use]
+    pub fn ascii(self) -> [u8; 4 + ulid::ULID_LEN] {
+        let mut text = *b"key_00000000000000000000000000";
+        if let Some(digits) = text.last_chunk_mut() {
+            self.0.array_to_str(digits);
+        }
+        text
+    }
 }
 
 impl fmt::Display for KeyId {
@@ -272,6 +282,14 @@ text_type!(CompanyId, KeyPrefix, KeyId);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_id_in_ascii_is_the_one_that_is_displayed() {
+        for bits in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210] {
+            let id = KeyId::from_u128(bits);
+            assert_eq!(id.ascii(), id.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn a_prefix_names_its_brand_and_environment() {

@@ -93,6 +93,14 @@ impl EventId {
         let micros = self.0.timestamp_ms().saturating_mul(1000);
         Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
     }
+
+    /// The text, in ASCII.
+    #[must_use]
+    pub fn ascii(self) -> [u8; ulid::ULID_LEN] {
+        let mut text = [0; ulid::ULID_LEN];
+        self.0.array_to_str(&mut text);
+        text
+    }
 }
 
 impl fmt::Display for EventId {

@@ -34,12 +34,13 @@ impl RequestId {
     /// The id as a header value.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(self.write(&mut [0; LEN]))
+        HeaderValue::from_bytes(self.ascii(&mut [0; Self::LEN]))
             // Proof: both forms hold only letters, digits and `. _ -`.
             .unwrap_or_else(|_| HeaderValue::from_static("req_unprintable"))
     }
 
-    fn write<'a>(&'a self, buffer: &'a mut [u8; LEN]) -> &'a [u8] {
+    /// The id in ASCII, in `buffer` unless a trusted edge gave it.
+    pub fn ascii<'a>(&'a self, buffer: &'a mut [u8; Self::LEN]) -> &'a [u8] {
         match &self.0 {
             Inner::Edge(text) => text.as_bytes(),
             Inner::Ours(ulid) => {
@@ -53,9 +54,12 @@ impl RequestId {
         }
     }
 
-    fn text<'a>(&'a self, buffer: &'a mut [u8; LEN]) -> &'a str {
-        std::str::from_utf8(self.write(buffer)).unwrap_or_default()
+    fn text<'a>(&'a self, buffer: &'a mut [u8; Self::LEN]) -> &'a str {
+        std::str::from_utf8(self.ascii(buffer)).unwrap_or_default()
     }
+
+    /// The length of an id of our own.
+    pub const LEN: usize = PREFIX.len() + ULID_LEN;
 }
 
 /// Reads an id given by a trusted edge: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
@@ -77,7 +81,7 @@ impl FromStr for RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text(&mut [0; LEN]))
+        f.write_str(self.text(&mut [0; Self::LEN]))
     }
 }
 
@@ -89,7 +93,7 @@ impl fmt::Debug for RequestId {
 
 impl Serialize for RequestId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.text(&mut [0; LEN]))
+        serializer.serialize_str(self.text(&mut [0; Self::LEN]))
     }
 }
 
@@ -127,7 +131,6 @@ impl Serialize for TraceId {
 }
 
 const PREFIX: &str = "req_";
-const LEN: usize = PREFIX.len() + ULID_LEN;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,8 @@
 //! Wall-clock time in microseconds.
 
+use std::cell::Cell;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -54,6 +56,31 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The time as it is displayed, for whoever shows many: of times within one second only the
+    /// fraction is written anew. `None` for a year that four digits don't tell.
+    #[must_use]
+    pub fn ascii(self) -> Option<[u8; Self::LEN]> {
+        thread_local!(static LAST: Cell<(i64, [u8; Timestamp::LEN])> = const {
+            Cell::new((i64::MIN, [0; Timestamp::LEN]))
+        });
+        let (second, mut micros) = (self.0.div_euclid(MICROS), self.0.rem_euclid(MICROS));
+        let (known, mut text) = LAST.get();
+        if known != second {
+            text = self.to_string().as_bytes().try_into().ok()?;
+            LAST.set((second, text));
+        }
+        for digit in text[FRACTION].iter_mut().rev() {
+            *digit = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        Some(text)
+    }
+
+    /// The length of a time of these days: `2026-01-01T00:00:00.000000Z`.
+    pub const LEN: usize = 27;
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
@@ -86,9 +113,29 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+const MICROS: i64 = 1_000_000;
+const FRACTION: Range<usize> = 20..26;
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_time_is_written_as_it_is_displayed(
+            micros in prop_oneof![0..4_102_444_800_000_000_i64, any::<i64>()],
+            steps in prop::collection::vec(0..3_000_000_i64, 4),
+        ) {
+            for step in steps {
+                let time = Timestamp::from_micros(micros.saturating_add(step));
+                let shown = time.to_string();
+                let expected = (shown.len() == Timestamp::LEN).then_some(shown.into_bytes());
+                prop_assert_eq!(time.ascii().map(|text| text.to_vec()), expected);
+            }
+        }
+    }
 
     #[test]
     fn prints_and_parses_microseconds() {

@@ -25,13 +25,15 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     pub(crate) fn of<B>(request: &Request<B>, context: &AccessContext, form: &SourceForm) -> Self {
-        let agent = request.headers().get(USER_AGENT);
+        // Found by a walk: a look-up would hash the name.
+        let mut headers = request.headers().iter();
+        let agent = headers.find(|(name, _)| **name == USER_AGENT);
         Self {
             method: method_name(request.method()),
             source: context
                 .source()
                 .map(|source| AuditSource::new(source.address(), form)),
-            agent: agent.map(|value| AgentHash::of(value.as_bytes())),
+            agent: agent.map(|(_, value)| AgentHash::of(value.as_bytes())),
         }
     }
 }
@@ -54,6 +56,7 @@ pub(crate) enum Outcome {
 
 impl AuditEvent {
     /// The one event that says how a request ended.
+    #[inline]
     pub(crate) fn outcome(context: &AccessContext, arrival: Arrival, outcome: Outcome) -> Self {
         let mut event = Self::request(context, arrival);
         event.decide(context, outcome);
@@ -136,6 +139,7 @@ impl AuditEvent {
     }
 
     /// What an intent and an outcome share.
+    #[inline]
     fn request(context: &AccessContext, arrival: Arrival) -> Self {
         let (key_id, key_prefix) = context.key();
         let identity = context.identity();

@@ -1,13 +1,12 @@
 //! An event as one line of JSON.
 
-use countersign_core::{
-    CompanyId, Environment, ErrorCode, KeyPrefix, MetadataValue, Resource, Scope,
-};
+use countersign_core::{MetadataValue, Resource, Scope};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::members::Members;
-use super::{AuditEvent, Decision, Extra, Rare};
+use super::members::{Members, name};
+use super::plain::Word;
+use super::{AuditEvent, Extra, Rare};
 use crate::record::Stamp;
 
 /// The longest line of a log, in bytes, without its newline.
@@ -27,11 +26,14 @@ impl AuditEvent {
     fn write(&self, seq: u64, stamp: Option<&Stamp>, mut room: Vec<u8>) -> Vec<u8> {
         room.reserve(TYPICAL_LINE);
         let mut line = Members::begin(room);
-        line.put_number("seq", Some(seq));
+        line.put_number(name!("seq"), Some(seq));
         if let Some(stamp) = stamp {
-            line.put("log", Some(stamp.origin()));
-            line.put("boot", Some(stamp.boot()));
-            line.put_number("monotonic_us", Some(self.monotonic.as_nanos() / 1000));
+            line.put(name!("log"), Some(stamp.origin()));
+            line.put(name!("boot"), Some(stamp.boot()));
+            line.put_number(
+                name!("monotonic_us"),
+                Some(self.monotonic.as_nanos() / 1000),
+            );
         }
         self.put_into(&mut line);
         line.end()
@@ -55,42 +57,41 @@ impl AuditEvent {
 
 impl AuditEvent {
     fn put_into(&self, line: &mut Members) {
-        line.put_shown("id", self.id);
-        line.put_shown("time", Some(self.time));
-        line.put("type", Some(self.kind.as_str()));
-        line.put("decision", self.decision.map(Decision::as_str));
-        line.put("reason", self.reason());
-        line.put("error", self.error().map(ErrorCode::as_str));
+        line.put_plain(name!("id"), self.id);
+        line.put_plain(name!("time"), Some(self.time));
+        line.put_plain(name!("type"), Some(Word(self.kind.as_str())));
+        line.put_plain(name!("decision"), self.decision.map(|it| Word(it.as_str())));
+        line.put(name!("reason"), self.reason());
+        line.put_plain(name!("error"), self.error().map(|it| Word(it.as_str())));
         let status = self.status.map(|status| status.as_u16().into());
-        line.put_number("status", status);
-        line.put_shown("request_id", self.request_id.as_ref());
-        line.put_shown("trace_id", self.trace_id);
-        line.put("actor", Some(self.actor.as_str()));
-        line.put("environment", self.environment.map(Environment::as_str));
-        line.put_shown("key_id", self.key_id);
-        line.put(
-            "key_prefix",
-            self.key_prefix.as_ref().map(KeyPrefix::as_str),
-        );
-        let company = CompanyId::as_str;
-        line.put("owner_company", self.owner.as_ref().map(company));
-        line.put("effective_company", self.effective_company().map(company));
-        line.put("claimed_company", self.claimed_company().map(company));
-        line.put("method", self.method);
-        line.put("route", self.route());
-        let scope = self.required_scope().map(Scope::as_str);
-        line.put("required_scope", scope);
-        line.put("operation", self.operation().map(|o| o.as_str()));
-        line.put("sensitivity", self.sensitivity().map(|s| s.as_str()));
-        line.put("limit_policy", self.limit_policy());
-        line.put_shown("source", self.source);
-        line.put_shown("user_agent_hash", self.agent);
-        line.put_number("latency_us", self.latency_us);
+        line.put_number(name!("status"), status);
+        line.put_plain(name!("request_id"), self.request_id.as_ref());
+        line.put_shown(name!("trace_id"), self.trace_id);
+        line.put_plain(name!("actor"), Some(Word(self.actor.as_str())));
+        let environment = self.environment.map(|it| Word(it.as_str()));
+        line.put_plain(name!("environment"), environment);
+        line.put_plain(name!("key_id"), self.key_id);
+        line.put_plain(name!("key_prefix"), self.key_prefix.as_ref());
+        line.put_plain(name!("owner_company"), self.owner.as_ref());
+        line.put_plain(name!("effective_company"), self.effective_company());
+        line.put_plain(name!("claimed_company"), self.claimed_company());
+        line.put_plain(name!("method"), self.method.map(Word));
+        line.put(name!("route"), self.route());
+        let scope = self.required_scope();
+        line.put(name!("required_scope"), scope.map(Scope::as_str));
+        let operation = self.operation().map(|it| Word(it.as_str()));
+        line.put_plain(name!("operation"), operation);
+        let sensitivity = self.sensitivity().map(|it| Word(it.as_str()));
+        line.put_plain(name!("sensitivity"), sensitivity);
+        line.put(name!("limit_policy"), self.limit_policy());
+        line.put_plain(name!("source"), self.source);
+        line.put_plain(name!("user_agent_hash"), self.agent);
+        line.put_number(name!("latency_us"), self.latency_us);
         let resource = self.resource();
-        line.put("resource_type", resource.map(Resource::kind));
-        line.put("resource_id", resource.map(Resource::id));
+        line.put(name!("resource_type"), resource.map(Resource::kind));
+        line.put(name!("resource_id"), resource.map(Resource::id));
         let rare = self.rare.as_deref().filter(|rare| !rare.is_bare());
-        line.put_any("metadata", rare.map(Metadata));
+        line.put_any(name!("metadata"), rare.map(Metadata));
     }
 }
 

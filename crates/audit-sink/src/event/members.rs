@@ -5,34 +5,63 @@ use std::fmt::{self, Display, Write};
 
 use serde::Serialize;
 
+use super::plain::Plain;
+
 /// The members of a JSON object, in the order in which they are put.
 #[derive(Debug)]
 pub(super) struct Members {
+    /// Each member with a comma before it; the first one's gives way to the brace.
     text: Vec<u8>,
 }
+
+/// The name of a member as it stands in the object, with what stands around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name(pub(super) &'static str);
+
+/// A member's name, which has nothing to escape.
+macro_rules! name {
+    ($name:literal) => {
+        $crate::event::members::Name(concat!(",\"", $name, "\":"))
+    };
+}
+pub(super) use name;
 
 impl Members {
     /// An object without members, in place of what `text` held.
     pub(super) fn begin(mut text: Vec<u8>) -> Self {
         text.clear();
-        text.push(b'{');
         Self { text }
     }
 
     pub(super) fn end(mut self) -> Vec<u8> {
+        match self.text.first_mut() {
+            Some(first) => *first = b'{',
+            None => self.text.push(b'{'),
+        }
         self.text.push(b'}');
         self.text
     }
 
-    /// The member `name`, if it has a value. A name has nothing to escape.
-    pub(super) fn put(&mut self, name: &'static str, value: Option<&str>) {
+    /// The member `name`, if it has a value.
+    pub(super) fn put(&mut self, name: Name, value: Option<&str>) {
         if let Some(value) = value {
             self.name(name);
             self.string(value);
         }
     }
 
-    pub(super) fn put_number(&mut self, name: &'static str, value: Option<u64>) {
+    /// The same, of a value that has nothing to escape.
+    #[inline]
+    pub(super) fn put_plain(&mut self, name: Name, value: Option<impl Plain>) {
+        if let Some(value) = value {
+            self.name(name);
+            self.text.push(b'"');
+            value.append_to(&mut self.text);
+            self.text.push(b'"');
+        }
+    }
+
+    pub(super) fn put_number(&mut self, name: Name, value: Option<u64>) {
         if let Some(value) = value {
             self.name(name);
             let mut digits = itoa::Buffer::new();
@@ -41,7 +70,7 @@ impl Members {
     }
 
     /// The member `name`, whose value is shown as text.
-    pub(super) fn put_shown(&mut self, name: &'static str, value: Option<impl Display>) {
+    pub(super) fn put_shown(&mut self, name: Name, value: Option<impl Display>) {
         if let Some(value) = value {
             self.name(name);
             self.text.push(b'"');
@@ -52,27 +81,20 @@ impl Members {
     }
 
     /// The member `name`, as `value` gives it.
-    pub(super) fn put_any(&mut self, name: &'static str, value: Option<impl Serialize>) {
+    pub(super) fn put_any(&mut self, name: Name, value: Option<impl Serialize>) {
         if let Some(value) = value {
             self.name(name);
             append(&mut self.text, &value);
         }
     }
 
-    fn name(&mut self, name: &'static str) {
-        // Room for the longest name and a number at once.
-        self.text.reserve(64);
-        if self.text.len() > 1 {
-            self.text.push(b',');
-        }
-        self.text.push(b'"');
-        self.text.extend_from_slice(name.as_bytes());
-        self.text.extend_from_slice(b"\":");
+    #[inline]
+    fn name(&mut self, name: Name) {
+        self.text.extend_from_slice(name.0.as_bytes());
     }
 
     fn string(&mut self, value: &str) {
         if is_plain(value) {
-            self.text.reserve(value.len() + 2);
             self.text.push(b'"');
             self.text.extend_from_slice(value.as_bytes());
             self.text.push(b'"');
@@ -130,7 +152,7 @@ mod tests {
     #[test]
     fn an_object_may_be_empty() {
         assert_eq!(object(|_| {}), "{}");
-        assert_eq!(object(|members| members.put("a", None)), "{}");
+        assert_eq!(object(|members| members.put(name!("a"), None)), "{}");
     }
 
     proptest! {
@@ -139,10 +161,10 @@ mod tests {
             text in ".*|[ -~]*|\\PC*", number: u64, flag: bool,
         ) {
             let ours = object(|members| {
-                members.put("text", Some(&text));
-                members.put_number("number", Some(number));
-                members.put_shown("shown", Some(format_args!("{text}/{number}")));
-                members.put_any("any", Some(flag));
+                members.put(name!("text"), Some(&text));
+                members.put_number(name!("number"), Some(number));
+                members.put_shown(name!("shown"), Some(format_args!("{text}/{number}")));
+                members.put_any(name!("any"), Some(flag));
             });
             let shown = format!("{text}/{number}");
             let quoted = |text: &str| serde_json::to_string(text).unwrap();

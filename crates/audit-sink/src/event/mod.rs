@@ -7,6 +7,7 @@ mod kind;
 mod lifecycle;
 mod members;
 mod notice;
+mod plain;
 mod source;
 
 use std::sync::Arc;

@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::plain::{Plain, append_hex};
+
 /// In which form the source address of a request enters the audit log. The other forms never
 /// leave the layer.
 #[derive(Debug, Clone, Default)]
@@ -178,6 +180,22 @@ impl fmt::Display for AuditSource {
     }
 }
 
+impl Plain for AuditSource {
+    fn append_to(&self, text: &mut Vec<u8>) {
+        let Form::Address(IpAddr::V4(v4)) = self.0 else {
+            // Proof: a `Vec` takes all that is written.
+            let _ = write!(text, "{self}");
+            return;
+        };
+        for (index, octet) in v4.octets().into_iter().enumerate() {
+            if index > 0 {
+                text.push(b'.');
+            }
+            text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+        }
+    }
+}
+
 impl Serialize for AuditSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -215,6 +233,14 @@ impl AgentHash {
 impl fmt::Display for AgentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl Plain for AgentHash {
+    fn append_to(&self, text: &mut Vec<u8>) {
+        for byte in self.0 {
+            append_hex(text, byte);
+        }
     }
 }
 
