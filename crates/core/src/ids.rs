@@ -132,7 +132,7 @@ impl KeyPrefix {
         let (rest, id) = text.split_last_chunk::<{ Self::ID }>().ok_or(error)?;
         let brand = rest
             .strip_suffix(b"_live_")
-            .or(rest.strip_suffix(b"_test_"));
+            .or_else(|| rest.strip_suffix(b"_test_"));
         let brand = brand.ok_or(error)?;
         if !brand_bytes(brand) || !id_bytes(id) {
             return Err(error);

@@ -146,10 +146,11 @@ impl KeyVerifier {
     }
 
     fn read(&self, text: &[u8]) -> Result<RawKey, ParseError> {
-        match RawKey::parse(text) {
-            Err(_) if self.0.imported => RawKey::imported(text, self.0.environment),
-            read => read,
+        let read = RawKey::parse(text);
+        if read.is_err() && self.0.imported {
+            return RawKey::imported(text, self.0.environment);
         }
+        read
     }
 
     fn judge(
