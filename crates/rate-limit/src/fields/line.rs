@@ -46,24 +46,35 @@ impl Line {
 
     #[inline]
     pub(super) fn number(&mut self, number: u64) {
-        if number < DIGITS_8 {
-            // The bound is below 2^32.
-            let digits = eight_digits(number as u32);
-            // Bits of zeros in front, in whole bytes. The last digit stays, a zero or not.
-            let zeros = (digits | 1 << 56).trailing_zeros() & !7;
-            let digits = (digits | ZEROS) >> zeros;
-            self.text(&digits.to_le_bytes(), 8 - zeros as usize / 8);
-        } else {
-            self.long_number(number);
+        match number {
+            0..1_000 => self.first_digits(number),
+            1_000..1_000_000 => {
+                self.first_digits(number / 1_000);
+                self.next_digits(number % 1_000);
+            }
+            1_000_000.. => self.long_number(number),
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn long_number(&mut self, number: u64) {
-        self.number(number / DIGITS_8);
-        // A remainder by the bound is below it.
-        let digits = eight_digits((number % DIGITS_8) as u32) | ZEROS;
-        self.text(&digits.to_le_bytes(), 8);
+        self.number(number / 1_000);
+        self.next_digits(number % 1_000);
+    }
+
+    /// A number below 1000, without zeros in front.
+    #[inline]
+    fn first_digits(&mut self, number: u64) {
+        let digits = THREE_DIGITS[number as usize];
+        let count = digits[3];
+        let digits = u32::from_le_bytes(digits) >> (8 * (3 - count));
+        self.text(&digits.to_le_bytes(), usize::from(count));
+    }
+
+    /// A number below 1000, in three digits.
+    #[inline]
+    fn next_digits(&mut self, number: u64) {
+        self.text(&THREE_DIGITS[number as usize], 3);
     }
 
     /// Copies all of `room`, of which `len` bytes count.
@@ -84,17 +95,25 @@ impl Line {
     }
 }
 
-/// The eight decimal digits of a number below 10^8, one in each byte, the first one lowest: halves
-/// of four, two and one digit, each step for all of them at once.
-#[inline]
-const fn eight_digits(number: u32) -> u64 {
-    let number = number as u64;
-    let fours = (number / 10_000) | ((number % 10_000) << 32);
-    // By 100 and by 10, exact for numbers of four and of two digits.
-    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
-    let twos = hundreds | ((fours - hundreds * 100) << 16);
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | ((twos - tens * 10) << 8)
+/// For each number below 1000 its three digits, and how many of them don't stand in front as zeros.
+static THREE_DIGITS: [[u8; 4]; 1000] = three_digits();
+
+const fn three_digits() -> [[u8; 4]; 1000] {
+    let mut table = [[0; 4]; 1000];
+    let mut number = 0;
+    while number < table.len() {
+        let count = match number {
+            0..10 => 1,
+            10..100 => 2,
+            _ => 3,
+        };
+        let (first, second, third) = (number / 100, number / 10 % 10, number % 10);
+        // Each of them is below 10.
+        let digits = [first as u8, second as u8, third as u8];
+        table[number] = [b'0' + digits[0], b'0' + digits[1], b'0' + digits[2], count];
+        number += 1;
+    }
+    table
 }
 
 /// Between two members.
@@ -103,8 +122,6 @@ pub(super) const SEPARATOR: &str = ", ";
 const MEMBER: usize = SEPARATOR.len() + 34 + 2 * 23;
 /// The longest piece: a separator, a name of 32 in quotes, and the name of a parameter.
 const PIECE: usize = 40;
-const DIGITS_8: u64 = 100_000_000;
-const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
 
 #[cfg(test)]
 mod tests {
@@ -136,11 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn every_number_of_four_digits_is_split_exactly() {
-        for number in 0..10_000 {
-            assert_eq!(written(number), number.to_string());
-            let above = number * 10_000;
-            assert_eq!(written(above), above.to_string());
+    fn every_group_of_three_digits_is_written_in_every_place() {
+        for number in 0..1_000 {
+            for unit in [1, 1_000, 1_000_000, 1_000_000_000] {
+                for number in [number * unit, number * unit + 999 * unit * 1_000] {
+                    assert_eq!(written(number), number.to_string());
+                }
+            }
         }
     }
 
