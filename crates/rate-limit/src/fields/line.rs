@@ -47,10 +47,14 @@ impl Line {
     #[inline]
     pub(super) fn number(&mut self, number: u64) {
         match number {
-            0..1_000 => self.first_digits(number),
+            0..1_000 => {
+                let (digits, zeros) = three_digits(number);
+                self.digits(digits, zeros, 3);
+            }
             1_000..1_000_000 => {
-                self.first_digits(number / 1_000);
-                self.next_digits(number % 1_000);
+                let (first, zeros) = three_digits(number / 1_000);
+                let (last, _) = three_digits(number % 1_000);
+                self.digits(first | last << 24, zeros, 6);
             }
             1_000_000.. => self.long_number(number),
         }
@@ -59,22 +63,15 @@ impl Line {
     #[inline(never)]
     fn long_number(&mut self, number: u64) {
         self.number(number / 1_000);
-        self.next_digits(number % 1_000);
+        let (digits, _) = three_digits(number % 1_000);
+        self.digits(digits, 0, 3);
     }
 
-    /// A number below 1000, without zeros in front.
+    /// Writes `count` digits, the first one lowest, but for the `zeros` in front.
     #[inline]
-    fn first_digits(&mut self, number: u64) {
-        let digits = THREE_DIGITS[number as usize];
-        let count = digits[3];
-        let digits = u32::from_le_bytes(digits) >> (8 * (3 - count));
-        self.text(&digits.to_le_bytes(), usize::from(count));
-    }
-
-    /// A number below 1000, in three digits.
-    #[inline]
-    fn next_digits(&mut self, number: u64) {
-        self.text(&THREE_DIGITS[number as usize], 3);
+    fn digits(&mut self, digits: u64, zeros: u8, count: usize) {
+        let digits = digits >> (8 * zeros);
+        self.text(&digits.to_le_bytes(), count - usize::from(zeros));
     }
 
     /// Copies all of `room`, of which `len` bytes count.
@@ -95,26 +92,32 @@ impl Line {
     }
 }
 
-/// For each number below 1000 its three digits, and how many of them don't stand in front as zeros.
-static THREE_DIGITS: [[u8; 4]; 1000] = three_digits();
+/// The three digits of a number below 1000, the first one lowest, and how many of them are zeros in
+/// front.
+#[inline]
+fn three_digits(number: u64) -> (u64, u8) {
+    let [first, second, third, zeros] = THREE_DIGITS[number as usize];
+    let digits = u32::from_le_bytes([first, second, third, 0]);
+    (u64::from(digits), zeros)
+}
 
-const fn three_digits() -> [[u8; 4]; 1000] {
+static THREE_DIGITS: [[u8; 4]; 1000] = {
     let mut table = [[0; 4]; 1000];
     let mut number = 0;
     while number < table.len() {
-        let count = match number {
-            0..10 => 1,
-            10..100 => 2,
-            _ => 3,
+        let zeros = match number {
+            0..10 => 2,
+            10..100 => 1,
+            _ => 0,
         };
-        let (first, second, third) = (number / 100, number / 10 % 10, number % 10);
         // Each of them is below 10.
-        let digits = [first as u8, second as u8, third as u8];
-        table[number] = [b'0' + digits[0], b'0' + digits[1], b'0' + digits[2], count];
+        let digits = [number / 100, number / 10 % 10, number % 10];
+        let [first, second, third] = [digits[0] as u8, digits[1] as u8, digits[2] as u8];
+        table[number] = [b'0' + first, b'0' + second, b'0' + third, zeros];
         number += 1;
     }
     table
-}
+};
 
 /// Between two members.
 pub(super) const SEPARATOR: &str = ", ";
