@@ -44,17 +44,19 @@ impl Line {
         self.text(&piece.room, piece.len);
     }
 
-    #[inline]
+    // A call costs as much as the digits do.
+    #[inline(always)]
     pub(super) fn number(&mut self, number: u64) {
         match number {
             0..1_000 => {
-                let (digits, zeros) = three_digits(number);
-                self.digits(digits, zeros, 3);
+                let digits = THREE_DIGITS[number as usize];
+                self.digits(u64::from(digits), zeros(digits), 3);
             }
             1_000..1_000_000 => {
-                let (first, zeros) = three_digits(number / 1_000);
-                let (last, _) = three_digits(number % 1_000);
-                self.digits(first | last << 24, zeros, 6);
+                let first = THREE_DIGITS[(number / 1_000) as usize];
+                let last = THREE_DIGITS[(number % 1_000) as usize];
+                let digits = u64::from(first & DIGITS) | u64::from(last) << 24;
+                self.digits(digits, zeros(first), 6);
             }
             1_000_000.. => self.long_number(number),
         }
@@ -63,15 +65,16 @@ impl Line {
     #[inline(never)]
     fn long_number(&mut self, number: u64) {
         self.number(number / 1_000);
-        let (digits, _) = three_digits(number % 1_000);
-        self.digits(digits, 0, 3);
+        let digits = THREE_DIGITS[(number % 1_000) as usize];
+        self.digits(u64::from(digits), 0, 3);
     }
 
-    /// Writes `count` digits, the first one lowest, but for the `zeros` in front.
+    /// Writes `count` digits, the first one lowest, but for the `zeros` in front. Whatever stands above
+    /// them is cut off.
     #[inline]
-    fn digits(&mut self, digits: u64, zeros: u8, count: usize) {
+    fn digits(&mut self, digits: u64, zeros: u32, count: usize) {
         let digits = digits >> (8 * zeros);
-        self.text(&digits.to_le_bytes(), count - usize::from(zeros));
+        self.text(&digits.to_le_bytes(), count - zeros as usize);
     }
 
     /// Copies all of `room`, of which `len` bytes count.
@@ -92,32 +95,25 @@ impl Line {
     }
 }
 
-/// The three digits of a number below 1000, the first one lowest, and how many of them are zeros in
-/// front.
-#[inline]
-fn three_digits(number: u64) -> (u64, u8) {
-    let [first, second, third, zeros] = THREE_DIGITS[number as usize];
-    let digits = u32::from_le_bytes([first, second, third, 0]);
-    (u64::from(digits), zeros)
-}
-
-static THREE_DIGITS: [[u8; 4]; 1000] = {
-    let mut table = [[0; 4]; 1000];
+/// For each number below 1000 its three digits as text, the first one lowest, and above them how many
+/// of them are zeros in front.
+static THREE_DIGITS: [u32; 1000] = {
+    let mut table = [0; 1000];
     let mut number = 0;
     while number < table.len() {
-        let zeros = match number {
-            0..10 => 2,
-            10..100 => 1,
-            _ => 0,
-        };
-        // Each of them is below 10.
-        let digits = [number / 100, number / 10 % 10, number % 10];
-        let [first, second, third] = [digits[0] as u8, digits[1] as u8, digits[2] as u8];
-        table[number] = [b'0' + first, b'0' + second, b'0' + third, zeros];
+        // A number below 1000 is a `u32`, and so is each of its digits.
+        let n = number as u32;
+        let zeros = if n < 10 { 2 } else { (n < 100) as u32 };
+        let digits = (n / 100) | (n / 10 % 10) << 8 | (n % 10) << 16;
+        table[number] = digits | 0x30_3030 | zeros << 24;
         number += 1;
     }
     table
 };
+
+const fn zeros(digits: u32) -> u32 {
+    digits >> 24
+}
 
 /// Between two members.
 pub(super) const SEPARATOR: &str = ", ";
@@ -125,6 +121,8 @@ pub(super) const SEPARATOR: &str = ", ";
 const MEMBER: usize = SEPARATOR.len() + 34 + 2 * 23;
 /// The longest piece: a separator, a name of 32 in quotes, and the name of a parameter.
 const PIECE: usize = 40;
+/// The digits in [`THREE_DIGITS`].
+const DIGITS: u32 = 0xff_ffff;
 
 #[cfg(test)]
 mod tests {
