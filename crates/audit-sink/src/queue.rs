@@ -1,11 +1,10 @@
 //! The bounded queue between request threads and the writer: one shard for each thread, so that
 //! threads don't bounce a cache line between cores.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use countersign_core::StoreError;
+use countersign_core::{StoreError, thread_number};
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::oneshot;
 
@@ -116,8 +115,9 @@ impl Permit {
         answer
     }
 
+    /// Queues what is ready to be queued.
     #[inline]
-    fn push(mut self, queued: Queued) {
+    pub(crate) fn push(mut self, queued: Queued) {
         let Some(shard) = self.0.take() else { return };
         let refused = shard.queue.push(queued).is_err();
         // Pairs with the fence in `Common::park`.
@@ -161,18 +161,4 @@ impl Drop for Permit {
             shard.release(1);
         }
     }
-}
-
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    NUMBER.with(|number| {
-        number.get().unwrap_or_else(|| {
-            let new = NEXT.fetch_add(1, Ordering::Relaxed);
-            number.set(Some(new));
-            new
-        })
-    })
 }

@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 
 use crate::call::{Answer, Call};
 use crate::event::{Arrival, Outcome};
-use crate::queue::Permit;
+use crate::queue::{Permit, Queued};
 use crate::{AuditEvent, metrics};
 
 /// A request that is being recorded. Whatever becomes of it, exactly one outcome event is made: by
@@ -126,12 +126,18 @@ impl Recording {
         if self.call.is_some() {
             self.context.let_go();
         }
-        let mut event = AuditEvent::outcome(&self.context, self.arrival, outcome);
+        // Made where it goes to the queue from: an event is some hundred bytes long.
+        let mut queued = Queued {
+            event: AuditEvent::request(&self.context, self.arrival),
+            waiter: None,
+        };
+        let event = &mut queued.event;
+        event.conclude(&self.context, outcome);
         if let Some(call) = &self.call {
             event.add_messages(call.received(), call.sent());
         }
-        metrics::count(&event);
-        permit.send(event);
+        metrics::count(event);
+        permit.push(queued);
         if let Some(observer) = self.context.edge().observer() {
             observer.finished(&self.context);
         }

@@ -12,6 +12,7 @@ pub use self::parts::{AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, Ra
 pub(crate) use self::parts::{Held, Place, PlaceSlot, PresentedKey};
 use crate::body::DenialBody;
 use crate::denial::ClaimPlace;
+use crate::edge::Near;
 use crate::respond::{self, Format, X_REQUEST_ID};
 use crate::source::Source;
 use crate::{
@@ -27,7 +28,7 @@ pub struct AccessContext(Arc<Record>);
 
 #[derive(Debug)]
 pub(crate) struct Record {
-    edge: Edge,
+    edge: Arc<Near>,
     received: Moment,
     request_id: RequestId,
     trace_id: Option<TraceId>,
@@ -98,7 +99,7 @@ impl AccessContext {
     /// The edge that the request came in by.
     #[must_use]
     pub fn edge(&self) -> &Edge {
-        &self.0.edge
+        &self.0.edge.0
     }
 
     /// The contract's entry for the request, once it was found.
@@ -285,7 +286,7 @@ impl AccessContext {
     /// Takes down why the request is refused, and makes the answer that says so.
     #[must_use]
     pub fn refuse<B: DenialBody>(&self, denial: Denial) -> Response<B> {
-        let style = self.0.edge.style();
+        let style = self.edge().style();
         let response = respond::render(&denial, &self.0.request_id, self.0.format, style);
         self.deny(denial);
         response
@@ -400,7 +401,7 @@ impl AccessContext {
 
 impl Record {
     pub(crate) fn new(
-        edge: Edge,
+        edge: Arc<Near>,
         received: Moment,
         request_id: RequestId,
         trace_id: Option<TraceId>,

@@ -2,6 +2,7 @@
 
 mod fields;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use crate::body::DenialBody;
 use crate::context::Record;
 use crate::respond::DenialStyle;
 use crate::source::TrustedProxies;
-use crate::{AccessContext, Clock, Moment, RequestId, RequestObserver, SystemClock, TraceId};
+use crate::{
+    AccessContext, Clock, Moment, RequestId, RequestObserver, SystemClock, TraceId, thread_number,
+};
 
 /// The address of the peer, put into a request's extensions by whoever accepted its connection.
 /// With the feature `axum`, axum's `ConnectInfo<SocketAddr>` is read as well, with the feature
@@ -32,8 +35,18 @@ pub struct PeerAddr(pub SocketAddr);
 ///     .build();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct Edge(Arc<Settings>);
+#[derive(Clone)]
+pub struct Edge {
+    settings: Arc<Settings>,
+    near: Arc<[Arc<Near>]>,
+}
+
+/// A thread's own handle of an edge, for the records of its requests: were they to count references
+/// of one handle, every thread would write to the same place for each request. None of these has
+/// others within it.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Near(pub(crate) Edge);
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -67,31 +80,31 @@ impl Edge {
     /// The clock that this stack reads.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.clock
+        &self.settings.clock
     }
 
     /// The time now.
     #[must_use]
     pub fn now(&self) -> Moment {
-        self.0.clock.now()
+        self.settings.clock.now()
     }
 
     /// The same edge, with somebody who is told of each request's outcome, in place of whoever was.
     #[must_use]
     pub fn with_observer(mut self, observer: impl RequestObserver) -> Self {
-        Arc::make_mut(&mut self.0).observer = Some(Arc::new(observer));
-        self
+        Arc::make_mut(&mut self.settings).observer = Some(Arc::new(observer));
+        Self::of(self.settings)
     }
 
     /// Who is told of each request's outcome, if anybody is.
     #[must_use]
     #[inline]
     pub fn observer(&self) -> Option<&dyn RequestObserver> {
-        self.0.observer.as_deref()
+        self.settings.observer.as_deref()
     }
 
     pub(crate) fn style(&self) -> &DenialStyle {
-        &self.0.style
+        &self.settings.style
     }
 
     /// Makes the record of a request that no layer has seen.
@@ -101,21 +114,50 @@ impl Edge {
         context
     }
 
+    fn of(settings: Arc<Settings>) -> Self {
+        let alone = Self {
+            settings: Arc::clone(&settings),
+            near: Arc::new([]),
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let near = (0..threads.min(MOST_NEAR)).map(|_| Arc::new(Near(alone.clone())));
+        Self {
+            settings,
+            near: near.collect(),
+        }
+    }
+
+    fn near(&self) -> Arc<Near> {
+        let index = thread_number() % self.near.len().max(1);
+        match self.near.get(index) {
+            Some(near) => Arc::clone(near),
+            None => Arc::new(Near(self.clone())),
+        }
+    }
+
     fn read<B>(&self, request: &Request<B>) -> Record {
         let headers = request.headers();
         let fields = Fields::of(headers);
         let received = self.now();
-        let given_id = fields.request_id.filter(|_| self.0.trusts_request_id);
+        let given_id = fields
+            .request_id
+            .filter(|_| self.settings.trusts_request_id);
         let given_id = given_id.and_then(|id| id.to_str().ok()?.parse::<RequestId>().ok());
         let trace = fields.traceparent.map(HeaderValue::as_bytes);
         Record::new(
-            self.clone(),
+            self.near(),
             received,
             given_id.unwrap_or_else(|| RequestId::generate(received.wall)),
             trace.and_then(TraceId::from_traceparent),
-            fields.format(self.0.style.default_format),
-            peer(request).map(|peer| self.0.proxies.resolve(peer, headers)),
+            fields.format(self.settings.style.default_format),
+            peer(request).map(|peer| self.settings.proxies.resolve(peer, headers)),
         )
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Edge").field(&self.settings).finish()
     }
 }
 
@@ -159,7 +201,7 @@ impl EdgeBuilder {
     /// The finished edge.
     #[must_use]
     pub fn build(self) -> Edge {
-        Edge(Arc::new(self.0))
+        Edge::of(Arc::new(self.0))
     }
 }
 
@@ -217,3 +259,6 @@ fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     });
     ours
 }
+
+/// More threads than this share handles.
+const MOST_NEAR: usize = 64;

@@ -66,6 +66,7 @@ mod standing;
 mod status;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
+mod threads;
 mod timestamp;
 mod watch;
 
@@ -94,4 +95,5 @@ pub use request_id::{RequestId, TraceId};
 pub use scope::{Scope, ScopeSet};
 pub use shared_scopes::SharedScopes;
 pub use standing::{Asking, CallerStanding, Standing};
+pub use threads::thread_number;
 pub use timestamp::Timestamp;

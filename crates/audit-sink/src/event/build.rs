@@ -56,19 +56,23 @@ pub(crate) enum Outcome {
 
 impl AuditEvent {
     /// The one event that says how a request ended.
-    #[inline]
     pub(crate) fn outcome(context: &AccessContext, arrival: Arrival, outcome: Outcome) -> Self {
         let mut event = Self::request(context, arrival);
-        event.decide(context, outcome);
+        event.conclude(context, outcome);
+        event
+    }
+
+    /// Says how the request ended that the event was made of.
+    pub(crate) fn conclude(&mut self, context: &AccessContext, outcome: Outcome) {
+        self.decide(context, outcome);
         let now = context.edge().clock().monotonic();
         let latency = now.duration_since(context.received().monotonic);
-        event.latency_us = Some(micros(latency));
-        event.add_limit(context);
-        event.add_stage();
+        self.latency_us = Some(micros(latency));
+        self.add_limit(context);
+        self.add_stage();
         if let Some(notes) = context.take_notes() {
-            event.add_notes(notes);
+            self.add_notes(notes);
         }
-        event
     }
 
     /// How many messages of a call passed. A call that was refused before its handler ran has none.
@@ -139,8 +143,8 @@ impl AuditEvent {
     }
 
     /// What an intent and an outcome share.
-    #[inline]
-    fn request(context: &AccessContext, arrival: Arrival) -> Self {
+    #[inline(never)]
+    pub(crate) fn request(context: &AccessContext, arrival: Arrival) -> Self {
         let (key_id, key_prefix) = context.key();
         let identity = context.identity();
         let owner = context.owner();

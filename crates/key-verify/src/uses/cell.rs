@@ -1,10 +1,9 @@
 //! One key's uses, counted while requests run.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use countersign_core::{Endpoint, KeyId, ScopeSet, SharedScopes, Timestamp};
+use countersign_core::{Endpoint, KeyId, ScopeSet, SharedScopes, Timestamp, thread_number};
 
 use super::KeyUse;
 use super::tracker::Routes;
@@ -98,21 +97,6 @@ fn stripes() -> Box<[Stripe]> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let stripes = 0..threads.next_power_of_two().min(MOST_STRIPES);
     stripes.map(|_| Stripe::default()).collect()
-}
-
-/// Threads are numbered as they come.
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    NUMBER.with(|number| {
-        number.get().unwrap_or_else(|| {
-            let next = NEXT.fetch_add(1, Ordering::Relaxed);
-            number.set(Some(next));
-            next
-        })
-    })
 }
 
 const ROUTE_BITS: u32 = 20;
