@@ -134,7 +134,12 @@ impl<'a> Draws<'a> {
     pub(crate) fn make(&mut self, shard: &mut Shard, home: Home, now: u64) -> usize {
         let mut newcomers = 0;
         for draw in self.list.iter_mut().filter(|draw| draw.home == home) {
-            match draw.make(shard, now, !self.refused) {
+            draw.state = if self.refused {
+                draw.look(shard, now)
+            } else {
+                draw.make(shard, now)
+            };
+            match draw.state {
                 State::New => newcomers += 1,
                 State::Refused => self.refused = true,
                 State::Idle | State::Made => {}
@@ -231,27 +236,46 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// Draws on the counter if it is there, it allows the draw and it `may` be drawn on.
+    /// Draws on the counter, if it is there and allows it.
     #[inline]
-    fn make(&mut self, shard: &mut Shard, now: u64, may: bool) -> State {
-        let Limit { quota, cost, .. } = self.limit;
+    fn make(&mut self, shard: &mut Shard, now: u64) -> State {
         let counter = shard.find_mut(self.name);
-        self.tat = counter.as_deref().copied().unwrap_or(0);
-        self.seen = now;
-        let Some(new_tat) = draw(self.tat, now, quota, cost) else {
-            self.state = State::Refused;
-            return self.state;
-        };
-        self.new_tat = new_tat;
-        self.state = match counter {
-            Some(counter) if may => {
+        let held = counter.as_deref().copied().unwrap_or(0);
+        match (self.weigh(held, now), counter) {
+            (None, _) => State::Refused,
+            (Some(new_tat), Some(counter)) => {
                 *counter = new_tat;
                 State::Made
             }
-            None if cost > 0 => State::New,
-            _ => State::Idle,
-        };
-        self.state
+            (Some(_), None) => self.newcomer(),
+        }
+    }
+
+    /// Leaves the counter as it is.
+    #[cold]
+    fn look(&mut self, shard: &mut Shard, now: u64) -> State {
+        let held = shard.find_mut(self.name).copied();
+        match self.weigh(held.unwrap_or(0), now) {
+            None => State::Refused,
+            Some(_) if held.is_some() => State::Idle,
+            Some(_) => self.newcomer(),
+        }
+    }
+
+    #[inline]
+    fn weigh(&mut self, held: u64, now: u64) -> Option<u64> {
+        (self.tat, self.seen) = (held, now);
+        self.new_tat = draw(held, now, self.limit.quota, self.limit.cost)?;
+        Some(self.new_tat)
+    }
+
+    #[inline]
+    const fn newcomer(&self) -> State {
+        if self.limit.cost > 0 {
+            State::New
+        } else {
+            State::Idle
+        }
     }
 
     /// What to tell of a draw that was made.
