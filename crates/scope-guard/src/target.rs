@@ -76,37 +76,40 @@ pub(crate) fn check_with(
 #[must_use]
 pub fn is_normal_path(path: &str) -> bool {
     let path = path.as_bytes();
-    if path.first() != Some(&b'/') {
-        return false;
-    }
+    path.first() == Some(&b'/') && (is_plain(path) || is_normal_at_second_sight(path))
+}
+
+/// Whether a path that begins with `/` needs no second look, as nearly all of them: it has plain
+/// characters and slashes alone, and no slash before another one or a dot.
+fn is_plain(path: &[u8]) -> bool {
+    let pairs = path.iter().zip(path.iter().skip(1));
+    let seen = pairs.fold(0, |seen, (one, next)| {
+        seen | FIRST[usize::from(*one)] & SECOND[usize::from(*next)]
+    });
+    seen == 0
+}
+
+fn is_normal_at_second_sight(path: &[u8]) -> bool {
     let mut segment = 1;
     let mut at = 1;
-    loop {
-        // Nearly every character stands for itself.
-        while class(path, at) == Some(Class::Plain) {
-            at += 1;
-        }
-        match class(path, at) {
-            None => return !is_dots(&path[segment..]),
-            Some(Class::Slash) => {
+    while let Some(byte) = path.get(at) {
+        match CLASSES[usize::from(*byte)] {
+            Class::Plain => at += 1,
+            Class::Slash => {
                 if at == segment || is_dots(&path[segment..at]) {
                     return false;
                 }
                 at += 1;
                 segment = at;
             }
-            Some(Class::Percent) => match encoded_char(&path[at..]) {
+            Class::Percent => match encoded_char(&path[at..]) {
                 Some(len) => at += len,
                 None => return false,
             },
-            Some(Class::Plain) => at += 1,
-            Some(Class::Refused) => return false,
+            Class::Refused => return false,
         }
     }
-}
-
-fn class(path: &[u8], at: usize) -> Option<Class> {
-    path.get(at).map(|byte| CLASSES[usize::from(*byte)])
+    !is_dots(&path[segment..])
 }
 
 fn is_dots(segment: &[u8]) -> bool {
@@ -218,6 +221,27 @@ const fn classes() -> [Class; 256] {
     }
     table[b'/' as usize] = Class::Slash;
     table[b'%' as usize] = Class::Percent;
+    table
+}
+
+/// The two bits of a pair of characters that asks for a second look: one that is neither plain nor
+/// a slash stands second, or a slash or a dot after a slash.
+static FIRST: [u8; 256] = pairs(true);
+static SECOND: [u8; 256] = pairs(false);
+const NOT_PLAIN: u8 = 1;
+const AFTER_SLASH: u8 = 2;
+
+const fn pairs(first: bool) -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_slash = byte == b'/' as usize;
+        let is_plain = matches!(CLASSES[byte], Class::Plain) || is_slash;
+        let of_slash = is_slash || (!first && byte == b'.' as usize);
+        let not_plain = if first || !is_plain { NOT_PLAIN } else { 0 };
+        table[byte] = not_plain | if of_slash { AFTER_SLASH } else { 0 };
+        byte += 1;
+    }
     table
 }
 

@@ -39,6 +39,7 @@ fn paths_in_normal_form_pass() {
         "/%21%3A%40%7C",
     ] {
         assert!(is_normal_path(good), "{good}");
+        assert!(is_normal_at_second_sight(good.as_bytes()), "{good}");
     }
 }
 
@@ -291,6 +292,15 @@ proptest! {
     ) {
         let path = if rooted { format!("/{path}") } else { path };
         prop_assert_eq!(is_normal_path(&path), is_normal_by_the_book(&path), "{}", path);
+    }
+
+    #[test]
+    fn what_needs_no_second_look_would_pass_it(
+        path in "(/|[/a.]{0,3}|%2E|[ -~]|é){0,12}",
+        rest in proptest::collection::vec(any::<u8>(), 0..8),
+    ) {
+        let path = [b"/", path.as_bytes(), &rest].concat();
+        prop_assert!(!is_plain(&path) || is_normal_at_second_sight(&path), "{:?}", path);
     }
 
     #[test]
