@@ -1,11 +1,14 @@
 //! The bounded queue between request threads and the writer: one shard for each thread, so that
 //! threads don't bounce a cache line between cores.
+//!
+//! The writer takes all of a shard at once and leaves the room of an earlier round in its place, so
+//! that events come to lie where others lay a moment ago, and not in a ring of some megabytes that is
+//! in nobody's cache any more.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_core::{StoreError, thread_number};
-use crossbeam_queue::ArrayQueue;
 use tokio::sync::oneshot;
 
 use crate::AuditEvent;
@@ -26,7 +29,9 @@ pub(crate) type Waiter = oneshot::Sender<Result<(), StoreError>>;
 pub(crate) struct Shard {
     /// Places that are promised or taken.
     reserved: AtomicUsize,
-    queue: ArrayQueue<Queued>,
+    capacity: usize,
+    /// Held for one move of an event, or of the list.
+    queue: Mutex<Vec<Queued>>,
     common: Arc<Common>,
 }
 
@@ -43,7 +48,8 @@ impl Shard {
         let shard = |index| {
             Arc::new(Self {
                 reserved: AtomicUsize::new(0),
-                queue: ArrayQueue::new(places(index)),
+                capacity: places(index),
+                queue: Mutex::new(Vec::with_capacity(ROOM)),
                 common: Arc::clone(common),
             })
         };
@@ -64,12 +70,14 @@ impl Shard {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.lock().is_empty()
     }
 
-    /// The oldest event. Its place stays taken until [`Shard::release`].
-    pub(crate) fn pop(&self) -> Option<Queued> {
-        self.queue.pop()
+    /// Takes all events, oldest first, in place of what `emptied` held. Their places stay taken until
+    /// [`Shard::release`].
+    pub(crate) fn take(&self, emptied: &mut Vec<Queued>) {
+        emptied.clear();
+        std::mem::swap(&mut *self.lock(), emptied);
     }
 
     pub(crate) fn release(&self, places: usize) {
@@ -79,8 +87,7 @@ impl Shard {
     }
 
     fn take_place(&self) -> bool {
-        let capacity = self.queue.capacity();
-        let more = |taken: usize| (taken < capacity).then_some(taken + 1);
+        let more = |taken: usize| (taken < self.capacity).then_some(taken + 1);
         self.reserved
             .fetch_update(Ordering::SeqCst, Ordering::Relaxed, more)
             .is_ok()
@@ -119,7 +126,7 @@ impl Permit {
     #[inline]
     pub(crate) fn push(mut self, queued: Queued) {
         let Some(shard) = self.0.take() else { return };
-        let refused = shard.queue.push(queued).is_err();
+        let refused = shard.put(queued).is_err();
         // Pairs with the fence in `Common::park`.
         fence(Ordering::SeqCst);
         if shard.common.is_away() || refused {
@@ -129,6 +136,21 @@ impl Permit {
 }
 
 impl Shard {
+    #[inline]
+    fn put(&self, queued: Queued) -> Result<(), Queued> {
+        let mut queue = self.lock();
+        if queue.len() >= self.capacity {
+            return Err(queued);
+        }
+        queue.push(queued);
+        Ok(())
+    }
+
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Vec<Queued>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[cold]
     fn after_push(&self, refused: bool) {
         if refused {
@@ -147,11 +169,9 @@ impl Shard {
     /// Counts what is queued as lost and lets those who wait for it know. Only for a queue whose
     /// writer is gone.
     pub(crate) fn drop_all(&self) {
-        while let Some(queued) = self.pop() {
-            self.release(1);
-            self.common.count_lost(1);
-            drop(queued);
-        }
+        let lost = std::mem::take(&mut *self.lock());
+        self.release(lost.len());
+        self.common.count_lost(lost.len() as u64);
     }
 }
 
@@ -162,3 +182,6 @@ impl Drop for Permit {
         }
     }
 }
+
+/// For how many events a shard has room before it grows.
+pub(crate) const ROOM: usize = 64;

@@ -183,7 +183,7 @@ pub struct AuditSinkBuilder<B> {
 
 impl<B: AuditBackend> AuditSinkBuilder<B> {
     /// How many events the queue has places for, those of requests under way included; 32 768
-    /// unless set otherwise. All places are allocated at the start, at about 400 bytes each.
+    /// unless set otherwise. A place takes its memory, about 400 bytes, only where it is used.
     pub const fn capacity(mut self, events: usize) -> Self {
         self.capacity = events;
         self

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Settings;
 use super::flood::Flood;
 use crate::gate::Common;
-use crate::queue::{Queued, Shard, Waiter};
+use crate::queue::{Queued, ROOM, Shard, Waiter};
 use crate::sink::{ShutdownRequest, unavailable};
 use crate::{AuditEvent, Notice, Record, Stamp};
 
@@ -34,8 +34,10 @@ pub(super) struct Desk {
     waiters: Vec<Waiter>,
     /// Who waits for all that was queued when they asked.
     flushes: Vec<Waiter>,
-    /// What was taken out of the queue while the backend did not write.
+    /// What was taken out of the queue beyond a batch, or while the backend did not write.
     pub(super) backlog: VecDeque<Queued>,
+    /// The room of a shard's events, given back when others are taken.
+    inbox: Vec<Queued>,
     pub(super) stop: Option<Stop>,
     /// The shard to begin with, so that none is always last.
     first: usize,
@@ -67,6 +69,7 @@ impl Desk {
             waiters: Vec::new(),
             flushes: Vec::new(),
             backlog: VecDeque::new(),
+            inbox: Vec::with_capacity(ROOM),
             stop: None,
             first: 0,
             idle_ticks: 0,
@@ -128,15 +131,9 @@ impl Desk {
         }
         self.first = (self.first + 1) % self.shards.len();
         for index in 0..self.shards.len() {
-            let shard = Arc::clone(&self.shards[(self.first + index) % self.shards.len()]);
-            let mut taken = 0;
-            while records.len() < BATCH
-                && let Some(queued) = shard.pop()
-            {
-                taken += 1;
-                self.take(queued, now, records);
+            if records.len() < BATCH {
+                self.empty((self.first + index) % self.shards.len(), now, records);
             }
-            shard.release(taken);
         }
         let drained = records.len() < BATCH;
         self.release_held(now, records);
@@ -145,6 +142,26 @@ impl Desk {
             self.tell(Notice::gap(lost), records);
         }
         drained
+    }
+
+    /// Takes all out of one shard: into the batch as much as there is room, the rest for the next.
+    fn empty(&mut self, shard: usize, now: Monotonic, records: &mut Vec<Record>) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.shards[shard].take(&mut inbox);
+        self.shards[shard].release(inbox.len());
+        let few = inbox.len() < inbox.capacity() / 8;
+        for queued in inbox.drain(..) {
+            if records.len() < BATCH {
+                self.take(queued, now, records);
+            } else {
+                self.backlog.push_back(queued);
+            }
+        }
+        if few && inbox.capacity() > LARGEST_INBOX {
+            // What a burst took is given back.
+            inbox.shrink_to(inbox.capacity() / 2);
+        }
+        self.inbox = inbox;
     }
 
     /// Runs `work` to its end. A hang closes the gate, and the end of the hang is waited for. None
@@ -228,12 +245,9 @@ impl Desk {
     /// Tells everybody who waits that the event is not durable. The events themselves are kept.
     pub(super) fn fail_waiters(&mut self) {
         for shard in &self.shards {
-            let mut taken = 0;
-            while let Some(queued) = shard.pop() {
-                taken += 1;
-                self.backlog.push_back(queued);
-            }
-            shard.release(taken);
+            shard.take(&mut self.inbox);
+            shard.release(self.inbox.len());
+            self.backlog.extend(self.inbox.drain(..));
         }
         self.flushes
             .append(&mut self.common.lock_requests().flushes);
@@ -350,5 +364,7 @@ const BATCH: usize = 8192;
 /// system for memory, and what a burst took is given back.
 const ROOMS: usize = 1024;
 const LARGEST_ROOM: usize = 2048;
+/// For how many events a shard keeps its room, however few there are.
+const LARGEST_INBOX: usize = 1024;
 /// After so many ticks without an event the writer sleeps until it is woken.
 const IDLE_TICKS: u32 = 10;
