@@ -1,23 +1,24 @@
 //! The record that one request carries through the stack.
 
+mod answer;
 mod parts;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Request, Response};
 
+use self::answer::ForAnswer;
 pub use self::parts::{AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields};
 pub(crate) use self::parts::{Held, Place, PlaceSlot, PresentedKey};
 use crate::body::DenialBody;
 use crate::denial::ClaimPlace;
 use crate::edge::Near;
-use crate::respond::{self, Format, X_REQUEST_ID};
+use crate::respond::{self, Format};
 use crate::source::Source;
 use crate::{
-    CallerStanding, CompanyId, Denial, Deprecation, Edge, Endpoint, Identity, KeyId, KeyPrefix,
-    Moment, Notes, Reason, RequestId, TraceId, grpc,
+    CallerStanding, CompanyId, Denial, Edge, Endpoint, Identity, KeyId, KeyPrefix, Moment, Notes,
+    Reason, RequestId, TraceId,
 };
 
 /// What is known of one request so far. The first layer of the stack makes it and puts it into
@@ -45,14 +46,6 @@ pub(crate) struct Record {
     denial: OnceLock<Denial>,
     notes: OnceLock<Box<Mutex<Notes>>>,
     answer: Mutex<ForAnswer>,
-}
-
-/// What waits for the answer, and is taken when it goes out.
-#[derive(Debug, Default)]
-struct ForAnswer {
-    fields: Option<RateLimitFields>,
-    deprecation: Option<&'static Deprecation>,
-    held: Held,
 }
 
 impl AccessContext {
@@ -239,31 +232,6 @@ impl AccessContext {
         let _ = self.0.limit.set(note);
     }
 
-    /// Gives the answer these fields, in place of any that were given before.
-    pub fn show_limits(&self, fields: RateLimitFields) {
-        self.lock_answer().fields = Some(fields);
-    }
-
-    /// Gives the answer the fields that say until when the endpoint answers.
-    pub fn show_deprecation(&self, deprecation: &'static Deprecation) {
-        self.lock_answer().deprecation = Some(deprecation);
-    }
-
-    /// Keeps `what` until the request is over, and drops it then: when the service behind the layer
-    /// that decided has answered, failed or panicked, or when nobody waits for the answer any more. A
-    /// body that is still being sent keeps nothing, but for that of a gRPC call: it keeps everything
-    /// until the call is over.
-    pub fn hold(&self, what: impl Send + 'static) {
-        self.lock_answer().held.0.push(Box::new(what));
-    }
-
-    /// Drops what was kept for the time of the request: for the layer that sees its end.
-    pub fn let_go(&self) {
-        // Dropped when the lock is not held any more.
-        let held = std::mem::take(&mut self.lock_answer().held);
-        drop(held);
-    }
-
     /// Why the request is refused, if it is.
     #[must_use]
     pub fn denial(&self) -> Option<&Denial> {
@@ -306,21 +274,6 @@ impl AccessContext {
         Denial::new(Reason::MisconfiguredStack)
     }
 
-    /// What the handler noted for the audit so far; the notes start over.
-    #[must_use]
-    pub fn take_notes(&self) -> Option<Notes> {
-        // Nearly no request has any, and then nothing is locked.
-        let notes = self.0.notes.get()?;
-        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(std::mem::take(&mut *notes)).filter(|notes| *notes != Notes::default())
-    }
-
-    /// Adds to the notes for the audit.
-    pub fn note<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> T {
-        let notes = self.0.notes.get_or_init(Box::default);
-        change(&mut notes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Takes down that the request drew on limits while nobody knew its endpoint, so that what the
     /// contract says of its cost, its quota and its kind of operation had no part in it.
     pub fn count_blindly(&self) {
@@ -339,63 +292,8 @@ impl AccessContext {
         self.denial().and_then(Denial::claim)
     }
 
-    /// Finishes an answer on its way out, see [`Entered::settle`](crate::Entered::settle): for the
-    /// layer that made the record, and for no other.
-    pub fn settle<B: DenialBody>(&self, response: &mut Response<B>) {
-        if let Some(denial) = handler_denial(response).or_else(|| self.broken_off(response)) {
-            let rendered = self.refuse::<B>(denial);
-            let (parts, body) = rendered.into_parts();
-            *response.status_mut() = parts.status;
-            *response.body_mut() = body;
-            let headers = response.headers_mut();
-            headers.remove(CONTENT_LENGTH);
-            headers.remove(CONTENT_TYPE);
-            headers.extend(parts.headers);
-        }
-        let id = self.0.request_id.header_value();
-        response.headers_mut().insert(X_REQUEST_ID, id);
-    }
-
-    /// Why the call was broken off in its request, where its handler ended it with another status.
-    fn broken_off<B>(&self, response: &Response<B>) -> Option<Denial> {
-        let denial = self.0.format.is_grpc().then(|| self.denial())??;
-        let told = grpc::status(response.headers())?;
-        (i32::from(told) != denial.error().grpc_code()).then(|| denial.clone())
-    }
-
-    /// Whether the request is a gRPC call that this head does not end: what is kept for it stays
-    /// until its answer is over, and goes at the latest with the record.
-    fn goes_on<B>(&self, response: &Response<B>) -> bool {
-        self.0.format.is_grpc()
-            && self.denial().is_none()
-            && grpc::status(response.headers()).is_none()
-    }
-
-    /// Gives an answer the fields that wait for it, and drops what was kept until then: for a service
-    /// around a [`Course`](crate::Course), each time it has an answer.
-    pub fn finish<B>(&self, response: &mut Response<B>) {
-        let mut answer = self.lock_answer();
-        let held = if self.goes_on(response) {
-            Held::default()
-        } else {
-            std::mem::take(&mut answer.held)
-        };
-        if let Some(fields) = answer.fields.take() {
-            fields.write(response.headers_mut());
-        }
-        if let Some(deprecation) = answer.deprecation.take() {
-            deprecation.write(response.headers_mut());
-        }
-        drop(answer);
-        drop(held);
-    }
-
     pub(crate) fn standing_slot(&self) -> &OnceLock<Arc<dyn CallerStanding>> {
         &self.0.standing
-    }
-
-    fn lock_answer(&self) -> MutexGuard<'_, ForAnswer> {
-        self.0.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -427,30 +325,6 @@ impl Record {
             notes: OnceLock::new(),
             answer: Mutex::default(),
         }
-    }
-}
-
-/// A handler's denial, on its way to the layer that puts it into the caller's form.
-#[derive(Debug, Clone)]
-pub(crate) struct HandlerDenial(pub(crate) Denial);
-
-fn handler_denial<B>(response: &mut Response<B>) -> Option<Denial> {
-    let extensions = response.extensions_mut();
-    let denial = extensions.remove().map(|HandlerDenial(denial)| denial);
-    #[cfg(feature = "tonic")]
-    let denial = denial.or_else(|| crate::status::denial_of(extensions.get()?));
-    denial
-}
-
-/// A handler's error: plain JSON by itself, and in the caller's form, with the request's id and
-/// its audit event, behind any layer of the stack.
-#[cfg(feature = "axum")]
-impl axum_core::response::IntoResponse for Denial {
-    fn into_response(self) -> axum_core::response::Response {
-        let mut response = Response::new(axum_core::body::Body::empty());
-        *response.status_mut() = self.error().status();
-        response.extensions_mut().insert(HandlerDenial(self));
-        response
     }
 }
 

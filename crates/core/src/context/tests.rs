@@ -1,6 +1,7 @@
 //! The record of a request.
 
 use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use http::uri::PathAndQuery;
 
 use super::*;
