@@ -184,4 +184,4 @@ impl Drop for Permit {
 }
 
 /// For how many events a shard has room before it grows.
-pub(crate) const ROOM: usize = 64;
+pub(crate) const ROOM: usize = 512;

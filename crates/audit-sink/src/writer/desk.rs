@@ -38,6 +38,8 @@ pub(super) struct Desk {
     pub(super) backlog: VecDeque<Queued>,
     /// The room of a shard's events, given back when others are taken.
     inbox: Vec<Queued>,
+    /// How often in a row there were few events for so much room.
+    roomy: u32,
     pub(super) stop: Option<Stop>,
     /// The shard to begin with, so that none is always last.
     first: usize,
@@ -70,6 +72,7 @@ impl Desk {
             flushes: Vec::new(),
             backlog: VecDeque::new(),
             inbox: Vec::with_capacity(ROOM),
+            roomy: 0,
             stop: None,
             first: 0,
             idle_ticks: 0,
@@ -149,7 +152,8 @@ impl Desk {
         let mut inbox = std::mem::take(&mut self.inbox);
         self.shards[shard].take(&mut inbox);
         self.shards[shard].release(inbox.len());
-        let few = inbox.len() < inbox.capacity() / 8;
+        let is_roomy = inbox.len() < inbox.capacity() / 8 && inbox.capacity() > LARGEST_INBOX;
+        self.roomy = if is_roomy { self.roomy + 1 } else { 0 };
         for queued in inbox.drain(..) {
             if records.len() < BATCH {
                 self.take(queued, now, records);
@@ -157,8 +161,9 @@ impl Desk {
                 self.backlog.push_back(queued);
             }
         }
-        if few && inbox.capacity() > LARGEST_INBOX {
-            // What a burst took is given back.
+        if self.roomy > ROOMY {
+            // What a burst took is given back, but not between one batch of requests and the next.
+            self.roomy = 0;
             inbox.shrink_to(inbox.capacity() / 2);
         }
         self.inbox = inbox;
@@ -366,5 +371,7 @@ const ROOMS: usize = 1024;
 const LARGEST_ROOM: usize = 2048;
 /// For how many events a shard keeps its room, however few there are.
 const LARGEST_INBOX: usize = 1024;
+/// After how many such rounds in a row a shard's room is halved.
+const ROOMY: u32 = 1000;
 /// After so many ticks without an event the writer sleeps until it is woken.
 const IDLE_TICKS: u32 = 10;
