@@ -5,6 +5,7 @@
 //! that events come to lie where others lay a moment ago, and not in a ring of some megabytes that is
 //! in nobody's cache any more.
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +25,6 @@ pub(crate) struct Queued {
 pub(crate) type Waiter = oneshot::Sender<Result<(), StoreError>>;
 
 /// One thread's part of the queue. Aligned so that two shards never share a cache line.
-#[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Shard {
     /// Places that are promised or taken.
@@ -73,11 +73,16 @@ impl Shard {
         self.lock().is_empty()
     }
 
-    /// Takes all events, oldest first, in place of what `emptied` held. Their places stay taken until
-    /// [`Shard::release`].
-    pub(crate) fn take(&self, emptied: &mut Vec<Queued>) {
+    /// Takes the oldest events, `most` of them where there are more, in place of what `emptied` held.
+    /// Their places stay taken until [`Shard::release`].
+    pub(crate) fn take(&self, emptied: &mut Vec<Queued>, most: usize) {
         emptied.clear();
-        std::mem::swap(&mut *self.lock(), emptied);
+        let mut queue = self.lock();
+        if queue.len() <= most {
+            std::mem::swap(&mut *queue, emptied);
+        } else {
+            emptied.extend(queue.drain(..most));
+        }
     }
 
     pub(crate) fn release(&self, places: usize) {
@@ -175,6 +180,15 @@ impl Shard {
     }
 }
 
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("reserved", &self.reserved)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(shard) = self.0.take() {
@@ -185,3 +199,32 @@ impl Drop for Permit {
 
 /// For how many events a shard has room before it grows.
 pub(crate) const ROOM: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use countersign_core::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn events_are_taken_in_their_order_and_keep_their_places_until_then() {
+        let shards = Shard::split(5, 1, &Arc::default());
+        for count in 0..5 {
+            let event = AuditEvent::gap(Timestamp::default(), count);
+            Shard::reserve(&shards).unwrap().send(event);
+        }
+        assert!(Shard::reserve(&shards).is_none(), "every place is taken");
+        let mut taken = Vec::new();
+        let mut order = Vec::new();
+        for (most, expected) in [(3, 3), (usize::MAX, 2), (usize::MAX, 0)] {
+            shards[0].take(&mut taken, most);
+            assert_eq!(taken.len(), expected);
+            order.extend(taken.iter().map(|queued| queued.event.clone()));
+        }
+        let all = (0..5).map(|count| AuditEvent::gap(Timestamp::default(), count));
+        assert_eq!(order, all.collect::<Vec<_>>());
+        assert!(shards[0].is_empty() && shards[0].reserved() == 5);
+        shards[0].release(5);
+        assert!(Shard::reserve(&shards).is_some());
+    }
+}

@@ -34,7 +34,7 @@ pub(super) struct Desk {
     waiters: Vec<Waiter>,
     /// Who waits for all that was queued when they asked.
     flushes: Vec<Waiter>,
-    /// What was taken out of the queue beyond a batch, or while the backend did not write.
+    /// What was taken out of the queue while the backend did not write.
     pub(super) backlog: VecDeque<Queued>,
     /// The room of a shard's events, given back when others are taken.
     inbox: Vec<Queued>,
@@ -134,9 +134,7 @@ impl Desk {
         }
         self.first = (self.first + 1) % self.shards.len();
         for index in 0..self.shards.len() {
-            if records.len() < BATCH {
-                self.empty((self.first + index) % self.shards.len(), now, records);
-            }
+            self.empty((self.first + index) % self.shards.len(), now, records);
         }
         let drained = records.len() < BATCH;
         self.release_held(now, records);
@@ -147,26 +145,36 @@ impl Desk {
         drained
     }
 
-    /// Takes all out of one shard: into the batch as much as there is room, the rest for the next.
+    /// Takes all out of one shard for which the batch has room.
     fn empty(&mut self, shard: usize, now: Monotonic, records: &mut Vec<Record>) {
+        let shard = Arc::clone(&self.shards[shard]);
         let mut inbox = std::mem::take(&mut self.inbox);
-        self.shards[shard].take(&mut inbox);
-        self.shards[shard].release(inbox.len());
-        let is_roomy = inbox.len() < inbox.capacity() / 8 && inbox.capacity() > LARGEST_INBOX;
-        self.roomy = if is_roomy { self.roomy + 1 } else { 0 };
-        for queued in inbox.drain(..) {
-            if records.len() < BATCH {
+        let mut is_left = true;
+        // More than once where refusals are held: they take no room in the batch.
+        while is_left && records.len() < BATCH {
+            let room = BATCH - records.len();
+            shard.take(&mut inbox, room);
+            let taken = inbox.len();
+            is_left = taken == room;
+            for queued in inbox.drain(..) {
                 self.take(queued, now, records);
-            } else {
-                self.backlog.push_back(queued);
             }
+            // Not before: were the writer to panic, they count as lost.
+            shard.release(taken);
+            self.give_back(&mut inbox, taken);
         }
+        self.inbox = inbox;
+    }
+
+    /// Halves a room that was long larger than it need be: what a burst took is given back, but not
+    /// between one batch of requests and the next.
+    fn give_back(&mut self, inbox: &mut Vec<Queued>, taken: usize) {
+        let is_roomy = taken < inbox.capacity() / 8 && inbox.capacity() > LARGEST_INBOX;
+        self.roomy = if is_roomy { self.roomy + 1 } else { 0 };
         if self.roomy > ROOMY {
-            // What a burst took is given back, but not between one batch of requests and the next.
             self.roomy = 0;
             inbox.shrink_to(inbox.capacity() / 2);
         }
-        self.inbox = inbox;
     }
 
     /// Runs `work` to its end. A hang closes the gate, and the end of the hang is waited for. None
@@ -250,7 +258,7 @@ impl Desk {
     /// Tells everybody who waits that the event is not durable. The events themselves are kept.
     pub(super) fn fail_waiters(&mut self) {
         for shard in &self.shards {
-            shard.take(&mut self.inbox);
+            shard.take(&mut self.inbox, usize::MAX);
             shard.release(self.inbox.len());
             self.backlog.extend(self.inbox.drain(..));
         }

@@ -62,6 +62,24 @@ async fn everything_queued_goes_into_one_write() {
 }
 
 #[tokio::test]
+async fn what_is_more_than_one_write_takes_comes_with_the_next_in_its_order() {
+    let (backend, log) = MemoryBackend::new();
+    let builder = AuditSink::builder(backend).deadline(LONG).shards(1);
+    let (sink, _writer) = builder.spawn().unwrap();
+    sink.flush().await.unwrap();
+    log.hang(true);
+    for number in 0..20_000 {
+        assert!(sink.append(lifecycle(&number.to_string())));
+    }
+    log.hang(false);
+    let lines = lines(&sink, &log).await;
+    assert_contiguous(&lines);
+    let actors = lines.iter().map(|line| line["metadata"]["actor"].clone());
+    assert!(actors.eq((0..20_000).map(|number| number.to_string())));
+    assert_eq!(sink.health().reserved, 0);
+}
+
+#[tokio::test]
 async fn a_failing_backend_closes_the_gate_and_loses_nothing_it_took() {
     let (sink, _writer, log) = memory_log().await;
     sink.append_durable(lifecycle("before")).await.unwrap();
