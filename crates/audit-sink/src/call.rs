@@ -1,7 +1,6 @@
 //! A gRPC call, watched to its end.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,38 +13,22 @@ use http_body::Frame;
 
 use crate::recording::Recording;
 
-/// How many messages have begun to pass, each way.
-#[derive(Debug, Default)]
-pub(crate) struct Call {
-    received: AtomicU32,
-    sent: AtomicU32,
-}
-
-impl Call {
-    /// Watches the call's request.
-    pub(crate) fn request(self: Arc<Self>, context: &AccessContext) -> Box<dyn Watcher> {
-        Box::new(Incoming {
-            messages: Messages::new(context.format()),
-            call: self,
-            caller: Caller::of(context),
-            context: context.clone(),
-        })
-    }
-
-    pub(crate) fn received(&self) -> u32 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn sent(&self) -> u32 {
-        self.sent.load(Ordering::Relaxed)
-    }
-}
-
-struct Incoming {
+/// The request of a call.
+pub(crate) struct Incoming {
     messages: Messages,
-    call: Arc<Call>,
     caller: Caller,
     context: AccessContext,
+}
+
+impl Incoming {
+    /// Watches the request of the call that `context` is about.
+    pub(crate) fn watching(context: &AccessContext) -> Self {
+        Self {
+            messages: Messages::new(context.format()),
+            caller: Caller::of(context),
+            context: context.clone(),
+        }
+    }
 }
 
 impl Watcher for Incoming {
@@ -55,7 +38,8 @@ impl Watcher for Incoming {
             let broken = (self.context.clone(), denial);
             return Poll::Ready(Flow::BreakOff(Box::new(broken)));
         }
-        count(&mut self.messages, &self.call.received, frame);
+        self.context
+            .count_messages(begun(&mut self.messages, frame));
         Poll::Ready(Flow::On)
     }
 
@@ -66,7 +50,6 @@ impl Watcher for Incoming {
 pub(crate) struct Answer {
     messages: Messages,
     format: Format,
-    call: Arc<Call>,
     status: Option<u8>,
     caller: Caller,
     recording: Recording,
@@ -74,19 +57,14 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Watches the answer, in this form, of the call that `recording` is about.
-    pub(crate) fn watching(
-        recording: Recording,
-        call: &Arc<Call>,
-        format: Format,
-    ) -> Box<dyn Watcher> {
-        Box::new(Self {
+    pub(crate) fn watching(recording: Recording, format: Format) -> Self {
+        Self {
             messages: Messages::new(format),
             format,
-            call: Arc::clone(call),
             status: None,
             caller: Caller::of(recording.context()),
             recording,
-        })
+        }
     }
 
     /// Ends the call with the refusal, in the place of a message.
@@ -109,7 +87,7 @@ impl Watcher for Answer {
                 return Poll::Ready(self.refuse(frame, denial));
             }
         }
-        count(&mut self.messages, &self.call.sent, frame);
+        self.recording.count_sent(begun(&mut self.messages, frame));
         if let Some(trailers) = frame.trailers_ref() {
             self.status = grpc::status(trailers);
         }
@@ -173,10 +151,9 @@ impl Caller {
     }
 }
 
-fn count(messages: &mut Messages, counter: &AtomicU32, frame: &Frame<Bytes>) {
-    if let Some(data) = frame.data_ref() {
-        counter.fetch_add(messages.read(data), Ordering::Relaxed);
-    }
+/// How many messages begin in `frame`.
+fn begun(messages: &mut Messages, frame: &Frame<Bytes>) -> u32 {
+    frame.data_ref().map_or(0, |data| messages.read(data))
 }
 
 const PAUSE: Duration = Duration::from_millis(250);

@@ -1,14 +1,12 @@
 //! One request's place in the log, from its entry to its one outcome event.
 
-use std::sync::Arc;
-
 use countersign_core::body::{DenialBody, WatchBody};
 use countersign_core::respond::Format;
 use countersign_core::{AccessContext, Reason, grpc};
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode};
 
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Incoming};
 use crate::event::{Arrival, Outcome};
 use crate::queue::{Permit, Queued};
 use crate::{AuditEvent, metrics};
@@ -24,8 +22,8 @@ pub(crate) struct Recording {
     permit: Option<Permit>,
     /// The status that was sent before the answer's end.
     status: Option<StatusCode>,
-    /// What passes of a gRPC call.
-    call: Option<Arc<Call>>,
+    /// How many messages of a gRPC call's answer have begun to pass.
+    sent: u32,
 }
 
 impl Recording {
@@ -35,7 +33,7 @@ impl Recording {
             arrival,
             permit: Some(permit),
             status: None,
-            call: None,
+            sent: 0,
         }
     }
 
@@ -45,10 +43,13 @@ impl Recording {
     }
 
     /// Counts the messages of a gRPC call's request from now on.
-    pub(crate) fn watch<B: WatchBody>(&mut self, request: Request<B>) -> Request<B> {
-        let call = Arc::new(Call::default());
-        self.call = Some(Arc::clone(&call));
-        request.map(|body| body.watch(call.request(&self.context)))
+    pub(crate) fn watch<B: WatchBody>(&self, request: Request<B>) -> Request<B> {
+        request.map(|body| body.watch(Incoming::watching(&self.context)))
+    }
+
+    /// `count` more messages of a gRPC call's answer have begun to pass.
+    pub(crate) const fn count_sent(&mut self, count: u32) {
+        self.sent = self.sent.wrapping_add(count);
     }
 
     /// The answer for a handler, or a layer, that panicked.
@@ -66,22 +67,15 @@ impl Recording {
     /// the answer's body record it at its end.
     pub(crate) fn answered<B: WatchBody>(mut self, response: Response<B>) -> Response<B> {
         let status = response.status();
-        let grpc = match &self.call {
-            Some(_) => grpc::status(response.headers()),
-            None => None,
-        };
-        match &self.call {
-            Some(call) if grpc.is_none() => {
-                let call = Arc::clone(call);
-                self.status = Some(status);
-                let format = self.answer_format(&response);
-                response.map(|body| body.watch(Answer::watching(self, &call, format)))
-            }
-            _ => {
-                self.record(Outcome::Answered { status, grpc });
-                response
-            }
+        let is_call = self.is_call();
+        let grpc = is_call.then(|| grpc::status(response.headers())).flatten();
+        if !is_call || grpc.is_some() {
+            self.record(Outcome::Answered { status, grpc });
+            return response;
         }
+        self.status = Some(status);
+        let format = self.answer_format(&response);
+        response.map(|body| body.watch(Answer::watching(self, format)))
     }
 
     pub(crate) const fn context(&self) -> &AccessContext {
@@ -108,9 +102,11 @@ impl Recording {
 
     /// A gRPC-Web caller may ask in one form and be answered in the other.
     fn answer_format<B>(&self, response: &Response<B>) -> Format {
-        let content_type = response.headers().get(CONTENT_TYPE);
+        // Found by a walk: a look-up would hash the name.
+        let mut fields = response.headers().iter();
+        let content_type = fields.find(|(name, _)| **name == CONTENT_TYPE);
         content_type
-            .and_then(|value| Format::of_grpc(value.as_bytes()))
+            .and_then(|(_, value)| Format::of_grpc(value.as_bytes()))
             .unwrap_or(self.context.format())
     }
 
@@ -123,7 +119,7 @@ impl Recording {
         let Some(permit) = self.permit.take() else {
             return;
         };
-        if self.call.is_some() {
+        if self.is_call() {
             self.context.let_go();
         }
         // Made where it goes to the queue from: an event is some hundred bytes long.
@@ -133,8 +129,8 @@ impl Recording {
         };
         let event = &mut queued.event;
         event.conclude(&self.context, outcome);
-        if let Some(call) = &self.call {
-            event.add_messages(call.received(), call.sent());
+        if self.is_call() {
+            event.add_messages(self.context.messages(), self.sent);
         }
         metrics::count(event);
         permit.push(queued);

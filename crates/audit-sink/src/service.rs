@@ -63,7 +63,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let Shared { settings, guard } = &*self.shared;
         match arrive(settings, &mut request) {
-            Ok(mut recording) => {
+            Ok(recording) => {
                 if recording.is_call() {
                     request = recording.watch(request);
                 }

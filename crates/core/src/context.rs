@@ -3,7 +3,7 @@
 mod answer;
 mod parts;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use http::{Request, Response};
@@ -43,6 +43,7 @@ pub(crate) struct Record {
     claimed: OnceLock<Box<CompanyId>>,
     limit: OnceLock<LimitNote>,
     counted_blindly: AtomicBool,
+    messages: AtomicU32,
     denial: OnceLock<Denial>,
     notes: OnceLock<Box<Mutex<Notes>>>,
     answer: Mutex<ForAnswer>,
@@ -286,6 +287,17 @@ impl AccessContext {
         self.0.counted_blindly.load(Ordering::Relaxed)
     }
 
+    /// Takes down that `count` more messages of the call's request have begun to pass.
+    pub fn count_messages(&self, count: u32) {
+        self.0.messages.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many messages of a gRPC call's request have begun to pass, where somebody counts them.
+    #[must_use]
+    pub fn messages(&self) -> u32 {
+        self.0.messages.load(Ordering::Relaxed)
+    }
+
     /// The place of the claim that was refused, if that is why.
     #[must_use]
     pub fn refused_claim(&self) -> Option<ClaimPlace> {
@@ -321,6 +333,7 @@ impl Record {
             claimed: OnceLock::new(),
             limit: OnceLock::new(),
             counted_blindly: AtomicBool::new(false),
+            messages: AtomicU32::new(0),
             denial: OnceLock::new(),
             notes: OnceLock::new(),
             answer: Mutex::default(),

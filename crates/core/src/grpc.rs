@@ -24,26 +24,46 @@ use crate::respond::Format;
 /// # Errors
 /// `malformed_request`.
 pub fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Reason> {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (first, second) = (types.next(), types.next());
-    let format = first.and_then(|value| exact_format(value.as_bytes()));
-    let is_call = match format {
-        _ if second.is_some() => false,
+    let mut head = Head::default();
+    let is_good = headers.iter().all(|(name, value)| head.takes(name, value));
+    let is_call = match head.format {
         Some(Format::Grpc) => version >= Version::HTTP_2,
         Some(_) => true,
         None => false,
     };
-    if is_call && has_good_timeout(headers) && headers.iter().all(is_metadata) {
-        Ok(())
-    } else {
-        Err(Reason::MalformedRequest)
-    }
+    (is_good && is_call)
+        .then_some(())
+        .ok_or(Reason::MalformedRequest)
 }
 
 /// The status that a head or trailers end a call with, if they do: `grpc-status`.
 #[must_use]
 pub fn status(fields: &HeaderMap) -> Option<u8> {
-    fields.get(STATUS)?.to_str().ok()?.parse().ok()
+    // Found by a walk: there are few fields, and a look-up would hash the name.
+    let (_, status) = fields.iter().find(|(name, _)| **name == STATUS)?;
+    status.to_str().ok()?.parse().ok()
+}
+
+/// What was found of a call's head so far.
+#[derive(Debug, Default)]
+struct Head {
+    format: Option<Format>,
+    has_timeout: bool,
+}
+
+impl Head {
+    /// Whether a call's head may have this field too.
+    fn takes(&mut self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let bytes = value.as_bytes();
+        if *name == CONTENT_TYPE {
+            let before = std::mem::replace(&mut self.format, exact_format(bytes));
+            before.is_none() && self.format.is_some() && is_metadata(name, bytes)
+        } else if *name == TIMEOUT {
+            !std::mem::replace(&mut self.has_timeout, true) && is_timeout(bytes)
+        } else {
+            is_metadata(name, bytes)
+        }
+    }
 }
 
 /// Finds the messages in one direction of a call, in whatever pieces its bytes come.
@@ -178,12 +198,6 @@ fn exact_format(content_type: &[u8]) -> Option<Format> {
     .then_some(format)
 }
 
-fn has_good_timeout(headers: &HeaderMap) -> bool {
-    let mut all = headers.get_all(TIMEOUT).iter();
-    let good = all.next().is_none_or(|value| is_timeout(value.as_bytes()));
-    good && all.next().is_none()
-}
-
 fn is_timeout(value: &[u8]) -> bool {
     let Some((b'H' | b'M' | b'S' | b'm' | b'u' | b'n', digits)) = value.split_last() else {
         return false;
@@ -193,14 +207,17 @@ fn is_timeout(value: &[u8]) -> bool {
         && digits.iter().any(|digit| *digit != b'0')
 }
 
-fn is_metadata((name, value): (&HeaderName, &HeaderValue)) -> bool {
+fn is_metadata(name: &HeaderName, value: &[u8]) -> bool {
     // A user agent is described, not decided on, and its RFC allows more.
-    if *name == AUTHORIZATION || *name == API_KEY || *name == USER_AGENT {
+    if *name == AUTHORIZATION || *name == USER_AGENT || *name == API_KEY {
         return true;
     }
-    let value = value.as_bytes();
     if !name.as_str().ends_with("-bin") {
-        return value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        // Every byte is looked at, whatever was found before: sixteen of them at a time.
+        let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
+        return value
+            .iter()
+            .fold(true, |all, byte| all & is_printable(byte));
     }
     let mut values = value.split(|byte| *byte == b',');
     values.all(|value| BINARY.decode(value.trim_ascii()).is_ok())
@@ -261,6 +278,11 @@ mod tests {
             assert_eq!(check(Version::HTTP_2, &fields), on_2, "{value}");
         }
         assert!(!check(Version::HTTP_2, &[]));
+        let beyond_ascii = b"application/grpc; \xff";
+        assert!(!check(
+            Version::HTTP_2,
+            &[("content-type", &beyond_ascii[..])]
+        ));
         assert!(!with("content-type", b"application/grpc"), "twice");
     }
 
@@ -283,6 +305,9 @@ mod tests {
         ] {
             assert!(!with("grpc-timeout", bad.as_bytes()), "{bad}");
         }
+        let call = ("content-type", &b"application/grpc"[..]);
+        let once = ("grpc-timeout", &b"1S"[..]);
+        assert!(!check(Version::HTTP_2, &[call, once, once]), "twice");
     }
 
     #[test]

@@ -41,12 +41,12 @@ pub enum Flow {
 pub trait WatchBody: Sized {
     /// The same body, of which `watcher` sees every frame. A body that is known to be empty ends
     /// at once.
-    fn watch(self, watcher: Box<dyn Watcher>) -> Self;
+    fn watch<W: Watcher>(self, watcher: W) -> Self;
 }
 
 /// No body: it ends at once.
 impl WatchBody for () {
-    fn watch(self, mut watcher: Box<dyn Watcher>) -> Self {
+    fn watch<W: Watcher>(self, mut watcher: W) -> Self {
         watcher.ended(true);
     }
 }
@@ -54,7 +54,7 @@ impl WatchBody for () {
 /// All of it is seen at once: it is in one piece already. Broken off, it is empty, which is no whole
 /// message of gRPC; for an answer that is not there at once nobody waits.
 impl WatchBody for Full<Bytes> {
-    fn watch(self, mut watcher: Box<dyn Watcher>) -> Self {
+    fn watch<W: Watcher>(self, mut watcher: W) -> Self {
         // A `Full` yields what it holds when it is asked first, and needs no waker for it.
         let mut copy = self.clone();
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -71,13 +71,13 @@ impl WatchBody for Full<Bytes> {
 }
 
 impl<E: 'static> WatchBody for BoxBody<Bytes, E> {
-    fn watch(self, watcher: Box<dyn Watcher>) -> Self {
+    fn watch<W: Watcher>(self, watcher: W) -> Self {
         Watched::new(self, watcher, |_, _| None).boxed()
     }
 }
 
 impl<E: 'static> WatchBody for UnsyncBoxBody<Bytes, E> {
-    fn watch(self, watcher: Box<dyn Watcher>) -> Self {
+    fn watch<W: Watcher>(self, watcher: W) -> Self {
         Watched::new(self, watcher, |_, _| None).boxed_unsync()
     }
 }
@@ -85,7 +85,7 @@ impl<E: 'static> WatchBody for UnsyncBoxBody<Bytes, E> {
 /// Broken off, it fails with the reason, with the feature `tonic` as a status.
 #[cfg(feature = "axum")]
 impl WatchBody for axum_core::body::Body {
-    fn watch(self, watcher: Box<dyn Watcher>) -> Self {
+    fn watch<W: Watcher>(self, watcher: W) -> Self {
         Self::new(Watched::new(self, watcher, crate::gate::axum_error))
     }
 }
@@ -93,7 +93,7 @@ impl WatchBody for axum_core::body::Body {
 /// Broken off, it fails with a status that says why.
 #[cfg(feature = "tonic")]
 impl WatchBody for tonic::body::Body {
-    fn watch(self, watcher: Box<dyn Watcher>) -> Self {
+    fn watch<W: Watcher>(self, watcher: W) -> Self {
         Self::new(Watched::new(self, watcher, |context, denial| {
             Some(context.status(denial))
         }))
@@ -102,11 +102,11 @@ impl WatchBody for tonic::body::Body {
 
 pin_project! {
     /// A body and who watches it.
-    pub struct Watched<B, E> {
+    pub struct Watched<B, W, E> {
         #[pin]
         inner: B,
         // Gone once the body is over.
-        watcher: Option<Box<dyn Watcher>>,
+        watcher: Option<W>,
         break_off: BreakOff<E>,
         state: State,
     }
@@ -126,9 +126,9 @@ enum State {
     Stuck,
 }
 
-impl<B: Body<Data = Bytes>> Watched<B, B::Error> {
+impl<B: Body<Data = Bytes>, W: Watcher> Watched<B, W, B::Error> {
     /// `inner`, watched by `watcher`; `break_off` makes its error of a refusal.
-    pub fn new(inner: B, watcher: Box<dyn Watcher>, break_off: BreakOff<B::Error>) -> Self {
+    pub fn new(inner: B, watcher: W, break_off: BreakOff<B::Error>) -> Self {
         let mut watched = Self {
             watcher: Some(watcher),
             inner,
@@ -143,7 +143,7 @@ impl<B: Body<Data = Bytes>> Watched<B, B::Error> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for Watched<B, B::Error> {
+impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -222,13 +222,13 @@ impl<B: Body<Data = Bytes>> Body for Watched<B, B::Error> {
     }
 }
 
-impl<B, E> fmt::Debug for Watched<B, E> {
+impl<B, W, E> fmt::Debug for Watched<B, W, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched").finish_non_exhaustive()
     }
 }
 
-fn end(watcher: &mut Option<Box<dyn Watcher>>, whole: bool) {
+fn end(watcher: &mut Option<impl Watcher>, whole: bool) {
     if let Some(mut watcher) = watcher.take() {
         watcher.ended(whole);
     }
@@ -249,9 +249,9 @@ mod tests {
     struct Notes(Seen);
 
     impl Notes {
-        fn boxed() -> (Box<Self>, Seen) {
+        fn new() -> (Self, Seen) {
             let seen = Seen::default();
-            (Box::new(Self(Arc::clone(&seen))), seen)
+            (Self(Arc::clone(&seen)), seen)
         }
 
         fn note(&self, text: &str) {
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_frame_and_the_end_are_seen_once() {
-        let (watcher, seen) = Notes::boxed();
+        let (watcher, seen) = Notes::new();
         let body = frames::<Infallible>(vec![
             Ok(Frame::data(Bytes::from_static(b"a"))),
             Ok(Frame::trailers(HeaderMap::new())),
@@ -315,10 +315,10 @@ mod tests {
 
     #[test]
     fn a_body_that_breaks_and_one_that_is_dropped_are_told_apart() {
-        let (watcher, seen) = Notes::boxed();
+        let (watcher, seen) = Notes::new();
         drain(frames(vec![Ok(Frame::data(Bytes::new())), Err("broken")]).watch(watcher));
         assert_eq!(*seen.lock().unwrap(), ["data", "broken", "gone"]);
-        let (watcher, seen) = Notes::boxed();
+        let (watcher, seen) = Notes::new();
         drop(frames::<Infallible>(vec![Ok(Frame::data(Bytes::new()))]).watch(watcher));
         assert_eq!(*seen.lock().unwrap(), ["gone"]);
     }
@@ -329,7 +329,7 @@ mod tests {
             (Full::default(), &["whole", "gone"][..]),
             (Full::from("x"), &["data", "whole", "gone"]),
         ] {
-            let (watcher, seen) = Notes::boxed();
+            let (watcher, seen) = Notes::new();
             let _ = WatchBody::watch(body, watcher);
             assert_eq!(*seen.lock().unwrap(), expected);
         }

@@ -11,7 +11,7 @@ use http::{Method, Request, StatusCode};
 
 use super::kind::classify;
 use super::{
-    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, Notice, OtherCompany,
+    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, Notice, OtherCompany, Passed,
     SourceForm,
 };
 
@@ -78,8 +78,7 @@ impl AuditEvent {
     /// How many messages of a call passed. A call that was refused before its handler ran has none.
     pub(crate) fn add_messages(&mut self, received: u32, sent: u32) {
         if self.reason.is_none() || received > 0 || sent > 0 {
-            self.add("messages_received", MetadataValue::Integer(received.into()));
-            self.add("messages_sent", MetadataValue::Integer(sent.into()));
+            self.passed = Some(Passed { received, sent });
         }
     }
 
@@ -138,6 +137,7 @@ impl AuditEvent {
             source: None,
             agent: None,
             latency_us: None,
+            passed: None,
             rare: None,
         }
     }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::members::{Members, name};
 use super::plain::Word;
-use super::{AuditEvent, Extra, Rare};
+use super::{AuditEvent, Extra, Passed, Rare};
 use crate::record::Stamp;
 
 /// The longest line of a log, in bytes, without its newline.
@@ -43,6 +43,7 @@ impl AuditEvent {
     fn shortened(&self, length: i64) -> Self {
         let mut short = self.clone();
         short.endpoint = None;
+        short.passed = None;
         let mut rare = Rare {
             reason: self.rare.as_ref().and_then(|rare| rare.reason.clone()),
             required_scope: self.required_scope(),
@@ -90,20 +91,72 @@ impl AuditEvent {
         let resource = self.resource();
         line.put(name!("resource_type"), resource.map(Resource::kind));
         line.put(name!("resource_id"), resource.map(Resource::id));
-        let rare = self.rare.as_deref().filter(|rare| !rare.is_bare());
-        line.put_any(name!("metadata"), rare.map(Metadata));
+        line.put_any(name!("metadata"), self.as_metadata());
+    }
+
+    /// What stands in `metadata`, if anything does.
+    pub(super) fn as_metadata(&self) -> Option<Metadata<'_>> {
+        let rare = self.rare.as_deref();
+        let metadata = Metadata {
+            ours: rare.map_or(&[], |rare| &rare.ours),
+            passed: self.passed,
+            handlers: rare.map_or(&[], |rare| &rare.handlers),
+        };
+        let is_bare = metadata.ours.is_empty() && metadata.handlers.is_empty();
+        (!is_bare || metadata.passed.is_some()).then_some(metadata)
     }
 }
 
-struct Metadata<'a>(&'a Rare);
+/// Our own entries, and the handler's.
+pub(super) struct Metadata<'a> {
+    ours: &'a [(&'static str, Extra)],
+    passed: Option<Passed>,
+    handlers: &'a [(&'static str, MetadataValue)],
+}
+
+impl Metadata<'_> {
+    pub(super) fn get(&self, name: &str) -> Option<serde_json::Value> {
+        if let Some((_, value)) = self.ours.iter().find(|(known, _)| *known == name) {
+            return serde_json::to_value(value).ok();
+        }
+        if let Some((_, count)) = self.counts().find(|(known, _)| *known == name) {
+            return Some(count.into());
+        }
+        let (_, value) = self.of_handlers().find(|(known, _)| *known == name)?;
+        serde_json::to_value(checked(value)).ok()
+    }
+
+    /// How many messages of a gRPC call passed.
+    fn counts(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let passed = self.passed.into_iter();
+        passed.flat_map(|it| {
+            [
+                ("messages_received", it.received),
+                ("messages_sent", it.sent),
+            ]
+        })
+    }
+
+    /// The handler's entries. A name that the log itself uses stays the log's.
+    fn of_handlers(&self) -> impl Iterator<Item = &(&'static str, MetadataValue)> {
+        let ours = |name: &str| {
+            self.ours.iter().any(|(known, _)| *known == name)
+                || self.counts().any(|(known, _)| known == name)
+        };
+        self.handlers.iter().filter(move |(name, _)| !ours(name))
+    }
+}
 
 impl Serialize for Metadata<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, value) in &self.0.ours {
+        for (name, value) in self.ours {
             map.serialize_entry(name, value)?;
         }
-        for (name, value) in self.0.of_handlers() {
+        for (name, count) in self.counts() {
+            map.serialize_entry(name, &count)?;
+        }
+        for (name, value) in self.of_handlers() {
             map.serialize_entry(name, &checked(value))?;
         }
         map.end()
@@ -116,27 +169,6 @@ impl Serialize for Extra {
             Self::Value(value) => value.serialize(serializer),
             Self::Name(name) => serializer.serialize_str(name),
         }
-    }
-}
-
-impl Rare {
-    pub(super) fn metadata(&self, name: &str) -> Option<serde_json::Value> {
-        let ours = self.ours.iter().find(|(known, _)| *known == name);
-        if let Some((_, value)) = ours {
-            return serde_json::to_value(value).ok();
-        }
-        let (_, value) = self.of_handlers().find(|(known, _)| *known == name)?;
-        serde_json::to_value(checked(value)).ok()
-    }
-
-    fn is_bare(&self) -> bool {
-        self.ours.is_empty() && self.handlers.is_empty()
-    }
-
-    /// The handler's entries. A name that the log itself uses stays the log's.
-    fn of_handlers(&self) -> impl Iterator<Item = &(&'static str, MetadataValue)> {
-        let ours = |name: &str| self.ours.iter().any(|(known, _)| *known == name);
-        self.handlers.iter().filter(move |(name, _)| !ours(name))
     }
 }
 

@@ -58,6 +58,7 @@ pub struct AuditEvent {
     source: Option<AuditSource>,
     agent: Option<AgentHash>,
     latency_us: Option<u64>,
+    passed: Option<Passed>,
     rare: Option<Box<Rare>>,
 }
 
@@ -67,6 +68,13 @@ enum OtherCompany {
     Absent,
     Owner,
     Named(Box<CompanyId>),
+}
+
+/// How many messages of a gRPC call passed, each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Passed {
+    received: u32,
+    sent: u32,
 }
 
 /// What few events have.
@@ -254,8 +262,7 @@ impl AuditEvent {
     /// A metadata entry, as JSON.
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<serde_json::Value> {
-        let rare = self.rare.as_ref()?;
-        rare.metadata(name)
+        self.as_metadata()?.get(name)
     }
 
     fn other<'a>(&'a self, company: &'a OtherCompany) -> Option<&'a CompanyId> {

@@ -95,7 +95,7 @@ impl AccessContext {
     /// around a [`Course`](crate::Course), each time it has an answer.
     pub fn finish<B>(&self, response: &mut Response<B>) {
         let mut answer = self.lock_answer();
-        let held = if self.goes_on(response) {
+        let held = if answer.held.0.is_empty() || self.goes_on(response) {
             Held::default()
         } else {
             std::mem::take(&mut answer.held)
