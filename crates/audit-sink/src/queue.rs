@@ -201,30 +201,4 @@ impl Drop for Permit {
 pub(crate) const ROOM: usize = 512;
 
 #[cfg(test)]
-mod tests {
-    use countersign_core::Timestamp;
-
-    use super::*;
-
-    #[test]
-    fn events_are_taken_in_their_order_and_keep_their_places_until_then() {
-        let shards = Shard::split(5, 1, &Arc::default());
-        for count in 0..5 {
-            let event = AuditEvent::gap(Timestamp::default(), count);
-            Shard::reserve(&shards).unwrap().send(event);
-        }
-        assert!(Shard::reserve(&shards).is_none(), "every place is taken");
-        let mut taken = Vec::new();
-        let mut order = Vec::new();
-        for (most, expected) in [(3, 3), (usize::MAX, 2), (usize::MAX, 0)] {
-            shards[0].take(&mut taken, most);
-            assert_eq!(taken.len(), expected);
-            order.extend(taken.iter().map(|queued| queued.event.clone()));
-        }
-        let all = (0..5).map(|count| AuditEvent::gap(Timestamp::default(), count));
-        assert_eq!(order, all.collect::<Vec<_>>());
-        assert!(shards[0].is_empty() && shards[0].reserved() == 5);
-        shards[0].release(5);
-        assert!(Shard::reserve(&shards).is_some());
-    }
-}
+mod tests;

@@ -155,6 +155,20 @@ mod tests {
         assert_eq!(object(|members| members.put(name!("a"), None)), "{}");
     }
 
+    #[test]
+    fn each_character_by_itself_is_written_as_serde_json_writes_it() {
+        for character in ('\0'..='\u{ff}').chain(['\u{2028}', '\u{ffff}', char::MAX]) {
+            let text = character.to_string();
+            let ours = object(|members| {
+                members.put(name!("text"), Some(&text));
+                members.put_shown(name!("shown"), Some(character));
+            });
+            let quoted = serde_json::to_string(&text).unwrap();
+            let theirs = format!(r#"{{"text":{quoted},"shown":{quoted}}}"#);
+            assert_eq!(ours, theirs);
+        }
+    }
+
     proptest! {
         #[test]
         fn every_value_is_written_as_serde_json_writes_it(

@@ -8,10 +8,7 @@ use countersign_core::{CompanyId, EventId, KeyId, KeyPrefix, RequestId, Timestam
 /// A value that is written as it is displayed, without a look at each character: its form has no
 /// quote, no backslash and no control character.
 pub(super) trait Plain: Display {
-    fn append_to(&self, text: &mut Vec<u8>) {
-        // Proof: a `Vec` takes all that is written.
-        let _ = write!(text, "{self}");
-    }
+    fn append_to(&self, text: &mut Vec<u8>);
 }
 
 /// A word of this library's own: the name of an event, of a decision, of an error.

@@ -383,3 +383,6 @@ const LARGEST_INBOX: usize = 1024;
 const ROOMY: u32 = 1000;
 /// After so many ticks without an event the writer sleeps until it is woken.
 const IDLE_TICKS: u32 = 10;
+
+#[cfg(test)]
+mod tests;

@@ -199,6 +199,20 @@ async fn shutdown_gives_up_at_its_deadline_and_says_what_is_left() {
 }
 
 #[tokio::test]
+async fn shutdown_gives_up_at_its_deadline_however_long_a_write_may_take() {
+    let (backend, log) = MemoryBackend::new();
+    let builder = AuditSink::builder(backend).deadline(2 * LONG);
+    let (sink, writer) = builder.spawn().unwrap();
+    sink.flush().await.unwrap();
+    log.hang(true);
+    let durable = sink.append_durable(lifecycle("a"));
+    let ended = tokio::time::timeout(LONG, writer.shutdown(Duration::from_millis(20)));
+    let report = ended.await.expect("the write is not waited for");
+    assert_eq!((report.written, report.lost), (0, 1));
+    assert!(durable.await.is_err());
+}
+
+#[tokio::test]
 async fn the_thread_ends_with_its_last_handle() {
     let temporary = TempDir::new().unwrap();
     let directory = temporary.path().join("log");
