@@ -77,6 +77,8 @@ fn debug_output_holds_no_target() {
         endpoint: Endpoint::get("/a/{id}").kept(),
         target: PathAndQuery::from_static("/a/secret-path?q=secret-query"),
     };
+    let shown = format!("{matched:?}");
+    assert!(shown.contains("/a/{id}") && !shown.contains("secret"));
     context.match_endpoint(matched).unwrap();
     assert!(!format!("{context:?}").contains("secret"));
 }
@@ -101,4 +103,109 @@ fn a_call_keeps_what_it_holds_until_its_answer_is_over() {
         context.let_go();
         assert_eq!(Arc::strong_count(&place), 1);
     }
+}
+
+/// Whether the record was locked when this was dropped.
+struct Kept(AccessContext, Arc<OnceLock<bool>>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let is_locked = self.0.0.answer.try_lock().is_err();
+        self.1.set(is_locked).expect("nothing is dropped twice");
+    }
+}
+
+#[test]
+fn what_was_held_may_use_the_record_when_it_is_dropped() {
+    for ask in [AccessContext::let_go, |context: &AccessContext| {
+        context.finish(&mut Response::new(()));
+    }] {
+        let (_, context) = enter();
+        let was_locked = Arc::new(OnceLock::new());
+        context.hold(Kept(context.clone(), Arc::clone(&was_locked)));
+        assert_eq!(was_locked.get(), None);
+        ask(&context);
+        assert_eq!(was_locked.get(), Some(&false));
+    }
+}
+
+#[test]
+fn notes_are_taken_once() {
+    let (_, context) = enter();
+    assert_eq!(context.take_notes(), None);
+    context.note(|_| ());
+    assert_eq!(context.take_notes(), None, "nothing was noted");
+    let resource = || crate::Resource::new("payment", "17");
+    context.note(|notes| notes.resource = Some(resource()));
+    let taken = context.take_notes().unwrap();
+    assert_eq!(taken.resource, Some(resource()));
+    assert_eq!(context.take_notes(), None);
+}
+
+#[test]
+fn the_fields_of_limits_go_onto_one_answer_in_place_of_others() {
+    let (_, context) = enter();
+    let value = HeaderValue::from_static;
+    let fields = |classic: Option<[&'static str; 3]>| RateLimitFields {
+        policy: value("p"),
+        limit: value("l"),
+        classic: classic.map(|texts| Box::new(texts.map(value))),
+    };
+    let shown = |response: &Response<()>| {
+        let names = [
+            "ratelimit-policy",
+            "ratelimit",
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ];
+        let text = |name| {
+            let values = response.headers().get_all(name).iter();
+            values
+                .map(|value| value.to_str().unwrap())
+                .collect::<String>()
+        };
+        names.map(text)
+    };
+    context.show_limits(fields(None));
+    context.show_limits(fields(Some(["1", "2", "3"])));
+    let mut response = Response::new(());
+    for name in ["ratelimit", "x-ratelimit-limit"] {
+        response.headers_mut().insert(name, value("handler's"));
+    }
+    context.finish(&mut response);
+    assert_eq!(shown(&response), ["p", "l", "1", "2", "3"]);
+    let mut next = Response::new(());
+    context.finish(&mut next);
+    assert!(next.headers().is_empty());
+    context.show_limits(fields(None));
+    context.finish(&mut next);
+    assert_eq!(shown(&next), ["p", "l", "", "", ""]);
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn a_handlers_refusal_takes_the_place_of_its_answer() {
+    use axum_core::response::IntoResponse;
+    use http::header::CONTENT_LENGTH;
+
+    let (_, context) = enter();
+    let mut response = Denial::new(Reason::ResourceOutsideCompany).into_response();
+    assert_eq!(response.status(), 404, "whatever stands around it");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert("x-own", HeaderValue::from_static("kept"));
+    *response.status_mut() = http::StatusCode::OK;
+    context.settle(&mut response);
+    assert_eq!(response.status(), 404);
+    let headers = response.headers();
+    assert_eq!(headers.get(CONTENT_LENGTH), None);
+    assert_eq!(headers.get_all(CONTENT_TYPE).iter().count(), 1);
+    assert_eq!(headers[CONTENT_TYPE], "application/json");
+    assert_eq!(headers["x-own"], "kept");
+    assert_eq!(headers["x-request-id"], context.request_id().header_value());
+    assert_ne!(http_body::Body::size_hint(response.body()).lower(), 0);
+    let reason = context.denial().unwrap().reason();
+    assert_eq!(reason, Reason::ResourceOutsideCompany);
 }

@@ -65,6 +65,28 @@ mod tests {
         }
         headers.remove(CONTENT_TYPE);
         assert_eq!(Fields::of(&headers).format(Format::Json), Format::Problem);
+        headers.append(ACCEPT, HeaderValue::from_static("application/problem+json"));
+        assert_eq!(Fields::of(&headers).format(Format::Json), Format::Problem);
+    }
+
+    #[test]
+    fn each_field_is_found_wherever_it_stands_and_whatever_its_bytes_are() {
+        let first = &b"\xff\xfe"[..];
+        let expected =
+            |headers: &HeaderMap, name: &HeaderName| headers.contains_key(name).then_some(first);
+        let names = [X_REQUEST_ID, TRACEPARENT, CONTENT_TYPE];
+        let mut headers = HeaderMap::new();
+        headers.insert("x-before", HeaderValue::from_static("a"));
+        for name in &names {
+            for bytes in [first, b"second"] {
+                headers.append(name, HeaderValue::from_bytes(bytes).unwrap());
+            }
+            headers.append("x-after", HeaderValue::from_static("b"));
+            let fields = Fields::of(&headers);
+            let found = [fields.request_id, fields.traceparent, fields.content_type];
+            let found = found.map(|value| value.map(HeaderValue::as_bytes));
+            assert_eq!(found, [0, 1, 2].map(|i| expected(&headers, &names[i])));
+        }
     }
 
     #[test]
