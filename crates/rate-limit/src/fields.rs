@@ -56,7 +56,7 @@ pub(crate) fn of(
     Some(RateLimitFields {
         policy,
         limit,
-        classic: classic.map(|decision| classic_fields(request, decision)),
+        classic: classic.and_then(|decision| classic_fields(request, decision)),
     })
 }
 
@@ -165,21 +165,23 @@ fn has_default_places(request: &LimitRequest<'_>, told: &[Free]) -> bool {
 }
 
 /// Limit, remaining and seconds to reset of the tightest policy: the one that refused, else the
-/// one with the fewest units left.
+/// one with the fewest units left. `None` where no policy with a quota is shown.
 #[inline(never)]
-fn classic_fields(request: &LimitRequest<'_>, decision: &LimitDecision) -> Box<[HeaderValue; 3]> {
+fn classic_fields(
+    request: &LimitRequest<'_>,
+    decision: &LimitDecision,
+) -> Option<Box<[HeaderValue; 3]>> {
     let shown = request.limits().zip(decision.outcomes()).enumerate();
     let tightest = shown
         .filter(|(_, (limit, _))| limit.dimension().is_shown())
         .min_by_key(|(i, (_, outcome))| (decision.refused() != Some(*i), outcome.remaining()));
-    let [limit, remaining, reset] = tightest.map_or([0; 3], |(_, (limit, outcome))| {
-        [
-            u64::from(limit.quota.burst()),
-            u64::from(outcome.remaining()),
-            seconds(outcome.reset_after_nanos()),
-        ]
-    });
-    Box::new([limit, remaining, reset].map(HeaderValue::from))
+    let (_, (limit, outcome)) = tightest?;
+    let numbers = [
+        u64::from(limit.quota.burst()),
+        u64::from(outcome.remaining()),
+        seconds(outcome.reset_after_nanos()),
+    ];
+    Some(Box::new(numbers.map(HeaderValue::from)))
 }
 
 /// Whole seconds, rounded up.

@@ -169,7 +169,11 @@ impl Desk {
     /// Halves a room that was long larger than it need be: what a burst took is given back, but not
     /// between one batch of requests and the next.
     fn give_back(&mut self, inbox: &mut Vec<Queued>, taken: usize) {
-        let is_roomy = taken < inbox.capacity() / 8 && inbox.capacity() > LARGEST_INBOX;
+        // Rooms go round between the shards and the desk: a small one says nothing of the large ones.
+        if inbox.capacity() <= LARGEST_INBOX {
+            return;
+        }
+        let is_roomy = taken < inbox.capacity() / 8;
         self.roomy = if is_roomy { self.roomy + 1 } else { 0 };
         if self.roomy > ROOMY {
             self.roomy = 0;

@@ -5,8 +5,9 @@ use http::HeaderMap;
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::*;
+use crate::in_flight::Free;
 use crate::samples::{Caller, after};
-use crate::{Dimension, LimitStore, LocalLimits, MAX_LIMITS, Policies, Policy};
+use crate::{Concurrency, Dimension, LimitStore, LocalLimits, MAX_LIMITS, Policies, Policy};
 
 fn policies() -> Policies {
     let quota = |burst, rate| Quota::per_second(burst, rate).unwrap();
@@ -126,6 +127,83 @@ fn nothing_is_shown_of_the_platforms_limits() {
     let request = policies.request(&context).unwrap();
     let decision = LimitDecision::new([crate::LimitOutcome::allowed(0, Duration::ZERO)]).unwrap();
     assert!(of(&request, Some(&decision), &[], true).is_none());
+}
+
+#[test]
+fn of_limits_on_requests_at_once_the_callers_own_are_shown() {
+    let quota = Quota::per_second(9, 1).unwrap();
+    let caller = Caller::new();
+    for (quotas, shown) in [
+        (vec![Policy::new("all", Dimension::Platform, quota)], None),
+        (
+            vec![
+                Policy::new("all", Dimension::Platform, quota),
+                Policy::new("key", Dimension::Key, Quota::per_second(12, 3).unwrap()),
+            ],
+            Some(["12", "11", "1"]),
+        ),
+    ] {
+        let policies = Policies::new(quotas).unwrap();
+        let policies = policies
+            .with_concurrency([
+                Concurrency::new("threads", Dimension::Platform, 3),
+                Concurrency::new("writes", Dimension::Company, 8),
+            ])
+            .unwrap();
+        let context = caller.reads(noon());
+        let request = policies.request(&context).unwrap();
+        let crate::LimitFuture::Ready(Ok(decision)) = LocalLimits::new().check(&request) else {
+            panic!("the local store answers at once");
+        };
+        for most in [8, 5] {
+            let told = [Free { most: 3, left: 2 }, Free { most, left: 7 }];
+            let fields = of(&request, Some(&decision), &told, true).unwrap();
+            let key =
+                |parameters| shown.map_or_else(String::new, |_| format!("\"key\";{parameters}, "));
+            assert_eq!(fields.limit, format!("{}\"writes\";r=7", key("r=11;t=1")));
+            let writes = "\"writes\";q=8;qu=\"concurrent-requests\"";
+            assert_eq!(fields.policy, format!("{}{writes}", key("q=12;w=4")));
+            let classic = shown.map(|texts| texts.map(HeaderValue::from_static));
+            assert_eq!(fields.classic.map(|fields| *fields), classic);
+        }
+    }
+}
+
+#[test]
+fn the_classic_fields_are_those_of_the_tightest_policy_that_is_shown() {
+    let quota = |burst| Quota::per_second(burst, 1).unwrap();
+    let policies = Policies::new([
+        Policy::new("platform", Dimension::Platform, quota(2)),
+        Policy::new("key", Dimension::Key, quota(5)),
+        Policy::new("company", Dimension::Company, quota(4)),
+    ])
+    .unwrap();
+    for times in [1, 2, 3] {
+        // The third is refused by the platform's, and takes nothing.
+        let headers = headers(&policies, &Caller::new().reads(noon()), times);
+        assert_eq!(headers["x-ratelimit-limit"], "4");
+        assert_eq!(
+            headers["x-ratelimit-remaining"],
+            (4 - times.min(2)).to_string()
+        );
+        assert_eq!(headers["x-ratelimit-reset"], times.min(2).to_string());
+    }
+}
+
+#[test]
+fn seconds_are_rounded_up() {
+    const SECOND: u64 = 1_000_000_000;
+    for (nanos, expected) in [
+        (0, 0),
+        (1, 1),
+        (SECOND - 1, 1),
+        (SECOND, 1),
+        (SECOND + 1, 2),
+        (2 * SECOND, 2),
+        (u64::MAX, 18_446_744_074),
+    ] {
+        assert_eq!(seconds(nanos), expected, "{nanos}");
+    }
 }
 
 #[test]

@@ -365,3 +365,24 @@ fn the_room_of_a_burst_is_halved_after_many_calm_rounds_in_a_row() {
     assert_eq!(rounds(&mut desk, &mut inbox, 1, 0), large / 4);
     assert_eq!(rounds(&mut desk, &mut inbox, 3 * ROOMY, 0), LARGEST_INBOX);
 }
+
+#[test]
+fn what_a_burst_took_is_given_back_whatever_rooms_it_goes_round_with() {
+    let burst = 4 * LARGEST_INBOX;
+    let mut room = Room::new(burst, 1);
+    room.send(0..burst as u64);
+    room.collect();
+    room.desk.written(&mut room.records);
+    assert!(room.desk.inbox.capacity() >= burst);
+    let mut rooms = Vec::new();
+    for _ in 0..5 * ROOMY {
+        room.collect();
+        rooms.push(room.desk.inbox.capacity());
+    }
+    assert!(rooms[..100].iter().any(|capacity| *capacity >= burst));
+    let last = &rooms[rooms.len() - 2..];
+    assert!(
+        last.iter()
+            .all(|capacity| (ROOM..=LARGEST_INBOX).contains(capacity))
+    );
+}
