@@ -322,3 +322,47 @@ impl Names {
         begun.and(limit.policy.tag).and(interval).name()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use countersign_core::Quota;
+
+    use super::*;
+    use crate::cells::Seeds;
+    use crate::samples::{Caller, after, anonymous};
+    use crate::{Policies, Policy};
+
+    fn policies(dimensions: &[Dimension]) -> Policies {
+        let quota = Quota::per_second(1, 1).unwrap();
+        let policy = |dimension: &Dimension| Policy::new(dimension.as_str(), *dimension, quota);
+        Policies::new(dimensions.iter().map(policy)).unwrap()
+    }
+
+    #[test]
+    fn companies_and_sources_are_spread_over_the_locks() {
+        let hasher = Seeds::random().hasher();
+        let by_source = policies(&[Dimension::Source]);
+        let by_both = policies(&[Dimension::Company, Dimension::Source]);
+        let spread = |policies: &Policies, context| {
+            let mut draws = Draws::new();
+            draws.fill(hasher, &policies.request(&context).unwrap());
+            (draws.company(), draws.source(), draws.is_verified())
+        };
+        let noon = after(Duration::from_secs(43_200));
+        let mut companies = HashSet::new();
+        let mut sources = HashSet::new();
+        for number in 0..64 {
+            let source = format!("192.0.2.{number}");
+            let known = spread(&by_both, Caller::new().reads_from(&source, noon));
+            let unknown = spread(&by_source, anonymous(&source, noon));
+            assert!(known.2 && !unknown.2);
+            assert_eq!(known.1, unknown.1);
+            companies.insert((known.0.low, known.0.high));
+            sources.insert((known.1.low, known.1.high));
+        }
+        assert_eq!((companies.len(), sources.len()), (64, 64));
+    }
+}

@@ -360,7 +360,9 @@ mod tests {
                 .endpoint(get("/a"))
                 .registry(registry(names))
         };
-        assert!(contract(&["accounts:read"]).build().is_ok());
+        let built = contract(&["accounts:read"]).build().unwrap();
+        assert!(built.registry().is_some());
+        assert_eq!(format!("{built:?}").matches("/a").count(), 1);
         let error = contract(&["accounts:raed"]).build().unwrap_err();
         assert_eq!(error.subject(), "GET /a");
     }

@@ -160,9 +160,14 @@ async fn a_target_that_was_rewritten_inside_a_router_fails_closed() {
         *request.uri_mut() = "/internal".parse().unwrap();
         request
     });
-    let app = Router::new().fallback_service(rewriting.layer(guarded));
-    let asked = status_and_reason(app, ask("GET", "/accounts")).await;
-    assert_eq!(asked, MISCONFIGURED);
+    // In the second the outer router names a route that the contract agrees with.
+    for app in [
+        Router::new().fallback_service(rewriting.layer(guarded.clone())),
+        Router::new().route_service("/accounts", rewriting.layer(guarded)),
+    ] {
+        let asked = status_and_reason(app, ask("GET", "/accounts")).await;
+        assert_eq!(asked, MISCONFIGURED);
+    }
 }
 
 #[tokio::test]

@@ -180,6 +180,17 @@ fn a_host_is_a_host() {
 }
 
 #[test]
+fn a_host_is_made_of_these_characters_and_no_others() {
+    for byte in 0..=u8::MAX {
+        let good = byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+        for host in [&[byte][..], &[byte, b'a'], &[b'a', byte, b'b']] {
+            assert_eq!(is_host(host), good, "{byte:#x}");
+        }
+    }
+    assert!(!is_host(b""));
+}
+
+#[test]
 fn only_web_schemes_without_user_information() {
     let ask = |target| get(target, &["a.example"], Version::HTTP_11);
     assert_eq!(ask("https://a.example/a"), Ok(()));
@@ -280,6 +291,20 @@ fn encodes_back(segment: &str) -> bool {
         let hideable = !c.is_control() && !c.is_ascii_alphanumeric() && !"-._~/\\?#%;".contains(c);
         if all_encoded { hideable } else { pchar(c) }
     })
+}
+
+#[test]
+fn no_pair_of_characters_hides_what_a_second_look_would_refuse() {
+    for one in 0..=u8::MAX {
+        for next in 0..=u8::MAX {
+            for path in [&[b'/', one, next][..], &[b'/', b'a', one, next]] {
+                assert!(
+                    !is_plain(path) || is_normal_at_second_sight(path),
+                    "{path:?}"
+                );
+            }
+        }
+    }
 }
 
 proptest! {
