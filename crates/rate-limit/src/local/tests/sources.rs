@@ -159,3 +159,35 @@ fn a_counter_is_drawn_on_once_beside_one_that_newcomers_share() {
     );
     assert_eq!(store.tracked_sources(), 2, "the shared one is the second");
 }
+
+#[test]
+fn a_key_is_counted_by_itself_where_its_source_shares_a_counter() {
+    let store = LocalLimits::new().with_sources(1);
+    let policies = policies([
+        ("key", Dimension::Key, 3),
+        ("source", Dimension::Source, 100),
+    ]);
+    for last in 1..=3 {
+        let newcomer = Caller::new().reads_from(&format!("198.51.100.{last}"), noon());
+        let allowed = (0..9).filter(|_| ask(&store, &policies, &newcomer).is_allowed());
+        assert_eq!(allowed.count(), 3);
+    }
+    assert_eq!(store.len(), 3);
+}
+
+#[test]
+fn a_refusal_shows_a_full_tables_source_its_own_counters() {
+    let store = LocalLimits::new().with_sources(2);
+    let policies = Policies::new([
+        Policy::new("writes", Dimension::Source, hourly(2)).only(OperationType::Write),
+        Policy::new("source", Dimension::Source, hourly(10)),
+    ]);
+    let (policies, caller) = (policies.unwrap(), Caller::new());
+    let write = || caller.asks_from("198.51.100.7", Endpoint::post("/accounts"), noon());
+    for _ in 0..2 {
+        assert!(ask(&store, &policies, &write()).is_allowed());
+    }
+    let refused = ask(&store, &policies, &write());
+    assert_eq!(refused.refused(), Some(0));
+    assert_eq!(refused.outcomes()[1].remaining(), 8);
+}
