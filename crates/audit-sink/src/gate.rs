@@ -1,6 +1,6 @@
 //! What all threads and the writer share: whether requests may enter, and who is waiting.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -99,13 +99,12 @@ impl Common {
         self.urgent.swap(false, Ordering::SeqCst)
     }
 
-    /// Says that the writer sleeps until it is woken, unless `has_work`. The caller must wait for
-    /// [`Common::wake`] only if this says so.
+    /// Says that the writer sleeps until it is woken, unless `has_work`, which must look at each shard
+    /// under its lock. The caller must wait for [`Common::wake`] only if this says so.
     pub(crate) fn park(&self, has_work: impl FnOnce() -> bool) -> bool {
         self.state.fetch_or(PARKED, Ordering::SeqCst);
-        // Pairs with the fence in `Permit::push`: either the sender sees that the writer is
-        // parked, or the writer sees what was sent.
-        fence(Ordering::SeqCst);
+        // The other half is in `Permit::push`, which looks at the state when it had the shard's lock:
+        // either the sender sees that the writer is parked, or the writer sees what was sent.
         let park = !has_work() && !self.is_called();
         if !park {
             self.unpark();
@@ -139,7 +138,8 @@ impl Common {
         self.state.load(Ordering::SeqCst)
     }
 
-    /// Whether nobody will look into the queue by itself. One load on the hot path.
+    /// Whether nobody will look into the queue by itself. One load on the hot path, of somebody who had
+    /// the lock of a shard since: that orders it.
     pub(crate) fn is_away(&self) -> bool {
         self.state.load(Ordering::Relaxed) & (PARKED | ENDED) != 0
     }

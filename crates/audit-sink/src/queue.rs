@@ -6,7 +6,7 @@
 //! in nobody's cache any more.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_core::{StoreError, thread_number};
@@ -132,8 +132,8 @@ impl Permit {
     pub(crate) fn push(mut self, queued: Queued) {
         let Some(shard) = self.0.take() else { return };
         let refused = shard.put(queued).is_err();
-        // Pairs with the fence in `Common::park`.
-        fence(Ordering::SeqCst);
+        // The other half is in `Common::park`: the writer says that it goes before it looks, with the
+        // lock, whether the shard is empty. So either it has seen the event, or it is seen to go.
         if shard.common.is_away() || refused {
             shard.after_push(refused);
         }
