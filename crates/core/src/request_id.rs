@@ -16,7 +16,8 @@ pub struct RequestId(Inner);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Inner {
-    Ours(Ulid),
+    /// Kept as text: that is what is asked of it, up to three times a request.
+    Ours([u8; RequestId::LEN]),
     Edge(Box<str>),
 }
 
@@ -25,41 +26,40 @@ impl RequestId {
     /// a fast generator.
     #[must_use]
     pub fn generate(time: Timestamp) -> Self {
-        Self(Inner::Ours(Ulid::from_parts(
-            time.as_millis(),
-            fastrand::u128(..),
-        )))
+        let ulid = Ulid::from_parts(time.as_millis(), fastrand::u128(..));
+        let mut digits = [0; ULID_LEN];
+        ulid.array_to_str(&mut digits);
+        let mut text = [0; Self::LEN];
+        let (prefix, rest) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        rest.copy_from_slice(&digits);
+        Self(Inner::Ours(text))
     }
 
     /// The id as a header value.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(self.ascii(&mut [0; Self::LEN]))
+        HeaderValue::from_bytes(self.ascii())
             // Proof: both forms hold only letters, digits and `. _ -`.
             .unwrap_or_else(|_| HeaderValue::from_static("req_unprintable"))
     }
 
-    /// The id in ASCII, in `buffer` unless a trusted edge gave it.
-    pub fn ascii<'a>(&'a self, buffer: &'a mut [u8; Self::LEN]) -> &'a [u8] {
+    /// The id in ASCII.
+    #[must_use]
+    pub fn ascii(&self) -> &[u8] {
         match &self.0 {
             Inner::Edge(text) => text.as_bytes(),
-            Inner::Ours(ulid) => {
-                let mut digits = [0; ULID_LEN];
-                ulid.array_to_str(&mut digits);
-                let (prefix, rest) = buffer.split_at_mut(PREFIX.len());
-                prefix.copy_from_slice(PREFIX.as_bytes());
-                rest.copy_from_slice(&digits);
-                buffer
-            }
+            Inner::Ours(text) => text,
         }
     }
 
-    fn text<'a>(&'a self, buffer: &'a mut [u8; Self::LEN]) -> &'a str {
-        std::str::from_utf8(self.ascii(buffer)).unwrap_or_default()
+    fn text(&self) -> &str {
+        // Proof: both forms are ASCII.
+        std::str::from_utf8(self.ascii()).unwrap_or_default()
     }
 
     /// The length of an id of our own.
-    pub const LEN: usize = PREFIX.len() + ULID_LEN;
+    const LEN: usize = PREFIX.len() + ULID_LEN;
 }
 
 /// Reads an id given by a trusted edge: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
@@ -81,7 +81,7 @@ impl FromStr for RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text(&mut [0; Self::LEN]))
+        f.write_str(self.text())
     }
 }
 
@@ -93,7 +93,7 @@ impl fmt::Debug for RequestId {
 
 impl Serialize for RequestId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.text(&mut [0; Self::LEN]))
+        serializer.serialize_str(self.text())
     }
 }
 

@@ -59,7 +59,7 @@ impl Plain for KeyId {
 impl Plain for &RequestId {
     #[inline]
     fn append_to(&self, text: &mut Vec<u8>) {
-        text.extend_from_slice(self.ascii(&mut [0; RequestId::LEN]));
+        text.extend_from_slice(self.ascii());
     }
 }
 

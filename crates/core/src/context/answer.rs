@@ -2,8 +2,8 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use http::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Response};
 
 use super::{AccessContext, Held, RateLimitFields};
 use crate::body::DenialBody;
@@ -72,8 +72,20 @@ impl AccessContext {
             headers.remove(CONTENT_TYPE);
             headers.extend(parts.headers);
         }
-        let id = self.0.request_id.header_value();
-        response.headers_mut().insert(X_REQUEST_ID, id);
+        self.show_request_id(response.headers_mut());
+    }
+
+    fn show_request_id(&self, headers: &mut HeaderMap) {
+        let id = &self.0.request_id;
+        // A refusal was made with it.
+        if self.denial().is_some() {
+            let mut shown = headers.get_all(X_REQUEST_ID).iter();
+            let is_shown = shown.next().is_some_and(|shown| shown == id.ascii());
+            if is_shown && shown.next().is_none() {
+                return;
+            }
+        }
+        headers.insert(X_REQUEST_ID, id.header_value());
     }
 
     /// Why the call was broken off in its request, where its handler ended it with another status.
