@@ -8,7 +8,7 @@ use countersign::{
     AuditBackend, AuditSink, AuditWriter, Contract, Countersign, Dimension, Endpoint, Policies,
     Policy, Quota, Record, SourceThrottle, StoreError,
 };
-use countersign_audit_sink::Recovery;
+use countersign_audit_sink::{AuditSinkBuilder, Recovery};
 
 use super::api;
 use super::keys::{self, Key};
@@ -35,10 +35,18 @@ impl Ours {
         backend: impl AuditBackend,
         queue: usize,
     ) -> Self {
-        let (sink, writer) = AuditSink::builder(backend)
-            .capacity(queue)
-            .spawn()
-            .expect("a thread that writes");
+        Self::over(keys, quota, AuditSink::builder(backend).capacity(queue)).await
+    }
+
+    /// The same, with a writer that works when it is asked to by [`settle`](Self::settle), and rests
+    /// while a batch of requests runs.
+    pub(crate) async fn with_resting_writer(keys: &[Key], quota: Quota) -> Self {
+        let sink = AuditSink::builder(Discard::default()).capacity(QUEUE);
+        Self::over(keys, quota, sink.tick(REST)).await
+    }
+
+    async fn over(keys: &[Key], quota: Quota, sink: AuditSinkBuilder<impl AuditBackend>) -> Self {
+        let (sink, writer) = sink.spawn().expect("a thread that writes");
         let stack = Countersign::builder()
             .contract(contract())
             .key_store(keys::store(keys).await)
@@ -66,6 +74,7 @@ impl Ours {
     /// Waits until the queue is nearly empty. Requests that are made as fast as they can be would
     /// fill it in the end, and be refused.
     pub(crate) fn settle(&self) {
+        drop(self.sink.flush());
         self.wait_for(64);
     }
 
@@ -144,3 +153,5 @@ impl AuditBackend for Discard {
 }
 
 const QUEUE: usize = 1 << 18;
+/// Longer than any batch of requests takes.
+const REST: Duration = Duration::from_millis(200);

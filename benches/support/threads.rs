@@ -36,6 +36,8 @@ fn time<W: Work>(mut work: W, batches: usize, barrier: &Barrier) -> Duration {
         let started = Instant::now();
         work.run(batch);
         total += started.elapsed();
+        // Nor does one prepare its next batch while another is not done with this one.
+        barrier.wait();
     }
     total
 }
