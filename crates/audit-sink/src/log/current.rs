@@ -18,6 +18,8 @@ pub(super) struct Current {
     pub(super) edge: Edge,
     /// The bytes of these lines.
     pub(super) bytes: u64,
+    /// How many of them were let go of by the page cache.
+    pub(super) uncached: u64,
     pub(super) began: Option<Monotonic>,
     /// Absent before the first line, and after a failed write: that file is never written again.
     pub(super) file: Option<File>,
@@ -29,6 +31,7 @@ impl Current {
         Self {
             edge: Edge::at(first),
             bytes: 0,
+            uncached: 0,
             began: None,
             file: None,
         }
@@ -42,6 +45,19 @@ impl Current {
         self.file
             .as_mut()
             .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable))
+    }
+
+    /// Lets what was written a while ago leave the page cache: a log is written once and read seldom,
+    /// and would in time take the cache of everything else on the machine, or in the container.
+    pub(super) fn let_go(&mut self, disk: &Disk) {
+        let old = self.bytes.saturating_sub(KEPT_IN_CACHE);
+        let old = old - old % STEP;
+        if old > self.uncached
+            && let Some(file) = &self.file
+        {
+            disk.let_go(file, self.uncached, old - self.uncached);
+            self.uncached = old;
+        }
     }
 
     /// A new file that takes the place of the one that failed, if there was one. What counted of
@@ -84,6 +100,7 @@ impl Current {
 
     pub(super) fn condemn(&mut self, segments: &Path) {
         self.file = None;
+        self.uncached = 0;
         tracing::error!(
             target: "countersign",
             segment = %segment_path(segments, self.edge.first()).display(),
@@ -93,3 +110,7 @@ impl Current {
 }
 
 const COPY_BUFFER: usize = 1024 * 1024;
+/// What readers who follow the log find in the page cache.
+pub(super) const KEPT_IN_CACHE: u64 = 8 * 1024 * 1024;
+/// So often the page cache is told, in bytes written: whole pages of any size.
+pub(super) const STEP: u64 = 1024 * 1024;

@@ -2,6 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 /// The file system as the log uses it.
@@ -23,6 +25,20 @@ impl Disk {
         #[cfg(test)]
         self.faults.sync()?;
         file.sync_data()
+    }
+
+    /// Lets `bytes` of `file` from `start` on, which were made durable, leave the page cache. It is
+    /// advice: nothing depends on whether it is taken.
+    pub(super) fn let_go(&self, file: &File, start: u64, bytes: u64) {
+        #[cfg(test)]
+        self.faults.let_go(start, bytes);
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{Advice, fadvise};
+            let _ = fadvise(file, start, NonZeroU64::new(bytes), Advice::DontNeed);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (file, start, bytes);
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -18,6 +18,8 @@ struct Plan {
     errno: i32,
     /// Operations so far.
     done: u64,
+    /// What the page cache was told to let go of: from where on, and how many bytes.
+    let_go: Vec<(u64, u64)>,
 }
 
 impl Faults {
@@ -43,6 +45,15 @@ impl Faults {
             file.write_all(&bytes[..bytes.len() / 2])
                 .expect("the disk itself works");
         })
+    }
+
+    pub(super) fn let_go(&self, start: u64, bytes: u64) {
+        self.lock().let_go.push((start, bytes));
+    }
+
+    /// What the page cache was told to let go of since this was last asked.
+    pub(super) fn take_let_go(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.lock().let_go)
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

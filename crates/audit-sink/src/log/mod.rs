@@ -79,6 +79,9 @@ pub use self::signer::{CheckpointSigner, FileSigner};
 /// `external_api.audit.recovered` event. Anything else that is wrong makes opening fail, with the
 /// place.
 ///
+/// **Page cache.** On Linux, lines that are on disk and lie 8 MiB behind the end leave the page cache:
+/// a log is written once and read seldom, and would push out what the service itself reads.
+///
 /// **Rotation.** A segment that is large or old enough is followed by a new one. Nothing else may
 /// rotate these files: tools that copy and truncate lose lines.
 ///

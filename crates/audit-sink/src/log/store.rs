@@ -67,6 +67,7 @@ impl Store {
             self.rotate_if_due(now)?;
             self.write(new)?;
             self.count(&leaves()?, new.len() as u64, now);
+            self.current.let_go(&self.disk);
         }
         self.sign(now, Signing::WhenDue)?;
         self.untold.clear();

@@ -282,6 +282,7 @@ impl<'a> Segments<'a> {
         let current = Current {
             edge: found.edge.clone(),
             bytes: found.good,
+            uncached: 0,
             began: Some(self.options.clock.now().monotonic),
             file: Some(file),
         };

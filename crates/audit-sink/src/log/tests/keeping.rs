@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
+use crate::log::current::{KEPT_IN_CACHE, STEP};
 use crate::log::tree::{Hash, check_inclusion, leaf_hash};
 
 #[tokio::test]
@@ -23,6 +24,38 @@ async fn a_segment_is_followed_by_another_by_size_and_by_age() {
     assert_eq!(place.segments().len(), by_size + 1);
     drop(log);
     assert_eq!(place.verify(), expected(0..21));
+}
+
+/// All that is older than the newest 8 MiB leaves the page cache, in whole steps, each byte once; a
+/// file that takes the place of one that failed begins again.
+#[tokio::test]
+async fn what_was_written_a_while_ago_leaves_the_page_cache() {
+    let place = Place::new();
+    let options = place.options();
+    let faults = options.disk.faults.clone();
+    let mut log = options.open().unwrap();
+    let (mut bytes, mut gone) = (0, 0);
+    for batch in 0..6 {
+        let next = log.next_seq();
+        let records = records(next..next + 6000);
+        if batch == 4 {
+            faults.plan(0, 1, 5);
+            assert!(log.append(&records).await.is_err());
+            gone = 0;
+        }
+        log.append(&records).await.unwrap();
+        bytes += records
+            .iter()
+            .map(|it| it.line().len() as u64 + 1)
+            .sum::<u64>();
+        for (start, length) in faults.take_let_go() {
+            assert_eq!((start, length % STEP), (gone, 0));
+            gone += length;
+        }
+        let old = bytes.saturating_sub(KEPT_IN_CACHE);
+        assert!(gone <= old && old - gone < STEP, "{gone} of {old}");
+    }
+    assert!(gone > 2 * STEP, "{gone}");
 }
 
 #[tokio::test]
