@@ -39,7 +39,7 @@ impl Watcher for Incoming {
             return Poll::Ready(Flow::BreakOff(Box::new(broken)));
         }
         self.context
-            .count_messages(begun(&mut self.messages, frame));
+            .count_messages_received(begun(&mut self.messages, frame));
         Poll::Ready(Flow::On)
     }
 

@@ -130,7 +130,7 @@ impl Recording {
         let event = &mut queued.event;
         event.conclude(&self.context, outcome);
         if self.is_call() {
-            event.add_messages(self.context.messages(), self.sent);
+            event.add_messages(self.context.messages_received(), self.sent);
         }
         metrics::count(event);
         permit.push(queued);

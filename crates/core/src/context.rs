@@ -43,7 +43,7 @@ pub(crate) struct Record {
     claimed: OnceLock<Box<CompanyId>>,
     limit: OnceLock<LimitNote>,
     counted_blindly: AtomicBool,
-    messages: AtomicU32,
+    messages_received: AtomicU32,
     denial: OnceLock<Denial>,
     notes: OnceLock<Box<Mutex<Notes>>>,
     answer: Mutex<ForAnswer>,
@@ -288,14 +288,14 @@ impl AccessContext {
     }
 
     /// Takes down that `count` more messages of the call's request have begun to pass.
-    pub fn count_messages(&self, count: u32) {
-        self.0.messages.fetch_add(count, Ordering::Relaxed);
+    pub fn count_messages_received(&self, count: u32) {
+        self.0.messages_received.fetch_add(count, Ordering::Relaxed);
     }
 
     /// How many messages of a gRPC call's request have begun to pass, where somebody counts them.
     #[must_use]
-    pub fn messages(&self) -> u32 {
-        self.0.messages.load(Ordering::Relaxed)
+    pub fn messages_received(&self) -> u32 {
+        self.0.messages_received.load(Ordering::Relaxed)
     }
 
     /// The place of the claim that was refused, if that is why.
@@ -333,7 +333,7 @@ impl Record {
             claimed: OnceLock::new(),
             limit: OnceLock::new(),
             counted_blindly: AtomicBool::new(false),
-            messages: AtomicU32::new(0),
+            messages_received: AtomicU32::new(0),
             denial: OnceLock::new(),
             notes: OnceLock::new(),
             answer: Mutex::default(),

@@ -11,8 +11,8 @@ use http::{Method, Request, StatusCode};
 
 use super::kind::classify;
 use super::{
-    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, Notice, OtherCompany, Passed,
-    SourceForm,
+    AgentHash, AuditEvent, AuditSource, Decision, EventType, Extra, MessageCounts, Notice,
+    OtherCompany, SourceForm,
 };
 
 /// What only the request itself knows, read when it comes in.
@@ -78,7 +78,7 @@ impl AuditEvent {
     /// How many messages of a call passed. A call that was refused before its handler ran has none.
     pub(crate) fn add_messages(&mut self, received: u32, sent: u32) {
         if self.reason.is_none() || received > 0 || sent > 0 {
-            self.passed = Some(Passed { received, sent });
+            self.messages = Some(MessageCounts { received, sent });
         }
     }
 
@@ -137,7 +137,7 @@ impl AuditEvent {
             source: None,
             agent: None,
             latency_us: None,
-            passed: None,
+            messages: None,
             rare: None,
         }
     }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::members::{Members, name};
 use super::plain::Word;
-use super::{AuditEvent, Extra, Passed, Rare};
+use super::{AuditEvent, Extra, MessageCounts, Rare};
 use crate::record::Stamp;
 
 /// The longest line of a log, in bytes, without its newline.
@@ -43,7 +43,7 @@ impl AuditEvent {
     fn shortened(&self, length: i64) -> Self {
         let mut short = self.clone();
         short.endpoint = None;
-        short.passed = None;
+        short.messages = None;
         let mut rare = Rare {
             reason: self.rare.as_ref().and_then(|rare| rare.reason.clone()),
             required_scope: self.required_scope(),
@@ -99,18 +99,18 @@ impl AuditEvent {
         let rare = self.rare.as_deref();
         let metadata = Metadata {
             ours: rare.map_or(&[], |rare| &rare.ours),
-            passed: self.passed,
+            messages: self.messages,
             handlers: rare.map_or(&[], |rare| &rare.handlers),
         };
         let is_bare = metadata.ours.is_empty() && metadata.handlers.is_empty();
-        (!is_bare || metadata.passed.is_some()).then_some(metadata)
+        (!is_bare || metadata.messages.is_some()).then_some(metadata)
     }
 }
 
 /// Our own entries, and the handler's.
 pub(super) struct Metadata<'a> {
     ours: &'a [(&'static str, Extra)],
-    passed: Option<Passed>,
+    messages: Option<MessageCounts>,
     handlers: &'a [(&'static str, MetadataValue)],
 }
 
@@ -128,8 +128,8 @@ impl Metadata<'_> {
 
     /// How many messages of a gRPC call passed.
     fn counts(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        let passed = self.passed.into_iter();
-        passed.flat_map(|it| {
+        let messages = self.messages.into_iter();
+        messages.flat_map(|it| {
             [
                 ("messages_received", it.received),
                 ("messages_sent", it.sent),

@@ -58,7 +58,7 @@ pub struct AuditEvent {
     source: Option<AuditSource>,
     agent: Option<AgentHash>,
     latency_us: Option<u64>,
-    passed: Option<Passed>,
+    messages: Option<MessageCounts>,
     rare: Option<Box<Rare>>,
 }
 
@@ -72,7 +72,7 @@ enum OtherCompany {
 
 /// How many messages of a gRPC call passed, each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Passed {
+struct MessageCounts {
     received: u32,
     sent: u32,
 }
