@@ -28,18 +28,18 @@ pub trait Gate: Send + Sync + 'static {
 /// otherwise yields nothing any more, until it is dropped.
 pub trait GateBody: Sized {
     /// The same body behind `gate`. A refusal is taken down in `context`.
-    fn gate(self, gate: Box<dyn Gate>, context: &AccessContext) -> Self;
+    fn gate<G: Gate>(self, gate: G, context: &AccessContext) -> Self;
 }
 
 /// No body: nothing is ever asked.
 impl GateBody for () {
-    fn gate(self, _: Box<dyn Gate>, _: &AccessContext) -> Self {}
+    fn gate<G: Gate>(self, _: G, _: &AccessContext) -> Self {}
 }
 
 /// In one piece it can be asked about only before it is handed on, and not waited for: refused, or
 /// not decided at once, it is empty, which is no whole message of gRPC.
 impl GateBody for Full<Bytes> {
-    fn gate(self, mut gate: Box<dyn Gate>, context: &AccessContext) -> Self {
+    fn gate<G: Gate>(self, mut gate: G, context: &AccessContext) -> Self {
         let mut copy = self.clone();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut copy).poll_frame(&mut cx) else {
@@ -57,13 +57,13 @@ impl GateBody for Full<Bytes> {
 }
 
 impl<E: 'static> GateBody for BoxBody<Bytes, E> {
-    fn gate(self, gate: Box<dyn Gate>, context: &AccessContext) -> Self {
+    fn gate<G: Gate>(self, gate: G, context: &AccessContext) -> Self {
         Gated::new(self, gate, context, |_, _| None).boxed()
     }
 }
 
 impl<E: 'static> GateBody for UnsyncBoxBody<Bytes, E> {
-    fn gate(self, gate: Box<dyn Gate>, context: &AccessContext) -> Self {
+    fn gate<G: Gate>(self, gate: G, context: &AccessContext) -> Self {
         Gated::new(self, gate, context, |_, _| None).boxed_unsync()
     }
 }
@@ -71,7 +71,7 @@ impl<E: 'static> GateBody for UnsyncBoxBody<Bytes, E> {
 /// It fails with the reason, with the feature `tonic` as a status.
 #[cfg(feature = "axum")]
 impl GateBody for axum_core::body::Body {
-    fn gate(self, gate: Box<dyn Gate>, context: &AccessContext) -> Self {
+    fn gate<G: Gate>(self, gate: G, context: &AccessContext) -> Self {
         Self::new(Gated::new(self, gate, context, axum_error))
     }
 }
@@ -89,7 +89,7 @@ pub(crate) fn axum_error(context: &AccessContext, denial: &Denial) -> Option<axu
 /// It fails with a status that says why.
 #[cfg(feature = "tonic")]
 impl GateBody for tonic::body::Body {
-    fn gate(self, gate: Box<dyn Gate>, context: &AccessContext) -> Self {
+    fn gate<G: Gate>(self, gate: G, context: &AccessContext) -> Self {
         Self::new(Gated::new(self, gate, context, |context, denial| {
             Some(context.status(denial))
         }))
@@ -101,10 +101,10 @@ type BreakOff<E> = fn(&AccessContext, &Denial) -> Option<E>;
 
 pin_project! {
     /// A body behind a gate.
-    pub struct Gated<B, E> {
+    pub struct Gated<B, G, E> {
         #[pin]
         inner: B,
-        gate: Box<dyn Gate>,
+        gate: G,
         context: AccessContext,
         break_off: BreakOff<E>,
         state: State,
@@ -122,14 +122,9 @@ enum State {
     Stuck,
 }
 
-impl<B: Body<Data = Bytes>> Gated<B, B::Error> {
+impl<B: Body<Data = Bytes>, G: Gate> Gated<B, G, B::Error> {
     /// `inner` behind `gate`; `break_off` makes its error of a refusal.
-    pub fn new(
-        inner: B,
-        gate: Box<dyn Gate>,
-        context: &AccessContext,
-        break_off: BreakOff<B::Error>,
-    ) -> Self {
+    pub fn new(inner: B, gate: G, context: &AccessContext, break_off: BreakOff<B::Error>) -> Self {
         Self {
             inner,
             gate,
@@ -140,7 +135,7 @@ impl<B: Body<Data = Bytes>> Gated<B, B::Error> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for Gated<B, B::Error> {
+impl<B: Body<Data = Bytes>, G: Gate> Body for Gated<B, G, B::Error> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -199,7 +194,7 @@ impl<B: Body<Data = Bytes>> Body for Gated<B, B::Error> {
     }
 }
 
-impl<B, E> fmt::Debug for Gated<B, E> {
+impl<B, G, E> fmt::Debug for Gated<B, G, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gated")
             .field("state", &self.state)
@@ -254,7 +249,7 @@ mod tests {
     fn a_frame_waits_for_its_decision_and_passes_once() {
         let context = context();
         let body: BoxBody<Bytes, Infallible> = Full::from("a").boxed();
-        let mut body = body.gate(Box::new(Count(1, false)), &context);
+        let mut body = body.gate(Count(1, false), &context);
         assert!(poll(&mut body).is_pending());
         assert!(!body.is_end_stream(), "the frame is still to come");
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(data))) if data == "a"));
@@ -266,7 +261,7 @@ mod tests {
     fn a_refused_body_never_looks_as_if_it_had_ended() {
         let context = context();
         let body: BoxBody<Bytes, Infallible> = Full::from("a").boxed();
-        let mut body = body.gate(Box::new(Count(0, false)), &context);
+        let mut body = body.gate(Count(0, false), &context);
         for _ in 0..4 {
             assert!(poll(&mut body).is_pending());
         }
@@ -279,7 +274,7 @@ mod tests {
     fn a_tonic_body_fails_with_the_refusal() {
         let context = context();
         let body = tonic::body::Body::new(Full::<Bytes>::from("a"));
-        let mut body = body.gate(Box::new(Count(0, false)), &context);
+        let mut body = body.gate(Count(0, false), &context);
         assert!(poll(&mut body).is_pending());
         let Poll::Ready(Some(Err(status))) = poll(&mut body) else {
             panic!("no error");
@@ -290,7 +285,7 @@ mod tests {
     #[test]
     fn a_body_in_one_piece_is_whole_or_empty() {
         for (count, length) in [(1, 1), (0, 0)] {
-            let gate = Box::new(Count(count, true));
+            let gate = Count(count, true);
             let body = GateBody::gate(Full::<Bytes>::from("a"), gate, &context());
             assert_eq!(body.size_hint().exact(), Some(length));
         }

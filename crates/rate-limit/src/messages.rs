@@ -79,7 +79,7 @@ impl<B: GateBody + Send + 'static> Guard<B> for MessageLimitLayer {
         };
         let context = context.clone();
         Verdict::Wait(Wait::with_request(async move |request: Request<B>| {
-            Ok(request.map(|body| body.gate(Box::new(gate), &context)))
+            Ok(request.map(|body| body.gate(gate, &context)))
         }))
     }
 }
