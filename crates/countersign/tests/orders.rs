@@ -14,7 +14,7 @@ use countersign::{
     Actor, AuditLayer, AuditSink, AuditWriter, Clock, CompanyScopeLayer, Contract, ContractLayer,
     Dimension, Edge, Endpoint, Environment, IntentLayer, IssueRequest, KeyManager, KeyVerifier,
     KeyVerifyLayer, LocalLimits, ManualClock, MemoryBackend, MemoryKeyStore, MemoryLog, PeerAddr,
-    Policies, Policy, Quota, RateLimitLayer, ScopeGuardLayer, ScopeSet, SourceThrottle,
+    Policies, Policy, Quota, RateLimitLayer, RawKey, ScopeGuardLayer, ScopeSet, SourceThrottle,
 };
 use countersign_core::testing::ReadinessProbe;
 use http::{Request, Response};
@@ -222,7 +222,8 @@ async fn an_order_works_as_the_right_one_does_or_answers_500_and_says_why_once()
 #[tokio::test]
 async fn no_order_lets_anything_through_that_a_layer_refuses() {
     let world = World::new().await;
-    let unknown = format!("{}0", &world.full[..world.full.len() - 1]);
+    let unknown = RawKey::generate("acme", Environment::Live).unwrap();
+    let unknown = unknown.expose();
     let mut tried = 0;
     for order in orders() {
         let stack = world.stack(&order, 1);

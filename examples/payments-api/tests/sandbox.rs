@@ -6,6 +6,7 @@ mod support;
 
 use std::net::SocketAddr;
 
+use countersign::{Environment, RawKey};
 use serde_json::{Value, json};
 use support::{Answer, Service, exchange, key_id, request};
 
@@ -49,7 +50,8 @@ async fn a_key_of_the_other_environment_is_refused_and_audited_before_anything_e
                 (401, "authentication_failed")
             );
             // Like a key that nobody ever issued, to the byte.
-            let unknown = format!("{}A", &bad[..bad.len() - 1]);
+            let unknown = RawKey::generate("acme", Environment::Live).unwrap();
+            let unknown = unknown.expose();
             let call = request(method, target, &[("x-api-key", &unknown)], "");
             let unknown = exchange(address, &call).await;
             assert_eq!(outline(&answer), outline(&unknown));
