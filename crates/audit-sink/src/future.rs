@@ -39,29 +39,21 @@ where
         request: Request<ReqBody>,
         recording: Recording,
     ) -> Self {
-        // It is begun in the place that it stays in: each move would copy the request once more.
-        let mut future = Self {
-            course: Course::of(request),
-            recording: Some(recording),
-        };
-        let (course, recording) = (&mut future.course, &future.recording);
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(recording) = recording {
-                course.begin(guard, inner, recording.context());
-            }
-        }));
-        if called.is_err() {
-            future.panicked();
+        let context = recording.context();
+        let begin = || Course::begin(guard, inner, request, context);
+        match catch_unwind(AssertUnwindSafe(begin)) {
+            Ok(course) => Self {
+                course,
+                recording: Some(recording),
+            },
+            Err(_) => Self::panicked(recording),
         }
-        future
     }
 
     #[cold]
-    fn panicked(&mut self) {
-        if let Some(recording) = self.recording.take() {
-            let response = recording.panicked();
-            self.course = Course::ending(recording.answered(response));
-        }
+    fn panicked(recording: Recording) -> Self {
+        let response = recording.panicked();
+        Self::refused(recording.answered(response))
     }
 }
 

@@ -31,7 +31,6 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum State<S, F, ReqBody, ResBody> {
-        Asked { request: Option<Request<ReqBody>> },
         Running { #[pin] future: F },
         Refused { response: Option<Response<ResBody>> },
         // Off the hot path, and boxed so that the hot path's future stays small.
@@ -67,16 +66,6 @@ where
 }
 
 impl<S, F, ReqBody, ResBody> Course<S, F, ReqBody, ResBody> {
-    /// The course of a request that nobody has decided on. It moves once, into its future: whatever
-    /// holds a course begins it there.
-    #[inline]
-    pub const fn of(request: Request<ReqBody>) -> Self {
-        let request = Some(request);
-        Self {
-            state: State::Asked { request },
-        }
-    }
-
     /// A course that ends with this answer.
     #[inline]
     pub const fn ending(response: Response<ResBody>) -> Self {
@@ -94,27 +83,25 @@ where
     ResBody: DenialBody,
 {
     /// Asks `guard`, and calls `inner`, which was polled ready, where the request may go on at once.
-    /// A course that has begun stays as it is.
     #[inline]
-    pub fn begin<G>(&mut self, guard: &G, inner: &mut S, context: &AccessContext)
+    pub fn begin<G>(
+        guard: &G,
+        inner: &mut S,
+        request: Request<ReqBody>,
+        context: &AccessContext,
+    ) -> Self
     where
         S: Clone,
         G: Guard<ReqBody>,
     {
-        let State::Asked { request: place } = &mut self.state else {
-            return;
+        let state = match guard.check(&request, context) {
+            Verdict::Pass => State::Running {
+                future: inner.call(request),
+            },
+            Verdict::Refuse(denial) => return Self::ending(context.refuse(denial)),
+            Verdict::Wait(wait) => Self::wait(wait, inner, request),
         };
-        let Some(request) = place else { return };
-        let verdict = guard.check(request, context);
-        let Some(request) = place.take() else { return };
-        match verdict {
-            Verdict::Pass => {
-                let future = inner.call(request);
-                self.state = State::Running { future };
-            }
-            Verdict::Refuse(denial) => *self = Self::ending(context.refuse(denial)),
-            Verdict::Wait(wait) => self.state = Self::wait(wait, inner, request),
-        }
+        Self { state }
     }
 
     #[cold]
@@ -147,7 +134,7 @@ where
     /// The answer, or the refusal. `context` is the one that the course began with.
     ///
     /// # Panics
-    /// When it is polled before it began, or again after it was ready.
+    /// When it is polled again after it was ready.
     #[inline]
     pub fn poll_answer(
         self: Pin<&mut Self>,
@@ -158,7 +145,6 @@ where
         loop {
             match state.as_mut().project() {
                 Projected::Running { future } => return future.poll(cx),
-                Projected::Asked { .. } => panic!("a course is begun before it is polled"),
                 Projected::Refused { response } => {
                     return Poll::Ready(Ok(response.take().expect(POLLED_AGAIN)));
                 }
@@ -191,7 +177,6 @@ impl<S, F, ReqBody, ResBody> Course<S, F, ReqBody, ResBody> {
 impl<S, F, ReqBody, ResBody> fmt::Debug for Course<S, F, ReqBody, ResBody> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.state {
-            State::Asked { .. } => "asked",
             State::Running { .. } => "running",
             State::Refused { .. } => "refused",
             State::Waiting { .. } => "waiting",

@@ -182,19 +182,16 @@ where
             Some(context) => (context.clone(), false),
             None => (self.shared.edge.begin(&mut request), true),
         };
-        let mut future = GuardedFuture {
-            course: Course::of(request),
-            ends: Ends {
-                context,
-                is_first,
-                has_answered: false,
-            },
+        let ends = Ends {
+            context,
+            is_first,
+            has_answered: false,
         };
-        let Shared { guard, .. } = &*self.shared;
-        future
-            .course
-            .begin(guard, &mut self.inner, &future.ends.context);
-        future
+        let guard = &self.shared.guard;
+        GuardedFuture {
+            course: Course::begin(guard, &mut self.inner, request, &ends.context),
+            ends,
+        }
     }
 }
 

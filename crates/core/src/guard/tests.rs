@@ -211,15 +211,8 @@ fn what_is_kept_goes_with_the_answer_the_refusal_or_whoever_waited() {
 type ProbeFuture = <ReadinessProbe as Service<Request<Body>>>::Future;
 type ProbedCourse = Course<ReadinessProbe, ProbeFuture, Body, Body>;
 
-fn course() -> (ProbedCourse, AccessContext) {
-    let mut request = Request::new(Body::default());
-    let entered = Edge::default().enter(&mut request);
-    let context = entered.context(&request).clone();
-    (Course::of(request), context)
-}
-
 #[test]
-fn a_course_begins_once() {
+fn a_course_asks_once_and_calls_the_service_that_was_ready() {
     use Script::{Never, Pass, PassLater, Refuse, RefuseLater};
     for (script, status) in [
         (Pass, Some(200)),
@@ -234,20 +227,16 @@ fn a_course_begins_once() {
             script,
             asked: Arc::clone(&asked),
         };
-        let ((course, context), mut probe) = (course(), ReadinessProbe::default());
+        let mut probe = ReadinessProbe::default();
         let calls = probe.clone();
         let cx = &mut Context::from_waker(Waker::noop());
         let ready: Poll<Result<(), Infallible>> =
             Service::<Request<Body>>::poll_ready(&mut probe, cx);
         assert!(ready.is_ready());
+        let mut request = Request::new(Body::default());
+        let context = Edge::default().begin(&mut request);
+        let course = ProbedCourse::begin(&guard, &mut probe, request, &context);
         let mut course = pin!(course);
-        for _ in 0..2 {
-            // A service that is called without being ready would panic.
-            course
-                .as_mut()
-                .get_mut()
-                .begin(&guard, &mut probe, &context);
-        }
         let answer = match course.as_mut().poll_answer(&context, cx) {
             Poll::Ready(Ok(response)) => Some(response.status().as_u16()),
             Poll::Pending => None,
@@ -259,28 +248,11 @@ fn a_course_begins_once() {
 }
 
 #[test]
-fn a_course_that_ends_with_an_answer_asks_nobody() {
+fn a_course_that_ends_with_an_answer_gives_it() {
     let response = Response::builder().status(418).body(Body::default());
-    let mut course = pin!(ProbedCourse::ending(response.unwrap()));
-    let guard = Scripted {
-        name: "guard",
-        script: Script::Pass,
-        asked: Arc::default(),
-    };
-    let (_, context) = self::course();
-    let course_mut = course.as_mut().get_mut();
-    course_mut.begin(&guard, &mut ReadinessProbe::default(), &context);
-    let Poll::Ready(Ok::<_, Infallible>(answer)) = course.as_mut().poll_ending() else {
+    let course = pin!(ProbedCourse::ending(response.unwrap()));
+    let Poll::Ready(Ok::<_, Infallible>(answer)) = course.poll_ending() else {
         panic!("it is ready at once");
     };
     assert_eq!(answer.status(), 418);
-    assert!(guard.asked.lock().unwrap().is_empty());
-}
-
-#[test]
-#[should_panic(expected = "begun before it is polled")]
-fn a_course_that_has_not_begun_is_not_polled() {
-    let (course, context) = course();
-    let cx = &mut Context::from_waker(Waker::noop());
-    let _ = pin!(course).poll_answer(&context, cx);
 }
