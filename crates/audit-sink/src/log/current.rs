@@ -6,6 +6,7 @@ use std::path::Path;
 use countersign_core::{Monotonic, StoreError, StoreErrorKind};
 
 use super::disk::{Disk, beside};
+use super::held::{Found, Held};
 use super::lines::Lines;
 use super::sealed::segment_path;
 use super::tree::{Edge, leaf_hash};
@@ -22,7 +23,9 @@ pub(super) struct Current {
     pub(super) uncached: u64,
     pub(super) began: Option<Monotonic>,
     /// Absent before the first line, and after a failed write: that file is never written again.
-    pub(super) file: Option<File>,
+    pub(super) file: Option<Held>,
+    /// The file before, which has all lines that count.
+    left: Option<Held>,
 }
 
 impl Current {
@@ -34,6 +37,19 @@ impl Current {
             uncached: 0,
             began: None,
             file: None,
+            left: None,
+        }
+    }
+
+    /// A segment with these lines, in a file that was just opened.
+    pub(super) const fn resumed(edge: Edge, bytes: u64, began: Monotonic, file: Held) -> Self {
+        Self {
+            edge,
+            bytes,
+            uncached: 0,
+            began: Some(began),
+            file: Some(file),
+            left: None,
         }
     }
 
@@ -44,7 +60,27 @@ impl Current {
         }
         self.file
             .as_mut()
+            .map(Held::file_mut)
             .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable))
+    }
+
+    /// Looks whether the file, with `new` bytes that do not count yet, is the one at its path and
+    /// as long as it must be. After an error it is never written again.
+    pub(super) fn check(&mut self, segments: &Path, new: u64) -> Result<(), StoreError> {
+        let Some(held) = &self.file else {
+            return Ok(());
+        };
+        let path = segment_path(segments, self.edge.first());
+        let found = held.look(&path);
+        if matches!(found, Ok(Found::Itself(length)) if length == self.bytes + new) {
+            return Ok(());
+        }
+        self.condemn(segments);
+        Err(match found {
+            Ok(Found::Itself(_)) => corrupt(&path, "somebody else changed its length"),
+            Ok(Found::Nothing | Found::Another) => displaced(&path),
+            Err(error) => unavailable(error),
+        })
     }
 
     /// Lets what was written a while ago leave the page cache: a log is written once and read seldom,
@@ -53,30 +89,56 @@ impl Current {
         let old = self.bytes.saturating_sub(KEPT_IN_CACHE);
         let old = old - old % STEP;
         if old > self.uncached
-            && let Some(file) = &self.file
+            && let Some(held) = &self.file
         {
-            disk.let_go(file, self.uncached, old - self.uncached);
+            disk.let_go(held.file(), self.uncached, old - self.uncached);
             self.uncached = old;
         }
     }
 
     /// A new file that takes the place of the one that failed, if there was one. What counted of
     /// the old one is read again, checked against its hashes and copied.
-    fn make(&self, disk: &Disk, segments: &Path) -> Result<File, StoreError> {
+    fn make(&mut self, disk: &Disk, segments: &Path) -> Result<Held, StoreError> {
         let path = segment_path(segments, self.edge.first());
+        let old = self.old(&path)?;
         let new = beside(&path, ".new");
         let mut file = disk.create(&new).map_err(unavailable)?;
-        if self.bytes > 0 {
-            self.copy(disk, &path, &mut file)?;
+        if let Some(old) = old {
+            self.copy(disk, old, &path, &mut file)?;
         }
         disk.sync(&file).map_err(unavailable)?;
         disk.rename(&new, &path).map_err(unavailable)?;
+        // Whatever fails from here on, the lines are at their path again.
+        self.left = None;
         disk.sync_directory(segments).map_err(unavailable)?;
-        Ok(file)
+        disk.hold(&path).map_err(unavailable)
     }
 
-    fn copy(&self, disk: &Disk, from: &Path, to: &mut File) -> Result<(), StoreError> {
-        let mut lines = Lines::open(from).map_err(unavailable)?;
+    /// The lines that count, where there are any: at their path, or in the file that was taken away
+    /// from there. What somebody else put in its place is never overwritten.
+    fn old(&self, path: &Path) -> Result<Option<Lines>, StoreError> {
+        let away = match &self.left {
+            None => None,
+            Some(held) => match held.look(path).map_err(unavailable)? {
+                Found::Itself(_) => None,
+                Found::Nothing => Some(held.file()),
+                Found::Another => return Err(displaced(path)),
+            },
+        };
+        if self.bytes == 0 {
+            return Ok(None);
+        }
+        let lines = away.map_or_else(|| Lines::open(path), Lines::of);
+        lines.map(Some).map_err(unavailable)
+    }
+
+    fn copy(
+        &self,
+        disk: &Disk,
+        mut lines: Lines,
+        path: &Path,
+        to: &mut File,
+    ) -> Result<(), StoreError> {
         let mut edge = Edge::at(self.edge.first());
         let mut buffer = Vec::new();
         while edge.end() < self.edge.end() {
@@ -93,13 +155,13 @@ impl Current {
         }
         disk.write(to, &buffer).map_err(unavailable)?;
         if edge != self.edge {
-            return Err(corrupt(from, "it does not hold what was written to it"));
+            return Err(corrupt(path, "it does not hold what was written to it"));
         }
         Ok(())
     }
 
     pub(super) fn condemn(&mut self, segments: &Path) {
-        self.file = None;
+        self.left = self.file.take().or_else(|| self.left.take());
         self.uncached = 0;
         tracing::error!(
             target: "countersign",
@@ -107,6 +169,14 @@ impl Current {
             "audit segment failed: its file is left, what was acknowledged goes into a new one"
         );
     }
+}
+
+fn displaced(path: &Path) -> StoreError {
+    let place = path.display();
+    unavailable(format!(
+        "{place}: somebody removed it or put another file in its place; the log puts its own back \
+         where none is"
+    ))
 }
 
 const COPY_BUFFER: usize = 1024 * 1024;

@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use super::held::Held;
+
 /// The file system as the log uses it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
@@ -69,6 +71,14 @@ impl Disk {
         #[cfg(test)]
         self.faults.create()?;
         private(OpenOptions::new().append(true).create(true)).open(path)
+    }
+
+    /// The file that is at `path`, to be written at its end, wherever somebody moves that, and read.
+    pub(super) fn hold(&self, path: &Path) -> io::Result<Held> {
+        #[cfg(test)]
+        self.faults.create()?;
+        let file = OpenOptions::new().read(true).append(true).open(path)?;
+        Held::new(file, path)
     }
 
     /// Puts `content` at `path`, so that a reader finds all of it or all of what was there before.

@@ -1,7 +1,7 @@
 //! Reading the lines of a segment, whatever stands in it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -43,12 +43,23 @@ impl Line<'_> {
 
 impl Lines {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: File::open(path)?,
+        File::open(path).map(Self::from_here)
+    }
+
+    /// Those of an open file, from its first on.
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let mut file = file.try_clone()?;
+        file.rewind()?;
+        Ok(Self::from_here(file))
+    }
+
+    fn from_here(file: File) -> Self {
+        Self {
+            file,
             buffer: vec![0; BUFFER],
             from: 0,
             to: 0,
-        })
+        }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {

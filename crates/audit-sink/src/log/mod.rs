@@ -7,6 +7,7 @@ mod current;
 mod disk;
 #[cfg(test)]
 mod faults;
+mod held;
 mod history;
 mod lines;
 mod note;
@@ -83,7 +84,14 @@ pub use self::signer::{CheckpointSigner, FileSigner};
 /// a log is written once and read seldom, and would push out what the service itself reads.
 ///
 /// **Rotation.** A segment that is large or old enough is followed by a new one. Nothing else may
-/// rotate these files: tools that copy and truncate lose lines.
+/// rotate these files.
+///
+/// **Other hands.** Before a batch is acknowledged the log looks whether its segment is still the file
+/// at its path and as long as it must be. One that was removed or moved away is put back with all its
+/// lines; what somebody put in its place is never overwritten, and nothing is appended until it is
+/// moved away. Of one that was cut off nothing more is acknowledged. A log whose `lock` is gone, as with
+/// its whole directory, changes nothing at its path any more: another process may have begun a log
+/// there. (Not where the file system gives files no lasting numbers, and not on Windows.)
 ///
 /// Files are readable by their owner alone (mode 0600 in directories of mode 0700).
 #[derive(Debug)]

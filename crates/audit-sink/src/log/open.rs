@@ -17,12 +17,13 @@ use super::anchor::Anchors;
 use super::checkpoints::{Checkpoints, LIST, NEWEST};
 use super::current::Current;
 use super::disk::{private, read_small};
+use super::held::Held;
 use super::note::{Head, Identity};
 use super::options::FileLogOptions;
 use super::reads::{READS, Reads};
 use super::sealed::{self, SUBTREES, Sealed};
 use super::signer::{CheckpointSigner, FileSigner, check_name};
-use super::store::{SEGMENTS, Store};
+use super::store::{LOCK, SEGMENTS, Store};
 use super::tree::Edge;
 use super::{FileLog, LogDamage, corrupt, unavailable};
 use crate::Notice;
@@ -78,12 +79,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn into_store(self, options: &FileLogOptions, lock: File, notices: Vec<Notice>) -> Store {
+    fn into_store(self, options: &FileLogOptions, lock: Held, notices: Vec<Notice>) -> Store {
         Store {
             directory: options.directory.clone(),
             limits: options.limits.clone(),
             disk: options.disk.clone(),
-            _lock: lock,
+            lock,
             checkpoints: self.checkpoints,
             anchors: Anchors::new(options.anchor.clone(), options.anchor_interval),
             sealed: self.sealed,
@@ -251,13 +252,14 @@ fn remove_leftovers(segments: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn lock(directory: &Path) -> Result<File, StoreError> {
+fn lock(directory: &Path) -> Result<Held, StoreError> {
+    let path = directory.join(LOCK);
     let mut options = OpenOptions::new();
     let file = private(options.write(true).create(true).truncate(false))
-        .open(directory.join("lock"))
+        .open(&path)
         .map_err(unavailable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Held::new(file, &path).map_err(unavailable),
         Err(TryLockError::WouldBlock) => Err(StoreError::with_source(
             StoreErrorKind::AlreadyExists,
             "another writer holds this log",

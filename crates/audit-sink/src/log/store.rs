@@ -1,6 +1,5 @@
 //! The files of an open log: append, seal, sign, and leave a segment that failed.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use super::anchor::Anchors;
 use super::checkpoints::Checkpoints;
 use super::current::Current;
 use super::disk::Disk;
+use super::held::{Found, Held};
 use super::note::Head;
 use super::options::Limits;
 use super::reads::Reads;
@@ -25,7 +25,7 @@ pub(super) struct Store {
     pub(super) limits: Limits,
     pub(super) disk: Disk,
     /// Held as long as this lives.
-    pub(super) _lock: File,
+    pub(super) lock: Held,
     pub(super) checkpoints: Checkpoints,
     pub(super) anchors: Anchors,
     pub(super) sealed: Vec<Sealed>,
@@ -62,6 +62,7 @@ impl Store {
         now: Moment,
     ) -> Result<(), StoreError> {
         self.last_seen = Some(now);
+        self.check_lock()?;
         let new = self.skip_untold(first, lines)?;
         if !new.is_empty() {
             self.rotate_if_due(now)?;
@@ -99,8 +100,22 @@ impl Store {
 
     /// Whether the directory is still there and can be read.
     pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.check_lock()?;
         let read = std::fs::read_dir(self.segments());
         read.map(drop).map_err(unavailable)
+    }
+
+    /// Whether the lock is still the one in the directory. Where it is not, another process may
+    /// have taken the directory for free, and this one may change nothing in it any more.
+    fn check_lock(&self) -> Result<(), StoreError> {
+        let path = self.directory.join(LOCK);
+        match self.lock.look(&path).map_err(unavailable)? {
+            Found::Itself(_) => Ok(()),
+            Found::Nothing | Found::Another => Err(unavailable(format!(
+                "{}: somebody removed or replaced it, so that another process may write this log",
+                path.display()
+            ))),
+        }
     }
 
     /// How many lines are on disk.
@@ -141,7 +156,7 @@ impl Store {
             self.current.condemn(&segments);
             return Err(unavailable(error));
         }
-        Ok(())
+        self.current.check(&segments, lines.len() as u64)
     }
 
     /// Takes lines that are on disk into the tree: the last of `leaves`, for some may have been
@@ -162,6 +177,7 @@ impl Store {
         if !due || (self.checkpoints.stored == Some(self.end()) && !durable) {
             return Ok(());
         }
+        self.check_lock()?;
         let head = self.head();
         self.checkpoints.store(&self.disk, head, now, durable)?;
         self.signed_at = Some(now.monotonic);
@@ -199,6 +215,7 @@ impl Store {
 
     fn seal(&mut self, now: Moment) -> Result<(), StoreError> {
         let segments = self.segments();
+        self.current.check(&segments, 0)?;
         // Nothing but acknowledged lines may stay in a segment that is finished.
         self.current.file(&self.disk, &segments)?;
         self.sign(now, Signing::Durable)?;
@@ -272,3 +289,4 @@ fn conflict(what: &'static str) -> StoreError {
 }
 
 pub(super) const SEGMENTS: &str = "segments";
+pub(super) const LOCK: &str = "lock";

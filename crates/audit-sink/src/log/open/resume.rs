@@ -1,6 +1,6 @@
 //! Going on with a log that there is.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -275,17 +275,12 @@ impl<'a> Segments<'a> {
         if torn > 0 {
             set_aside(&self.options.disk, &path, found.good).map_err(unavailable)?;
         }
-        let file = OpenOptions::new().append(true).open(&path);
-        let file = file.map_err(unavailable)?;
+        let held = self.options.disk.hold(&path).map_err(unavailable)?;
         // What was read may have been in the page cache only.
-        self.options.disk.sync(&file).map_err(unavailable)?;
-        let current = Current {
-            edge: found.edge.clone(),
-            bytes: found.good,
-            uncached: 0,
-            began: Some(self.options.clock.now().monotonic),
-            file: Some(file),
-        };
+        let synced = self.options.disk.sync(held.file());
+        synced.map_err(unavailable)?;
+        let began = self.options.clock.now().monotonic;
+        let current = Current::resumed(found.edge.clone(), found.good, began, held);
         Ok((current, torn))
     }
 }

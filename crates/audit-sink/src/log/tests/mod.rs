@@ -2,6 +2,8 @@
 //! no code with it.
 
 mod damage;
+#[cfg(unix)]
+mod displaced;
 mod failing;
 mod history;
 mod keeping;

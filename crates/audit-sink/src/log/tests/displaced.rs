@@ -1,0 +1,162 @@
+//! A log whose files somebody else removes, moves, replaces or changes while it is written.
+
+use std::fs::OpenOptions;
+
+use super::*;
+
+/// Tries to append one record.
+async fn attempt(log: &mut FileLog) -> Result<(), StoreErrorKind> {
+    let next = log.next_seq();
+    let appended = log.append(&records(next..next + 1)).await;
+    appended.map_err(|error| error.kind())
+}
+
+const REFUSED: Result<(), StoreErrorKind> = Err(StoreErrorKind::Unavailable);
+
+impl super::Place {
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_is_removed_is_put_back_with_all_its_lines() {
+    let place = Place::new();
+    // Also one that was found when the log was opened, and one that has no line that counts.
+    for (told, resumed) in [(3, false), (4, true)] {
+        let mut log = place.open().unwrap();
+        append_all(&mut log, if resumed { &[] } else { &[3] }).await;
+        fs::remove_file(place.path(FIRST)).unwrap();
+        assert_eq!(attempt(&mut log).await, REFUSED);
+        assert_eq!(log.next_seq(), told);
+        assert_eq!(attempt(&mut log).await, Ok(()));
+        drop(log);
+        assert_eq!(place.verify(), expected(0..told + 1));
+        assert_eq!(place.segments(), ["00000000000000000000.jsonl"]);
+    }
+}
+
+#[tokio::test]
+async fn whatever_fails_while_a_segment_is_put_back_nothing_is_lost() {
+    for after in 0..12 {
+        let place = Place::new();
+        let options = place.options();
+        let faults = options.disk.faults.clone();
+        let mut log = options.open().unwrap();
+        append_all(&mut log, &[3]).await;
+        fs::remove_file(place.path(FIRST)).unwrap();
+        faults.plan(after, 1, 5);
+        let mut attempts = 1;
+        while attempt(&mut log).await == REFUSED {
+            attempts += 1;
+            assert!(attempts < 9, "{after}");
+        }
+        assert!(matches!(attempts, 2 | 3), "{attempts} {after}");
+        drop(log);
+        assert_eq!(place.verify(), expected(0..4), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_is_removed_when_it_is_full_is_put_back_before_the_next_begins() {
+    let place = Place::new();
+    let mut log = place.options().segment_bytes(1).open().unwrap();
+    append_all(&mut log, &[1]).await;
+    fs::remove_file(place.path(FIRST)).unwrap();
+    assert_eq!(attempt(&mut log).await, REFUSED);
+    append_all(&mut log, &[1, 1]).await;
+    drop(log);
+    assert_eq!(place.verify(), expected(0..3));
+    assert_eq!(place.segments().len(), 3);
+}
+
+#[tokio::test]
+async fn what_somebody_put_in_the_place_of_a_segment_is_not_overwritten() {
+    let place = Place::new();
+    let mut log = place.open().unwrap();
+    append_all(&mut log, &[2]).await;
+    place.rename(FIRST, "moved");
+    place.write(FIRST, "not ours");
+    for _ in 0..3 {
+        assert_eq!(attempt(&mut log).await, REFUSED);
+        assert_eq!(place.read(FIRST), b"not ours");
+    }
+    place.rename(FIRST, "theirs");
+    append_all(&mut log, &[1]).await;
+    drop(log);
+    assert_eq!(place.verify(), expected(0..3));
+}
+
+#[tokio::test]
+async fn a_segment_that_comes_back_to_its_place_goes_on() {
+    let place = Place::new();
+    let mut log = place.open().unwrap();
+    append_all(&mut log, &[2]).await;
+    place.rename(FIRST, "moved");
+    assert_eq!(attempt(&mut log).await, REFUSED);
+    place.rename("moved", FIRST);
+    append_all(&mut log, &[1]).await;
+    drop(log);
+    assert_eq!(place.verify(), expected(0..3));
+}
+
+#[tokio::test]
+async fn after_a_segment_is_cut_off_nothing_more_is_acknowledged() {
+    let place = Place::new();
+    let mut log = place.open().unwrap();
+    append_all(&mut log, &[2]).await;
+    let file = OpenOptions::new().write(true).open(place.path(FIRST));
+    file.unwrap().set_len(0).unwrap();
+    for _ in 0..3 {
+        assert_eq!(attempt(&mut log).await, Err(StoreErrorKind::Corrupt));
+    }
+    assert_eq!(log.next_seq(), 2);
+}
+
+#[tokio::test]
+async fn what_somebody_else_wrote_to_a_segment_does_not_stay_in_it() {
+    let place = Place::new();
+    let mut log = place.open().unwrap();
+    append_all(&mut log, &[2]).await;
+    place.write(FIRST, [&lines(0..2)[..], b"not ours\n"].concat());
+    assert_eq!(attempt(&mut log).await, Err(StoreErrorKind::Corrupt));
+    append_all(&mut log, &[1]).await;
+    drop(log);
+    assert_eq!(place.verify(), expected(0..3));
+}
+
+#[tokio::test]
+async fn a_log_whose_directory_is_another_s_writes_nothing_to_it() {
+    let place = Place::new();
+    let mut first = place.open().unwrap();
+    append_all(&mut first, &[2]).await;
+    let moved = place.root.path().join("moved");
+    fs::rename(place.log(), &moved).unwrap();
+    let mut second = place.open().unwrap();
+    append_all(&mut second, &[1]).await;
+    for _ in 0..3 {
+        assert_eq!(attempt(&mut first).await, REFUSED);
+        assert!(first.flush().await.is_err() && first.health().await.is_err());
+    }
+    drop(first);
+    append_all(&mut second, &[1]).await;
+    drop(second);
+    assert_eq!(place.verify(), expected(0..2));
+    assert_eq!(oracle::verify(&moved), expected(0..2));
+}
+
+#[tokio::test]
+async fn a_directory_that_comes_back_to_its_place_goes_on() {
+    let place = Place::new();
+    let mut log = place.open().unwrap();
+    append_all(&mut log, &[2]).await;
+    let moved = place.root.path().join("moved");
+    fs::rename(place.log(), &moved).unwrap();
+    assert_eq!(attempt(&mut log).await, REFUSED);
+    assert!(log.health().await.is_err());
+    fs::rename(&moved, place.log()).unwrap();
+    log.health().await.unwrap();
+    append_all(&mut log, &[1]).await;
+    drop(log);
+    assert_eq!(place.verify(), expected(0..3));
+}
