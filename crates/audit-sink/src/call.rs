@@ -35,15 +35,12 @@ impl Watcher for Incoming {
     /// A message of a caller that may not go on does not reach the handler.
     fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow> {
         if let Err(denial) = ready!(self.caller.poll_standing(&self.context, cx)) {
-            let broken = (self.context.clone(), denial);
-            return Poll::Ready(Flow::BreakOff(Box::new(broken)));
+            return Poll::Ready(Flow::break_off(&self.context, denial));
         }
         self.context
             .count_messages_received(begun(&mut self.messages, frame));
         Poll::Ready(Flow::On)
     }
-
-    fn ended(&mut self, _whole: bool) {}
 }
 
 /// The answer of a call. Dropped before its end, its recording is dropped with it, and says so.

@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-pub use crate::gate::{Gate, GateBody, Gated};
 pub use crate::watch::{Flow, WatchBody, Watched, Watcher};
 
 /// A response body that can be made from the bytes of a denial. Implement it for a body of your

@@ -46,7 +46,6 @@ mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
-mod gate;
 pub mod grpc;
 mod guard;
 mod identity;

@@ -18,8 +18,15 @@ pub trait Watcher: Send + Sync + 'static {
     /// one piece goes on as it was. Pending, it is asked again with the same frame.
     fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow>;
 
+    /// What becomes of a body in one piece, for which nobody can wait, where this is pending.
+    fn unready(&mut self) -> Flow {
+        Flow::On
+    }
+
     /// The body is over. Not `whole`, it broke off with an error.
-    fn ended(&mut self, whole: bool);
+    fn ended(&mut self, whole: bool) {
+        let _ = whole;
+    }
 }
 
 /// What becomes of a body.
@@ -34,6 +41,14 @@ pub enum Flow {
     /// errors can be made, and otherwise yields nothing, until it is dropped. The refusal is taken
     /// down in the request's record.
     BreakOff(Box<(AccessContext, Denial)>),
+}
+
+impl Flow {
+    /// Nothing goes on any more of the request that `context` is about.
+    #[must_use]
+    pub fn break_off(context: &AccessContext, denial: impl Into<Denial>) -> Self {
+        Self::BreakOff(Box::new((context.clone(), denial.into())))
+    }
 }
 
 /// A body that can be watched without becoming another type: layers never change a request's or a
@@ -52,18 +67,22 @@ impl WatchBody for () {
 }
 
 /// All of it is seen at once: it is in one piece already. Broken off, it is empty, which is no whole
-/// message of gRPC; for an answer that is not there at once nobody waits.
+/// message of gRPC.
 impl WatchBody for Full<Bytes> {
     fn watch<W: Watcher>(self, mut watcher: W) -> Self {
         // A `Full` yields what it holds when it is asked first, and needs no waker for it.
         let mut copy = self.clone();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        if let Poll::Ready(Some(Ok(mut frame))) = Pin::new(&mut copy).poll_frame(&mut cx)
-            && let Poll::Ready(Flow::BreakOff(broken)) = watcher.poll_frame(&mut frame, &mut cx)
-        {
-            broken.0.deny(broken.1);
-            watcher.ended(false);
-            return Self::default();
+        if let Poll::Ready(Some(Ok(mut frame))) = Pin::new(&mut copy).poll_frame(&mut cx) {
+            let flow = match watcher.poll_frame(&mut frame, &mut cx) {
+                Poll::Ready(flow) => flow,
+                Poll::Pending => watcher.unready(),
+            };
+            if let Flow::BreakOff(broken) = flow {
+                broken.0.deny(broken.1);
+                watcher.ended(false);
+                return Self::default();
+            }
         }
         watcher.ended(true);
         self
@@ -86,8 +105,18 @@ impl<E: 'static> WatchBody for UnsyncBoxBody<Bytes, E> {
 #[cfg(feature = "axum")]
 impl WatchBody for axum_core::body::Body {
     fn watch<W: Watcher>(self, watcher: W) -> Self {
-        Self::new(Watched::new(self, watcher, crate::gate::axum_error))
+        Self::new(Watched::new(self, watcher, axum_error))
     }
+}
+
+#[cfg(feature = "axum")]
+#[expect(clippy::unnecessary_wraps, reason = "not every body has such an error")]
+fn axum_error(context: &AccessContext, denial: &Denial) -> Option<axum_core::Error> {
+    #[cfg(feature = "tonic")]
+    let error = context.status(denial);
+    #[cfg(not(feature = "tonic"))]
+    let error = format!("{}: {}", context.request_id(), denial.message());
+    Some(axum_core::Error::new(error))
 }
 
 /// Broken off, it fails with a status that says why.
@@ -235,103 +264,4 @@ fn end(watcher: &mut Option<impl Watcher>, whole: bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::convert::Infallible;
-    use std::sync::{Arc, Mutex};
-
-    use http::HeaderMap;
-
-    use super::*;
-
-    type Seen = Arc<Mutex<Vec<String>>>;
-
-    struct Notes(Seen);
-
-    impl Notes {
-        fn new() -> (Self, Seen) {
-            let seen = Seen::default();
-            (Self(Arc::clone(&seen)), seen)
-        }
-
-        fn note(&self, text: &str) {
-            self.0.lock().unwrap().push(text.to_owned());
-        }
-    }
-
-    impl Watcher for Notes {
-        fn poll_frame(&mut self, frame: &mut Frame<Bytes>, _: &mut Context<'_>) -> Poll<Flow> {
-            self.note(if frame.is_data() { "data" } else { "trailers" });
-            Poll::Ready(Flow::On)
-        }
-
-        fn ended(&mut self, whole: bool) {
-            self.note(if whole { "whole" } else { "broken" });
-        }
-    }
-
-    impl Drop for Notes {
-        fn drop(&mut self) {
-            self.note("gone");
-        }
-    }
-
-    /// Yields these frames, each when it is asked.
-    struct Frames<E>(VecDeque<Result<Frame<Bytes>, E>>);
-
-    impl<E: Unpin> Body for Frames<E> {
-        type Data = Bytes;
-        type Error = E;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
-            Poll::Ready(self.0.pop_front())
-        }
-    }
-
-    fn frames<E: Send + Sync + Unpin + 'static>(
-        frames: Vec<Result<Frame<Bytes>, E>>,
-    ) -> BoxBody<Bytes, E> {
-        Frames(frames.into()).boxed()
-    }
-
-    fn drain<E: 'static>(mut body: BoxBody<Bytes, E>) {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut body).poll_frame(&mut cx) {}
-    }
-
-    #[test]
-    fn every_frame_and_the_end_are_seen_once() {
-        let (watcher, seen) = Notes::new();
-        let body = frames::<Infallible>(vec![
-            Ok(Frame::data(Bytes::from_static(b"a"))),
-            Ok(Frame::trailers(HeaderMap::new())),
-        ]);
-        drain(body.watch(watcher));
-        assert_eq!(*seen.lock().unwrap(), ["data", "trailers", "whole", "gone"]);
-    }
-
-    #[test]
-    fn a_body_that_breaks_and_one_that_is_dropped_are_told_apart() {
-        let (watcher, seen) = Notes::new();
-        drain(frames(vec![Ok(Frame::data(Bytes::new())), Err("broken")]).watch(watcher));
-        assert_eq!(*seen.lock().unwrap(), ["data", "broken", "gone"]);
-        let (watcher, seen) = Notes::new();
-        drop(frames::<Infallible>(vec![Ok(Frame::data(Bytes::new()))]).watch(watcher));
-        assert_eq!(*seen.lock().unwrap(), ["gone"]);
-    }
-
-    #[test]
-    fn a_body_in_one_piece_is_seen_at_once() {
-        for (body, expected) in [
-            (Full::default(), &["whole", "gone"][..]),
-            (Full::from("x"), &["data", "whole", "gone"]),
-        ] {
-            let (watcher, seen) = Notes::new();
-            let _ = WatchBody::watch(body, watcher);
-            assert_eq!(*seen.lock().unwrap(), expected);
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use countersign_core::body::{Gate, GateBody};
+use countersign_core::body::{Flow, WatchBody, Watcher};
 use countersign_core::grpc::Messages;
 use countersign_core::{AccessContext, Denial, Edge, Guard, Guarded, Verdict, Wait};
 use http::Request;
@@ -64,7 +64,7 @@ impl MessageLimitLayer {
     }
 }
 
-impl<B: GateBody + Send + 'static> Guard<B> for MessageLimitLayer {
+impl<B: WatchBody + Send + 'static> Guard<B> for MessageLimitLayer {
     #[inline]
     fn check(&self, _: &Request<B>, context: &AccessContext) -> Verdict<B> {
         if !context.format().is_grpc() {
@@ -77,9 +77,8 @@ impl<B: GateBody + Send + 'static> Guard<B> for MessageLimitLayer {
             owed: None,
             pending: None,
         };
-        let context = context.clone();
         Verdict::Wait(Wait::with_request(async move |request: Request<B>| {
-            Ok(request.map(|body| body.gate(gate, &context)))
+            Ok(request.map(|body| body.watch(gate)))
         }))
     }
 }
@@ -102,7 +101,23 @@ struct MessageGate {
     pending: Option<Mutex<Pending>>,
 }
 
-impl Gate for MessageGate {
+impl Watcher for MessageGate {
+    fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow> {
+        let decided = ready!(self.poll_pass(frame, cx));
+        Poll::Ready(decided.map_or_else(
+            |denial| Flow::break_off(&self.context, denial),
+            |()| Flow::On,
+        ))
+    }
+
+    fn unready(&mut self) -> Flow {
+        let denial = self.context.misconfigured("message limits", NO_WAITING);
+        Flow::break_off(&self.context, denial)
+    }
+}
+
+impl MessageGate {
+    /// Draws for the messages that begin in `frame`.
     fn poll_pass(
         &mut self,
         frame: &Frame<Bytes>,
@@ -123,9 +138,7 @@ impl Gate for MessageGate {
         self.owed = None;
         Poll::Ready(Ok(()))
     }
-}
 
-impl MessageGate {
     fn poll_draw(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
         if self.pending.is_none() {
             let now = self.context.edge().now();
@@ -151,12 +164,15 @@ impl fmt::Debug for MessageGate {
     }
 }
 
+const NO_WAITING: &str = "a request body that can wait for the limits' store";
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::time::Duration;
 
     use countersign_core::{Endpoint, Quota, Reason};
+    use http_body::Body as _;
 
     use super::*;
     use crate::samples::{Caller, after};
@@ -249,6 +265,17 @@ mod tests {
             (refused.unwrap_err().reason(), waits),
             (Reason::LimitKey, 2)
         );
+    }
+
+    #[test]
+    fn a_body_in_one_piece_does_not_pass_unasked() {
+        let context = call(&Caller::new());
+        let gate = gate(Later(Arc::new(LocalLimits::new())), &context);
+        let body = http_body_util::Full::new(Bytes::from_static(&[0; 5]));
+        let body = WatchBody::watch(body, gate);
+        assert_eq!(body.size_hint().exact(), Some(0));
+        let reason = context.denial().unwrap().reason();
+        assert_eq!(reason, Reason::MisconfiguredStack);
     }
 
     #[test]
