@@ -74,12 +74,13 @@ struct Call {
     times: u32,
 }
 
-const CALLS: [Call; 8] = [
+const CALLS: [Call; 9] = [
     Call::new("write", 24),
     Call::new("fdatasync", 16),
     Call::new("fsync", 6),
     Call::new("openat", 40),
     Call::new("rename", 8),
+    Call::new("statx", 24),
     Call::new("ftruncate", 1),
     Call::new("mkdir", 2),
     Call::new("flock", 1),

@@ -1,9 +1,10 @@
 //! `cargo xtask crash`: an audit log whose process is killed under load, again and again, and one
-//! whose disk is full for a while or fails.
+//! whose disk is full for a while or fails, or whose files somebody takes away.
 
 mod child;
 mod faults;
 mod full;
+mod hands;
 mod log;
 
 use std::path::Path;
@@ -18,7 +19,8 @@ use self::log::{Log, Said};
 /// Kills a process under load `rounds` times at random moments. After each: every event that was
 /// told to be durable is in the log, once, no sensitive handler ran without its intent there, the
 /// log verifies before and after it is opened again, and opening is quick. Then the same for a
-/// disk that is full for a while, and for every system call that fails.
+/// disk that is full for a while, for files that somebody takes away, and for every system call that
+/// fails.
 ///
 /// # Errors
 /// When a promise is broken; the message says which.
@@ -36,6 +38,7 @@ pub(crate) fn run(rounds: u32) -> Result<ExitCode> {
     }
     println!("    {tally}");
     full::run()?;
+    hands::run()?;
     faults::run()?;
     Ok(ExitCode::SUCCESS)
 }
