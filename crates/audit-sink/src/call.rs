@@ -41,6 +41,11 @@ impl Watcher for Incoming {
             .count_messages_received(begun(&mut self.messages, frame));
         Poll::Ready(Flow::On)
     }
+
+    /// A body that is there as a whole came with its caller, who has just been verified.
+    fn unready(&mut self) -> Flow {
+        Flow::On
+    }
 }
 
 /// The answer of a call. Dropped before its end, its recording is dropped with it, and says so.
@@ -89,6 +94,11 @@ impl Watcher for Answer {
             self.status = grpc::status(trailers);
         }
         Poll::Ready(Flow::On)
+    }
+
+    /// An answer that is there as a whole is the handler's, which ran for a caller who stood.
+    fn unready(&mut self) -> Flow {
+        Flow::On
     }
 
     fn ended(&mut self, whole: bool) {

@@ -53,8 +53,19 @@ where
     #[cold]
     fn panicked(recording: Recording) -> Self {
         let response = recording.panicked();
-        Self::refused(recording.answered(response))
+        Self::refused(leave(recording, response))
     }
+}
+
+/// Gives the answer what waits for it, and records it.
+#[inline]
+fn leave<B: DenialBody + WatchBody>(
+    recording: Recording,
+    mut response: Response<B>,
+) -> Response<B> {
+    recording.context().finish(&mut response);
+    recording.context().settle(&mut response);
+    recording.answered(response)
 }
 
 impl<S, F, ReqBody, ResBody> ResponseFuture<S, F, ReqBody, ResBody> {
@@ -89,7 +100,7 @@ where
             return Poll::Pending;
         }
         let recording = recording.take().expect(POLLED_AGAIN);
-        let mut response = match polled {
+        let response = match polled {
             Ok(Poll::Ready(Ok(response))) => response,
             Ok(Poll::Ready(Err(error))) => {
                 recording.service_failed();
@@ -97,9 +108,7 @@ where
             }
             Ok(Poll::Pending) | Err(_) => recording.panicked(),
         };
-        recording.context().finish(&mut response);
-        recording.context().settle(&mut response);
-        Poll::Ready(Ok(recording.answered(response)))
+        Poll::Ready(Ok(leave(recording, response)))
     }
 }
 

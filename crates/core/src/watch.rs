@@ -19,9 +19,7 @@ pub trait Watcher: Send + Sync + 'static {
     fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow>;
 
     /// What becomes of a body in one piece, for which nobody can wait, where this is pending.
-    fn unready(&mut self) -> Flow {
-        Flow::On
-    }
+    fn unready(&mut self) -> Flow;
 
     /// The body is over. Not `whole`, it broke off with an error.
     fn ended(&mut self, whole: bool) {
@@ -134,41 +132,34 @@ pin_project! {
     pub struct Watched<B, W, E> {
         #[pin]
         inner: B,
-        // Gone once the body is over.
+        // Gone once the body is over: then nothing passes any more.
         watcher: Option<W>,
         break_off: BreakOff<E>,
-        state: State,
+        // This frame waits for its decision.
+        asking: Option<Frame<Bytes>>,
+        // The body was broken off, and has no error to say so.
+        is_stuck: bool,
     }
 }
 
 /// How a body's error is made of a refusal, if it can be.
 type BreakOff<E> = fn(&AccessContext, &Denial) -> Option<E>;
 
-#[derive(Debug)]
-enum State {
-    Open,
-    /// This frame waits for its decision.
-    Asking(Frame<Bytes>),
-    /// Nothing comes any more.
-    Over,
-    /// The body was broken off, and has no error to say so.
-    Stuck,
-}
-
 impl<B: Body<Data = Bytes>, W: Watcher> Watched<B, W, B::Error> {
     /// `inner`, watched by `watcher`; `break_off` makes its error of a refusal.
     pub fn new(inner: B, watcher: W, break_off: BreakOff<B::Error>) -> Self {
-        let mut watched = Self {
-            watcher: Some(watcher),
+        let mut watcher = Some(watcher);
+        // Nobody polls a body that says that it is over.
+        if inner.is_end_stream() {
+            end(&mut watcher, true);
+        }
+        Self {
+            watcher,
             inner,
             break_off,
-            state: State::Open,
-        };
-        // Nobody polls a body that says that it is over.
-        if watched.inner.is_end_stream() {
-            end(&mut watched.watcher, true);
+            asking: None,
+            is_stuck: false,
         }
-        watched
     }
 }
 
@@ -181,17 +172,17 @@ impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
-        let mut frame = match std::mem::replace(this.state, State::Open) {
-            State::Over => {
-                *this.state = State::Over;
-                return Poll::Ready(None);
-            }
-            State::Stuck => {
-                *this.state = State::Stuck;
-                return Poll::Pending;
-            }
-            State::Asking(frame) => frame,
-            State::Open => match ready!(this.inner.as_mut().poll_frame(cx)) {
+        let Some(watcher) = this.watcher.as_mut() else {
+            let over = if *this.is_stuck {
+                Poll::Pending
+            } else {
+                Poll::Ready(None)
+            };
+            return over;
+        };
+        let mut frame = match this.asking.take() {
+            Some(frame) => frame,
+            None => match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 over => {
                     end(this.watcher, over.is_none());
@@ -199,53 +190,37 @@ impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
                 }
             },
         };
-        let flow = match this.watcher {
-            Some(watcher) => match watcher.poll_frame(&mut frame, cx) {
-                Poll::Ready(flow) => flow,
-                Poll::Pending => {
-                    *this.state = State::Asking(frame);
-                    return Poll::Pending;
-                }
-            },
-            None => Flow::On,
+        let Poll::Ready(flow) = watcher.poll_frame(&mut frame, cx) else {
+            *this.asking = Some(frame);
+            return Poll::Pending;
         };
         match flow {
             // After trailers nothing comes, and a server may ask no further after its last data.
-            Flow::On if frame.is_trailers() || this.inner.is_end_stream() => {
-                end(this.watcher, true);
-            }
-            Flow::On => {}
-            Flow::End => {
-                *this.state = State::Over;
-                end(this.watcher, true);
-            }
+            Flow::On if !frame.is_trailers() && !this.inner.is_end_stream() => {}
+            Flow::On | Flow::End => end(this.watcher, true),
             Flow::BreakOff(broken) => {
                 let (context, denial) = *broken;
                 let error = (this.break_off)(&context, &denial);
                 context.deny(denial);
                 end(this.watcher, false);
-                let Some(error) = error else {
-                    *this.state = State::Stuck;
-                    return Poll::Pending;
-                };
-                *this.state = State::Over;
-                return Poll::Ready(Some(Err(error)));
+                *this.is_stuck = error.is_none();
+                return error.map_or(Poll::Pending, |error| Poll::Ready(Some(Err(error))));
             }
         }
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match self.state {
-            State::Open => self.inner.is_end_stream(),
-            State::Over => true,
-            State::Asking(_) | State::Stuck => false,
+        match self.watcher {
+            Some(_) => self.asking.is_none() && self.inner.is_end_stream(),
+            None => !self.is_stuck,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.state {
-            State::Open => self.inner.size_hint(),
+        match self.watcher {
+            Some(_) if self.asking.is_none() => self.inner.size_hint(),
+            None if !self.is_stuck => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }
     }

@@ -77,8 +77,13 @@ impl<B: WatchBody + Send + 'static> Guard<B> for MessageLimitLayer {
             owed: None,
             pending: None,
         };
+        let context = context.clone();
         Verdict::Wait(Wait::with_request(async move |request: Request<B>| {
-            Ok(request.map(|body| body.watch(gate)))
+            let request = request.map(|body| body.watch(gate));
+            // A body in one piece is decided on by now.
+            context
+                .denial()
+                .map_or(Ok(request), |denial| Err(denial.clone()))
         }))
     }
 }
@@ -171,8 +176,9 @@ mod tests {
     use std::convert::Infallible;
     use std::time::Duration;
 
-    use countersign_core::{Endpoint, Quota, Reason};
+    use countersign_core::{Quota, Reason};
     use http_body::Body as _;
+    use http_body_util::Full;
 
     use super::*;
     use crate::samples::{Caller, after};
@@ -199,12 +205,15 @@ mod tests {
         }
     }
 
-    fn gate(store: impl LimitStore, context: &AccessContext) -> MessageGate {
+    fn layer(store: impl LimitStore) -> MessageLimitLayer {
         let quota = Quota::per_second(3, 1).unwrap();
         let policies = Policies::new([Policy::new("messages", Dimension::Key, quota)]).unwrap();
-        let layer = MessageLimitLayer::new(policies, store, StoreFailure::default());
+        MessageLimitLayer::new(policies, store, StoreFailure::default())
+    }
+
+    fn gate(store: impl LimitStore, context: &AccessContext) -> MessageGate {
         MessageGate {
-            limiter: layer.limiter,
+            limiter: layer(store).limiter,
             context: context.clone(),
             messages: Messages::new(countersign_core::respond::Format::Grpc),
             owed: None,
@@ -230,8 +239,7 @@ mod tests {
     }
 
     fn call(caller: &Caller) -> AccessContext {
-        let method = Endpoint::grpc("/pay.v1.Payments/Create");
-        caller.asks(method, after(Duration::from_secs(1)))
+        caller.calls("/pay.v1.Payments/Create", after(Duration::from_secs(1)))
     }
 
     #[test]
@@ -267,22 +275,35 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_body_in_one_piece_does_not_pass_unasked() {
+    /// What becomes of a request with so many messages in one piece.
+    fn in_one_piece(store: impl LimitStore, count: usize) -> Result<Request<Full<Bytes>>, Denial> {
         let context = call(&Caller::new());
-        let gate = gate(Later(Arc::new(LocalLimits::new())), &context);
-        let body = http_body_util::Full::new(Bytes::from_static(&[0; 5]));
-        let body = WatchBody::watch(body, gate);
-        assert_eq!(body.size_hint().exact(), Some(0));
-        let reason = context.denial().unwrap().reason();
-        assert_eq!(reason, Reason::MisconfiguredStack);
+        let layer = layer(store);
+        let request = Request::new(Full::from(vec![0; 5 * count]));
+        let Verdict::Wait(wait) = layer.check(&request, &context) else {
+            panic!("its body must be watched");
+        };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match wait.begin(request).as_mut().poll(&mut cx) {
+            Poll::Ready(decided) => decided,
+            Poll::Pending => panic!("a body in one piece waits for nobody"),
+        }
+    }
+
+    #[test]
+    fn messages_in_one_piece_are_decided_on_at_once_or_refused() {
+        let passed = in_one_piece(LocalLimits::new(), 3).unwrap();
+        assert_eq!(passed.body().size_hint().exact(), Some(15));
+        let refused = in_one_piece(LocalLimits::new(), 4).unwrap_err();
+        assert_eq!(refused.reason(), Reason::LimitKey);
+        let later = in_one_piece(Later(Arc::new(LocalLimits::new())), 1);
+        assert_eq!(later.unwrap_err().reason(), Reason::MisconfiguredStack);
     }
 
     #[test]
     fn other_requests_pass_untouched() {
-        let context = call(&Caller::new());
-        let policies = Policies::new([]).unwrap();
-        let layer = MessageLimitLayer::new(policies, LocalLimits::new(), StoreFailure::default());
+        let context = Caller::new().reads(after(Duration::from_secs(1)));
+        let layer = layer(LocalLimits::new());
         type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
         let request = Request::new(Body::default());
         assert!(matches!(layer.check(&request, &context), Verdict::Pass));

@@ -62,6 +62,17 @@ impl Caller {
         self.fill(enter(Request::new(()), at), endpoint)
     }
 
+    /// The record of a gRPC call by this caller.
+    #[cfg(test)]
+    pub(crate) fn calls(&self, method: &str, at: Moment) -> AccessContext {
+        let mut request = Request::new(());
+        let grpc = http::HeaderValue::from_static("application/grpc");
+        request
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, grpc);
+        self.fill(enter(request, at), Endpoint::grpc(method))
+    }
+
     /// The record of a read by this caller from an address.
     #[cfg(test)]
     pub(crate) fn reads_from(&self, source: &str, at: Moment) -> AccessContext {

@@ -6,7 +6,7 @@ use std::path::Path;
 use countersign_core::{Monotonic, StoreError, StoreErrorKind};
 
 use super::disk::{Disk, beside};
-use super::held::{Found, Held};
+use super::held::{Found, Held, displaced};
 use super::lines::Lines;
 use super::sealed::segment_path;
 use super::tree::{Edge, leaf_hash};
@@ -56,12 +56,23 @@ impl Current {
     /// The file to write to: a new one after a failure, with the lines that counted.
     pub(super) fn file(&mut self, disk: &Disk, segments: &Path) -> Result<&mut File, StoreError> {
         if self.file.is_none() {
-            self.file = Some(self.make(disk, segments)?);
+            self.make(disk, segments)?;
+            self.file = self.left.take();
         }
         self.file
             .as_mut()
             .map(Held::file_mut)
             .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable))
+    }
+
+    /// Puts the lines that count back where they are not at their path any more.
+    pub(super) fn mend(&mut self, disk: &Disk, segments: &Path) -> Result<(), StoreError> {
+        // What was found is told by what can't be put right.
+        let _ = self.check(segments, 0);
+        if self.bytes > 0 {
+            self.file(disk, segments)?;
+        }
+        Ok(())
     }
 
     /// Looks whether the file, with `new` bytes that do not count yet, is the one at its path and
@@ -78,7 +89,7 @@ impl Current {
         self.condemn(segments);
         Err(match found {
             Ok(Found::Itself(_)) => corrupt(&path, "somebody else changed its length"),
-            Ok(Found::Nothing | Found::Another) => displaced(&path),
+            Ok(Found::Nothing | Found::Another(_)) => unavailable(displaced(&path)),
             Err(error) => unavailable(error),
         })
     }
@@ -98,38 +109,54 @@ impl Current {
 
     /// A new file that takes the place of the one that failed, if there was one. What counted of
     /// the old one is read again, checked against its hashes and copied.
-    fn make(&mut self, disk: &Disk, segments: &Path) -> Result<Held, StoreError> {
+    fn make(&mut self, disk: &Disk, segments: &Path) -> Result<(), StoreError> {
         let path = segment_path(segments, self.edge.first());
         let old = self.old(&path)?;
         let new = beside(&path, ".new");
-        let mut file = disk.create(&new).map_err(unavailable)?;
+        let mut held = disk.hold_new(&new).map_err(unavailable)?;
         if let Some(old) = old {
-            self.copy(disk, old, &path, &mut file)?;
+            self.copy(disk, old, &path, held.file_mut())?;
         }
-        disk.sync(&file).map_err(unavailable)?;
+        disk.sync(held.file()).map_err(unavailable)?;
+        if cfg!(not(unix)) {
+            // What is open can't be replaced everywhere.
+            self.left = None;
+        }
         disk.rename(&new, &path).map_err(unavailable)?;
-        // Whatever fails from here on, the lines are at their path again.
-        self.left = None;
-        disk.sync_directory(segments).map_err(unavailable)?;
-        disk.hold(&path).map_err(unavailable)
+        // From here on this is the one that has the lines, whatever fails.
+        self.left = Some(held);
+        disk.sync_directory(segments).map_err(unavailable)
     }
 
     /// The lines that count, where there are any: at their path, or in the file that was taken away
-    /// from there. What somebody else put in its place is never overwritten.
+    /// from there. What somebody else put in its place is never overwritten, unless it is empty or
+    /// has the same lines.
     fn old(&self, path: &Path) -> Result<Option<Lines>, StoreError> {
-        let away = match &self.left {
-            None => None,
-            Some(held) => match held.look(path).map_err(unavailable)? {
-                Found::Itself(_) => None,
-                Found::Nothing => Some(held.file()),
-                Found::Another => return Err(displaced(path)),
-            },
+        let found = match &self.left {
+            Some(held) => held.look(path).map_err(unavailable)?,
+            None => self.unheld(path),
         };
-        if self.bytes == 0 {
-            return Ok(None);
+        match found {
+            Found::Another(length) if length > 0 && length != self.bytes => {
+                return Err(unavailable(displaced(path)));
+            }
+            _ if self.bytes == 0 => return Ok(None),
+            _ => {}
         }
-        let lines = away.map_or_else(|| Lines::open(path), Lines::of);
+        let is_away = matches!(found, Found::Nothing | Found::Another(0));
+        let away = self.left.as_ref().filter(|_| is_away);
+        let lines = away.map_or_else(|| Lines::open(path), |held| Lines::of(held.file()));
         lines.map(Some).map_err(unavailable)
+    }
+
+    /// What is at the path of a segment of which no file is held.
+    fn unheld(&self, path: &Path) -> Found {
+        match std::fs::metadata(path) {
+            // Nothing was written yet, so that nothing there is this log's.
+            Ok(at) if cfg!(unix) => Found::Another(at.len()),
+            Ok(_) => Found::Itself(self.bytes),
+            Err(_) => Found::Nothing,
+        }
     }
 
     fn copy(
@@ -169,14 +196,6 @@ impl Current {
             "audit segment failed: its file is left, what was acknowledged goes into a new one"
         );
     }
-}
-
-fn displaced(path: &Path) -> StoreError {
-    let place = path.display();
-    unavailable(format!(
-        "{place}: somebody removed it or put another file in its place; the log puts its own back \
-         where none is"
-    ))
 }
 
 const COPY_BUFFER: usize = 1024 * 1024;

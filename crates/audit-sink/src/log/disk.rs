@@ -5,17 +5,32 @@ use std::io::{self, ErrorKind, Read, Write};
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::held::Held;
+use super::held::{Held, Place};
 
 /// The file system as the log uses it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
+    /// Where the log is. Whatever is done by path is done only while it is there.
+    place: Option<Arc<Place>>,
     #[cfg(test)]
     pub(super) faults: super::faults::Faults,
 }
 
 impl Disk {
+    /// The disk for an open log, which is at this place.
+    pub(super) fn at(&self, place: Place) -> Self {
+        let mut disk = self.clone();
+        disk.place = Some(Arc::new(place));
+        disk
+    }
+
+    /// Fails where the log is not at its place any more.
+    pub(super) fn check_place(&self) -> io::Result<()> {
+        self.place.as_ref().map_or(Ok(()), |place| place.check())
+    }
+
     pub(super) fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         #[cfg(test)]
         self.faults.write(file, bytes)?;
@@ -46,6 +61,7 @@ impl Disk {
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         #[cfg(test)]
         self.faults.rename()?;
+        self.check_place()?;
         fs::rename(from, to)
     }
 
@@ -63,6 +79,7 @@ impl Disk {
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
         #[cfg(test)]
         self.faults.create()?;
+        self.check_place()?;
         private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)
     }
 
@@ -70,6 +87,7 @@ impl Disk {
     pub(super) fn append_to(&self, path: &Path) -> io::Result<File> {
         #[cfg(test)]
         self.faults.create()?;
+        self.check_place()?;
         private(OpenOptions::new().append(true).create(true)).open(path)
     }
 
@@ -78,6 +96,21 @@ impl Disk {
         #[cfg(test)]
         self.faults.create()?;
         let file = OpenOptions::new().read(true).append(true).open(path)?;
+        Held::new(file, path)
+    }
+
+    /// An empty file in the place of what an earlier attempt left at `path`, to be written as that of
+    /// [`Disk::hold`] is.
+    pub(super) fn hold_new(&self, path: &Path) -> io::Result<Held> {
+        #[cfg(test)]
+        self.faults.create()?;
+        self.check_place()?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let file = private(options.read(true).append(true).create_new(true)).open(path)?;
         Held::new(file, path)
     }
 

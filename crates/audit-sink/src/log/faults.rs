@@ -1,5 +1,6 @@
 //! A disk that fails when a test says so.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +21,16 @@ struct Plan {
     done: u64,
     /// What the page cache was told to let go of: from where on, and how many bytes.
     let_go: Vec<(u64, u64)>,
+    /// What somebody else does, after so many more operations.
+    hand: Option<(u64, Hand)>,
+}
+
+struct Hand(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Hand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<fn>")
+    }
 }
 
 impl Faults {
@@ -29,9 +40,15 @@ impl Faults {
         (plan.after, plan.times, plan.errno) = (Some(after), times, errno);
     }
 
-    /// Nothing fails any longer.
+    /// Between the operation after `after` more of them and the one before, `hand` is run.
+    pub(super) fn interpose(&self, after: u64, hand: impl FnOnce() + Send + 'static) {
+        self.lock().hand = Some((after, Hand(Box::new(hand))));
+    }
+
+    /// Nothing fails any longer, and nobody interposes.
     pub(super) fn heal(&self) {
-        self.lock().after = None;
+        let mut plan = self.lock();
+        (plan.after, plan.hand) = (None, None);
     }
 
     /// How many operations there were.
@@ -73,6 +90,9 @@ impl Faults {
     }
 
     fn step(&self) -> io::Result<()> {
+        if let Some(Hand(hand)) = self.lock().take_hand() {
+            hand();
+        }
         let mut plan = self.lock();
         plan.done += 1;
         match plan.after {
@@ -87,5 +107,16 @@ impl Faults {
                 Ok(())
             }
         }
+    }
+}
+
+impl Plan {
+    fn take_hand(&mut self) -> Option<Hand> {
+        let (left, hand) = self.hand.take()?;
+        if left > 0 {
+            self.hand = Some((left - 1, hand));
+            return None;
+        }
+        Some(hand)
     }
 }

@@ -1,36 +1,40 @@
-//! A file that is held open, and whether it still stands at its path.
+//! What is held open, and whether it still stands at its path.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// An open file. Whoever else may write to the directory can remove it, move it or put another in
-/// its place, and what is written to it would go on as if nothing had happened.
+/// An open file or directory. Whoever else may write to what it stands in can remove it, move it or
+/// put another in its place, and what is written to it would go on as if nothing had happened.
 #[derive(Debug)]
 pub(super) struct Held {
     file: File,
-    /// What the file system calls the file; none where it has no such name, or not the same one by
-    /// path.
+    /// What the file system calls it; none where it has no such name, or not the same one by path.
+    /// No other gets the name while this is open.
     id: Option<FileId>,
 }
 
 /// The device and the file's number on it.
 type FileId = (u64, u64);
 
-/// What stands at the path of a file that is held.
+/// What stands at the path of something that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The file itself, and its length in bytes.
+    /// It itself, and its length in bytes.
     Itself(u64),
     Nothing,
-    Another,
+    /// Something else, and its length.
+    Another(u64),
 }
 
 impl Held {
     /// Holds `file`, which was just opened at `path`.
     pub(super) fn new(file: File, path: &Path) -> io::Result<Self> {
-        let id = id(&file.metadata()?);
-        let id = id.filter(|id| fs::metadata(path).is_ok_and(|at| self::id(&at) == Some(*id)));
+        let (own, at) = (file.metadata()?, fs::metadata(path)?);
+        if is_removed(&own) {
+            return Err(displaced(path));
+        }
+        let id = id(&own).filter(|own| id(&at).as_ref() == Some(own));
         Ok(Self { file, id })
     }
 
@@ -49,11 +53,46 @@ impl Held {
         };
         match fs::metadata(path) {
             Ok(at) if id(&at) == Some(known) => Ok(Found::Itself(at.len())),
-            Ok(_) => Ok(Found::Another),
+            Ok(at) => Ok(Found::Another(at.len())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
             Err(error) => Err(error),
         }
     }
+}
+
+/// The lock and the directory of segments of an open log. Once one of them is another's or gone,
+/// another process may have begun a log there.
+#[derive(Debug)]
+pub(super) struct Place {
+    lock: (Held, PathBuf),
+    segments: Option<(Held, PathBuf)>,
+}
+
+impl Place {
+    pub(super) fn new(lock: (Held, PathBuf), segments: PathBuf) -> io::Result<Self> {
+        // Elsewhere a directory can't be opened.
+        let held = cfg!(unix).then(|| Held::new(File::open(&segments)?, &segments));
+        let segments = held.transpose()?.map(|held| (held, segments));
+        Ok(Self { lock, segments })
+    }
+
+    /// Whether everything is where it was.
+    ///
+    /// # Errors
+    /// When this process may change nothing at these paths any more.
+    pub(super) fn check(&self) -> io::Result<()> {
+        for (held, path) in std::iter::once(&self.lock).chain(&self.segments) {
+            if !matches!(held.look(path)?, Found::Itself(_)) {
+                return Err(displaced(path));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn displaced(path: &Path) -> io::Error {
+    let problem = "somebody removed it, moved it away or put another in its place";
+    io::Error::other(format!("{}: {problem}", path.display()))
 }
 
 #[cfg(unix)]
@@ -65,6 +104,17 @@ fn id(metadata: &Metadata) -> Option<FileId> {
 #[cfg(not(unix))]
 fn id(_: &Metadata) -> Option<FileId> {
     None
+}
+
+/// Whether nothing leads to the file any more.
+fn is_removed(metadata: &Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::nlink(metadata) == 0;
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -81,8 +131,8 @@ mod tests {
         assert_eq!(held.look(&path).unwrap(), Found::Itself(5));
         fs::rename(&path, &aside).unwrap();
         assert_eq!(held.look(&path).unwrap(), Found::Nothing);
-        fs::write(&path, b"12345").unwrap();
-        assert_eq!(held.look(&path).unwrap(), Found::Another);
+        fs::write(&path, b"1234").unwrap();
+        assert_eq!(held.look(&path).unwrap(), Found::Another(4));
         fs::rename(&aside, &path).unwrap();
         assert_eq!(held.look(&path).unwrap(), Found::Itself(5));
         held.file().set_len(2).unwrap();
@@ -90,13 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_removed_as_it_is_opened_is_not_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("held");
+        let file = File::create(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        Held::new(file.try_clone().unwrap(), &path).unwrap_err();
+        fs::write(&path, b"123").unwrap();
+        Held::new(file, &path).unwrap_err();
+    }
+
+    #[test]
     fn where_it_has_no_name_its_length_is_known_all_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("held");
+        let other = directory.path().join("other");
         fs::write(&path, b"123").unwrap();
-        let elsewhere = directory.path().join("elsewhere");
+        fs::write(&other, b"1").unwrap();
         // As on a file system that numbers a file anew whenever it is asked by path.
-        let held = Held::new(File::open(&path).unwrap(), &elsewhere).unwrap();
+        let held = Held::new(File::open(&path).unwrap(), &other).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(held.look(&path).unwrap(), Found::Itself(3));
     }

@@ -86,12 +86,13 @@ pub use self::signer::{CheckpointSigner, FileSigner};
 /// **Rotation.** A segment that is large or old enough is followed by a new one. Nothing else may
 /// rotate these files.
 ///
-/// **Other hands.** Before a batch is acknowledged the log looks whether its segment is still the file
-/// at its path and as long as it must be. One that was removed or moved away is put back with all its
-/// lines; what somebody put in its place is never overwritten, and nothing is appended until it is
-/// moved away. Of one that was cut off nothing more is acknowledged. A log whose `lock` is gone, as with
-/// its whole directory, changes nothing at its path any more: another process may have begun a log
-/// there. (Not where the file system gives files no lasting numbers, and not on Windows.)
+/// **Other hands.** Before a batch is acknowledged, and before the log ends, it looks whether its segment
+/// is still the file at its path and as long as it must be. One that was removed or moved away is put
+/// back with all its lines. What somebody put in its place is never overwritten, unless it is empty or
+/// holds the same lines: nothing is appended until it is moved away. Of a segment that was cut off
+/// nothing more is acknowledged. A log whose `lock` or `segments` is gone or another's changes nothing at
+/// its paths any more: another process may have begun a log there. (Not where the file system gives
+/// files no lasting numbers, and not on Windows.)
 ///
 /// Files are readable by their owner alone (mode 0600 in directories of mode 0700).
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use super::anchor::Anchors;
 use super::checkpoints::{Checkpoints, LIST, NEWEST};
 use super::current::Current;
 use super::disk::{private, read_small};
-use super::held::Held;
+use super::held::{Held, Place};
 use super::note::{Head, Identity};
 use super::options::FileLogOptions;
 use super::reads::{READS, Reads};
@@ -57,7 +57,8 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
         }
     };
     let torn = parts.torn;
-    let mut store = parts.into_store(options, lock, notices);
+    let place = Place::new(lock, segments).map_err(unavailable)?;
+    let mut store = parts.into_store(options, place, notices);
     store.collect_reads();
     let head = store.head();
     if store.checkpoints.stored != Some(head.size) {
@@ -79,12 +80,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn into_store(self, options: &FileLogOptions, lock: Held, notices: Vec<Notice>) -> Store {
+    fn into_store(self, options: &FileLogOptions, place: Place, notices: Vec<Notice>) -> Store {
         Store {
             directory: options.directory.clone(),
             limits: options.limits.clone(),
-            disk: options.disk.clone(),
-            lock,
+            disk: options.disk.at(place),
             checkpoints: self.checkpoints,
             anchors: Anchors::new(options.anchor.clone(), options.anchor_interval),
             sealed: self.sealed,
@@ -252,14 +252,17 @@ fn remove_leftovers(segments: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn lock(directory: &Path) -> Result<Held, StoreError> {
+fn lock(directory: &Path) -> Result<(Held, PathBuf), StoreError> {
     let path = directory.join(LOCK);
     let mut options = OpenOptions::new();
     let file = private(options.write(true).create(true).truncate(false))
         .open(&path)
         .map_err(unavailable)?;
     match file.try_lock() {
-        Ok(()) => Held::new(file, &path).map_err(unavailable),
+        Ok(()) => {
+            let held = Held::new(file, &path).map_err(unavailable)?;
+            Ok((held, path))
+        }
         Err(TryLockError::WouldBlock) => Err(StoreError::with_source(
             StoreErrorKind::AlreadyExists,
             "another writer holds this log",

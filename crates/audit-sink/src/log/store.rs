@@ -9,7 +9,6 @@ use super::anchor::Anchors;
 use super::checkpoints::Checkpoints;
 use super::current::Current;
 use super::disk::Disk;
-use super::held::{Found, Held};
 use super::note::Head;
 use super::options::Limits;
 use super::reads::Reads;
@@ -24,8 +23,6 @@ pub(super) struct Store {
     pub(super) directory: PathBuf,
     pub(super) limits: Limits,
     pub(super) disk: Disk,
-    /// Held as long as this lives.
-    pub(super) lock: Held,
     pub(super) checkpoints: Checkpoints,
     pub(super) anchors: Anchors,
     pub(super) sealed: Vec<Sealed>,
@@ -62,9 +59,11 @@ impl Store {
         now: Moment,
     ) -> Result<(), StoreError> {
         self.last_seen = Some(now);
-        self.check_lock()?;
+        self.check_place()?;
         let new = self.skip_untold(first, lines)?;
-        if !new.is_empty() {
+        if new.is_empty() {
+            self.mend()?;
+        } else {
             self.rotate_if_due(now)?;
             self.write(new)?;
             self.count(&leaves()?, new.len() as u64, now);
@@ -77,6 +76,7 @@ impl Store {
 
     /// Signs and stores the tree as it is, where that was put off.
     pub(super) fn settle(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.mend()?;
         self.sign(now, Signing::Now)?;
         self.reads.clear();
         self.collect_reads();
@@ -91,6 +91,7 @@ impl Store {
 
     /// Signs and stores the tree as it is, for good, and gives it to the anchor.
     pub(super) fn flush(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.mend()?;
         self.sign(now, Signing::Durable)?;
         match self.checkpoints.newest() {
             Some(note) => self.anchors.put_now(note),
@@ -100,22 +101,20 @@ impl Store {
 
     /// Whether the directory is still there and can be read.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.check_lock()?;
+        self.check_place()?;
         let read = std::fs::read_dir(self.segments());
         read.map(drop).map_err(unavailable)
     }
 
-    /// Whether the lock is still the one in the directory. Where it is not, another process may
-    /// have taken the directory for free, and this one may change nothing in it any more.
-    fn check_lock(&self) -> Result<(), StoreError> {
-        let path = self.directory.join(LOCK);
-        match self.lock.look(&path).map_err(unavailable)? {
-            Found::Itself(_) => Ok(()),
-            Found::Nothing | Found::Another => Err(unavailable(format!(
-                "{}: somebody removed or replaced it, so that another process may write this log",
-                path.display()
-            ))),
-        }
+    fn check_place(&self) -> Result<(), StoreError> {
+        self.disk.check_place().map_err(unavailable)
+    }
+
+    /// Puts lines that count back where somebody took them away.
+    fn mend(&mut self) -> Result<(), StoreError> {
+        self.check_place()?;
+        let segments = self.segments();
+        self.current.mend(&self.disk, &segments)
     }
 
     /// How many lines are on disk.
@@ -156,7 +155,10 @@ impl Store {
             self.current.condemn(&segments);
             return Err(unavailable(error));
         }
-        self.current.check(&segments, lines.len() as u64)
+        self.current.check(&segments, lines.len() as u64)?;
+        // Another process may have begun to count lines in the meantime.
+        self.check_place()
+            .inspect_err(|_| self.current.condemn(&segments))
     }
 
     /// Takes lines that are on disk into the tree: the last of `leaves`, for some may have been
@@ -177,7 +179,6 @@ impl Store {
         if !due || (self.checkpoints.stored == Some(self.end()) && !durable) {
             return Ok(());
         }
-        self.check_lock()?;
         let head = self.head();
         self.checkpoints.store(&self.disk, head, now, durable)?;
         self.signed_at = Some(now.monotonic);
@@ -226,6 +227,8 @@ impl Store {
             present: true,
         };
         sealed::keep(&self.disk, &self.directory, &sealed)?;
+        // Once more, for a signature may take its time: from here on nobody puts the lines back.
+        self.current.check(&segments, 0)?;
         let head = self.head();
         self.notices.push(Notice::checkpoint(head.size, head.root));
         self.before.extend(&sealed.edge);
@@ -273,7 +276,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if let Some(now) = self.last_seen.take()
-            && let Err(error) = self.sign(now, Signing::Now)
+            && let Err(error) = self.mend().and_then(|()| self.sign(now, Signing::Now))
         {
             tracing::error!(
                 target: "countersign",

@@ -5,6 +5,7 @@ mod calls;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn, ready};
 use std::pin::pin;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -196,18 +197,40 @@ async fn a_handlers_own_fault_is_a_failure_of_an_allowed_request() {
     }
 }
 
+type Held = Arc<Mutex<Vec<(AccessContext, Weak<()>)>>>;
+
+/// Something that is held for a request, whose record outlives it.
+fn holding() -> (Held, impl Fn(&Request<Full<Bytes>>) + Clone) {
+    let held = Held::default();
+    let all = Arc::clone(&held);
+    let hold = move |request: &Request<Full<Bytes>>| {
+        let context = AccessContext::of(request).unwrap();
+        let place = Arc::new(());
+        let kept = (context.clone(), Arc::downgrade(&place));
+        all.lock().unwrap().push(kept);
+        context.hold(place);
+    };
+    (held, hold)
+}
+
 #[tokio::test]
 async fn a_panic_is_answered_and_recorded() {
     let (sink, _writer, log) = memory_log().await;
+    let (held, holding) = holding();
+    let hold = holding.clone();
     let at_call = service_fn(
-        |_: Request<Full<Bytes>>| -> std::future::Ready<Result<Answer, Infallible>> {
+        move |request: Request<Full<Bytes>>| -> std::future::Ready<Result<Answer, Infallible>> {
+            hold(&request);
             panic!("while called")
         },
     );
-    let at_poll = service_fn(|_: Request<Full<Bytes>>| async {
-        tokio::task::yield_now().await;
-        assert!(std::hint::black_box(false), "while polled");
-        ok()
+    let at_poll = service_fn(move |request: Request<Full<Bytes>>| {
+        holding(&request);
+        async {
+            tokio::task::yield_now().await;
+            assert!(std::hint::black_box(false), "while polled");
+            ok()
+        }
     });
     let layer = AuditLayer::new(sink.clone());
     let first = layer_over(&layer, at_call)
@@ -221,6 +244,9 @@ async fn a_panic_is_answered_and_recorded() {
     for response in [first, second] {
         assert_eq!(response.status(), 500);
         assert!(response.headers().contains_key("x-request-id"));
+    }
+    for (_context, place) in &*held.lock().unwrap() {
+        assert!(place.upgrade().is_none(), "it was given back");
     }
     let lines = lines(&sink, &log).await;
     assert_eq!(lines.len(), 2);

@@ -28,6 +28,10 @@ impl Watcher for Notes {
         Poll::Ready(Flow::On)
     }
 
+    fn unready(&mut self) -> Flow {
+        Flow::On
+    }
+
     fn ended(&mut self, whole: bool) {
         self.note(if whole { "whole" } else { "broken" });
     }
@@ -84,6 +88,46 @@ fn a_body_that_breaks_and_one_that_is_dropped_are_told_apart() {
     let (watcher, seen) = Notes::new();
     drop(frames::<Infallible>(vec![Ok(Frame::data(Bytes::new()))]).watch(watcher));
     assert_eq!(*seen.lock().unwrap(), ["gone"]);
+}
+
+/// A body that goes on after its end.
+struct Endless(&'static str);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = match self.0 {
+            "trailers" => Frame::trailers(HeaderMap::new()),
+            _ => Frame::data(Bytes::from_static(b"a")),
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0 == "over"
+    }
+}
+
+#[test]
+fn nothing_passes_that_nobody_watches_any_more() {
+    for (kind, frames) in [("over", 0), ("trailers", 1)] {
+        let (watcher, seen) = Notes::new();
+        let mut body = BoxBody::new(Endless(kind)).watch(watcher);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for number in 0..3 {
+            let polled = Pin::new(&mut body).poll_frame(&mut cx);
+            let passed = matches!(polled, Poll::Ready(Some(Ok(_))));
+            assert_eq!(passed, number < frames, "{kind}");
+        }
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert_eq!(seen.lock().unwrap().len(), frames + 2);
+    }
 }
 
 #[test]

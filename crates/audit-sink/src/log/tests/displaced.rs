@@ -1,17 +1,10 @@
-//! A log whose files somebody else removes, moves, replaces or changes while it is written.
+//! A log whose segment somebody else removes, moves, replaces or changes while it is written.
 
 use std::fs::OpenOptions;
 
 use super::*;
 
-/// Tries to append one record.
-async fn attempt(log: &mut FileLog) -> Result<(), StoreErrorKind> {
-    let next = log.next_seq();
-    let appended = log.append(&records(next..next + 1)).await;
-    appended.map_err(|error| error.kind())
-}
-
-const REFUSED: Result<(), StoreErrorKind> = Err(StoreErrorKind::Unavailable);
+pub(super) const REFUSED: Result<(), StoreErrorKind> = Err(StoreErrorKind::Unavailable);
 
 impl super::Place {
     fn rename(&self, from: &str, to: &str) {
@@ -58,6 +51,115 @@ async fn whatever_fails_while_a_segment_is_put_back_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_segment_that_is_removed_while_it_is_put_back_is_put_back() {
+    for after in 0..16 {
+        let place = Place::new();
+        let options = place.options();
+        let faults = options.disk.faults.clone();
+        let mut log = options.open().unwrap();
+        append_all(&mut log, &[3]).await;
+        fs::remove_file(place.path(FIRST)).unwrap();
+        assert_eq!(attempt(&mut log).await, REFUSED);
+        let path = place.path(FIRST);
+        faults.interpose(after, move || drop(fs::remove_file(path)));
+        let mut attempts = 0;
+        while log.next_seq() < 6 {
+            let _ = attempt(&mut log).await;
+            attempts += 1;
+            assert!(attempts < 9, "{after}");
+        }
+        drop(log);
+        assert_eq!(place.verify(), expected(0..6), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_is_replaced_while_it_is_put_back_is_not_written_to() {
+    for after in 0..6 {
+        let place = Arc::new(Place::new());
+        let options = place.options();
+        let faults = options.disk.faults.clone();
+        let mut log = options.open().unwrap();
+        append_all(&mut log, &[3]).await;
+        fs::remove_file(place.path(FIRST)).unwrap();
+        assert_eq!(attempt(&mut log).await, REFUSED);
+        let again = Arc::clone(&place);
+        faults.interpose(after, move || {
+            let _ = fs::remove_file(again.path(FIRST));
+            again.write(FIRST, "not ours");
+        });
+        if attempt(&mut log).await == REFUSED {
+            assert_eq!(attempt(&mut log).await, REFUSED, "{after}");
+            assert_eq!(place.read(FIRST), b"not ours", "{after}");
+            fs::remove_file(place.path(FIRST)).unwrap();
+            append_all(&mut log, &[1]).await;
+        }
+        drop(log);
+        assert_eq!(place.verify(), expected(0..4), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_is_removed_while_it_is_finished_is_put_back() {
+    for after in 0..9 {
+        let place = Place::new();
+        let options = place.options().segment_bytes(1);
+        let faults = options.disk.faults.clone();
+        let mut log = options.open().unwrap();
+        append_all(&mut log, &[1]).await;
+        let path = place.path(FIRST);
+        faults.interpose(after, move || fs::remove_file(path).unwrap());
+        assert_eq!(attempt(&mut log).await, REFUSED, "{after}");
+        append_all(&mut log, &[1, 1]).await;
+        drop(log);
+        assert_eq!(place.verify(), expected(0..3), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn lines_that_come_again_are_acknowledged_only_where_they_are() {
+    let mut refused = 0;
+    for after in 0..9 {
+        let place = Place::new();
+        let options = place.options();
+        let faults = options.disk.faults.clone();
+        let mut log = options.open().unwrap();
+        append_all(&mut log, &[3]).await;
+        faults.plan(after, 1, 28);
+        if attempt(&mut log).await == REFUSED {
+            refused += 1;
+            fs::remove_file(place.path(FIRST)).unwrap();
+            append_all(&mut log, &[1]).await;
+        }
+        drop(log);
+        assert_eq!(place.verify(), expected(0..4), "{after}");
+    }
+    assert!(refused > 4, "{refused}");
+}
+
+#[tokio::test]
+async fn a_segment_is_put_back_before_the_log_ends() {
+    for refused in [false, true] {
+        for end in ["flush", "settle", "drop"] {
+            let place = Place::with(&[3]).await;
+            let mut log = place.open().unwrap();
+            append_all(&mut log, &[1]).await;
+            fs::remove_file(place.path(FIRST)).unwrap();
+            if refused {
+                assert_eq!(attempt(&mut log).await, REFUSED);
+            }
+            match end {
+                "flush" => log.flush().await.unwrap(),
+                "settle" => log.settle().await.unwrap(),
+                _ => {}
+            }
+            drop(log);
+            assert_eq!(place.verify(), expected(0..4), "{end}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_segment_that_is_removed_when_it_is_full_is_put_back_before_the_next_begins() {
     let place = Place::new();
     let mut log = place.options().segment_bytes(1).open().unwrap();
@@ -85,6 +187,38 @@ async fn what_somebody_put_in_the_place_of_a_segment_is_not_overwritten() {
     append_all(&mut log, &[1]).await;
     drop(log);
     assert_eq!(place.verify(), expected(0..3));
+}
+
+#[tokio::test]
+async fn a_copy_of_a_segment_and_an_empty_file_are_nobody_s() {
+    for content in [lines(0..2), Vec::new()] {
+        let place = Place::new();
+        let mut log = place.open().unwrap();
+        append_all(&mut log, &[2]).await;
+        place.rename(FIRST, "moved");
+        place.write(FIRST, content);
+        assert_eq!(attempt(&mut log).await, REFUSED);
+        append_all(&mut log, &[1]).await;
+        drop(log);
+        assert_eq!(place.verify(), expected(0..3));
+    }
+}
+
+#[tokio::test]
+async fn what_stands_where_a_segment_is_to_begin_is_not_overwritten() {
+    const SECOND: &str = "segments/00000000000000000001.jsonl";
+    let place = Place::new();
+    let mut log = place.options().segment_bytes(1).open().unwrap();
+    append_all(&mut log, &[1]).await;
+    place.write(SECOND, "not ours");
+    for _ in 0..3 {
+        assert_eq!(attempt(&mut log).await, REFUSED);
+        assert_eq!(place.read(SECOND), b"not ours");
+    }
+    place.rename(SECOND, "theirs");
+    append_all(&mut log, &[1]).await;
+    drop(log);
+    assert_eq!(place.verify(), expected(0..2));
 }
 
 #[tokio::test]
@@ -120,42 +254,6 @@ async fn what_somebody_else_wrote_to_a_segment_does_not_stay_in_it() {
     append_all(&mut log, &[2]).await;
     place.write(FIRST, [&lines(0..2)[..], b"not ours\n"].concat());
     assert_eq!(attempt(&mut log).await, Err(StoreErrorKind::Corrupt));
-    append_all(&mut log, &[1]).await;
-    drop(log);
-    assert_eq!(place.verify(), expected(0..3));
-}
-
-#[tokio::test]
-async fn a_log_whose_directory_is_another_s_writes_nothing_to_it() {
-    let place = Place::new();
-    let mut first = place.open().unwrap();
-    append_all(&mut first, &[2]).await;
-    let moved = place.root.path().join("moved");
-    fs::rename(place.log(), &moved).unwrap();
-    let mut second = place.open().unwrap();
-    append_all(&mut second, &[1]).await;
-    for _ in 0..3 {
-        assert_eq!(attempt(&mut first).await, REFUSED);
-        assert!(first.flush().await.is_err() && first.health().await.is_err());
-    }
-    drop(first);
-    append_all(&mut second, &[1]).await;
-    drop(second);
-    assert_eq!(place.verify(), expected(0..2));
-    assert_eq!(oracle::verify(&moved), expected(0..2));
-}
-
-#[tokio::test]
-async fn a_directory_that_comes_back_to_its_place_goes_on() {
-    let place = Place::new();
-    let mut log = place.open().unwrap();
-    append_all(&mut log, &[2]).await;
-    let moved = place.root.path().join("moved");
-    fs::rename(place.log(), &moved).unwrap();
-    assert_eq!(attempt(&mut log).await, REFUSED);
-    assert!(log.health().await.is_err());
-    fs::rename(&moved, place.log()).unwrap();
-    log.health().await.unwrap();
     append_all(&mut log, &[1]).await;
     drop(log);
     assert_eq!(place.verify(), expected(0..3));

@@ -4,6 +4,10 @@
 mod damage;
 #[cfg(unix)]
 mod displaced;
+#[cfg(unix)]
+mod displaced_often;
+#[cfg(unix)]
+mod displaced_place;
 mod failing;
 mod history;
 mod keeping;
@@ -98,6 +102,13 @@ impl Place {
     pub(super) fn verify(&self) -> Vec<String> {
         oracle::verify(&self.log())
     }
+}
+
+/// Tries to append one record.
+pub(super) async fn attempt(log: &mut FileLog) -> Result<(), StoreErrorKind> {
+    let next = log.next_seq();
+    let appended = log.append(&records(next..next + 1)).await;
+    appended.map_err(|error| error.kind())
 }
 
 pub(super) async fn append_all(log: &mut FileLog, batches: &[u64]) {

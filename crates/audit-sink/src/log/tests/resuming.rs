@@ -389,6 +389,8 @@ async fn an_anchor_of_another_log_is_none_and_one_of_an_empty_log_keeps_nothing_
     fs::write(&anchor, empty).unwrap();
     let mut log = anchored().unwrap();
     append_all(&mut log, &[1]).await;
+    // Nothing is on its way to the anchor any more.
+    log.flush().await.unwrap();
     drop(log);
     let other = Place::with(&[1]).await;
     fs::copy(other.path("checkpoint"), &anchor).unwrap();
