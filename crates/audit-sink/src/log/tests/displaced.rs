@@ -3,8 +3,21 @@
 use std::fs::OpenOptions;
 
 use super::*;
+use crate::log::faults::Faults;
 
 pub(super) const REFUSED: Result<(), StoreErrorKind> = Err(StoreErrorKind::Unavailable);
+
+/// A log with so many lines, and with segments of so many bytes.
+async fn under_way(lines: u64, segment_bytes: u64) -> (Place, FileLog, Faults) {
+    let place = Place::new();
+    let options = place.options().segment_bytes(segment_bytes);
+    let faults = options.disk.faults.clone();
+    let mut log = options.open().unwrap();
+    append_all(&mut log, &[lines]).await;
+    (place, log, faults)
+}
+
+const LONG: u64 = 1 << 20;
 
 impl super::Place {
     fn rename(&self, from: &str, to: &str) {
@@ -32,11 +45,7 @@ async fn a_segment_that_is_removed_is_put_back_with_all_its_lines() {
 #[tokio::test]
 async fn whatever_fails_while_a_segment_is_put_back_nothing_is_lost() {
     for after in 0..12 {
-        let place = Place::new();
-        let options = place.options();
-        let faults = options.disk.faults.clone();
-        let mut log = options.open().unwrap();
-        append_all(&mut log, &[3]).await;
+        let (place, mut log, faults) = under_way(3, LONG).await;
         fs::remove_file(place.path(FIRST)).unwrap();
         faults.plan(after, 1, 5);
         let mut attempts = 1;
@@ -53,11 +62,7 @@ async fn whatever_fails_while_a_segment_is_put_back_nothing_is_lost() {
 #[tokio::test]
 async fn a_segment_that_is_removed_while_it_is_put_back_is_put_back() {
     for after in 0..16 {
-        let place = Place::new();
-        let options = place.options();
-        let faults = options.disk.faults.clone();
-        let mut log = options.open().unwrap();
-        append_all(&mut log, &[3]).await;
+        let (place, mut log, faults) = under_way(3, LONG).await;
         fs::remove_file(place.path(FIRST)).unwrap();
         assert_eq!(attempt(&mut log).await, REFUSED);
         let path = place.path(FIRST);
@@ -76,11 +81,8 @@ async fn a_segment_that_is_removed_while_it_is_put_back_is_put_back() {
 #[tokio::test]
 async fn a_segment_that_is_replaced_while_it_is_put_back_is_not_written_to() {
     for after in 0..6 {
-        let place = Arc::new(Place::new());
-        let options = place.options();
-        let faults = options.disk.faults.clone();
-        let mut log = options.open().unwrap();
-        append_all(&mut log, &[3]).await;
+        let (place, mut log, faults) = under_way(3, LONG).await;
+        let place = Arc::new(place);
         fs::remove_file(place.path(FIRST)).unwrap();
         assert_eq!(attempt(&mut log).await, REFUSED);
         let again = Arc::clone(&place);
@@ -102,11 +104,7 @@ async fn a_segment_that_is_replaced_while_it_is_put_back_is_not_written_to() {
 #[tokio::test]
 async fn a_segment_that_is_removed_while_it_is_finished_is_put_back() {
     for after in 0..9 {
-        let place = Place::new();
-        let options = place.options().segment_bytes(1);
-        let faults = options.disk.faults.clone();
-        let mut log = options.open().unwrap();
-        append_all(&mut log, &[1]).await;
+        let (place, mut log, faults) = under_way(1, 1).await;
         let path = place.path(FIRST);
         faults.interpose(after, move || fs::remove_file(path).unwrap());
         assert_eq!(attempt(&mut log).await, REFUSED, "{after}");
@@ -120,11 +118,7 @@ async fn a_segment_that_is_removed_while_it_is_finished_is_put_back() {
 async fn lines_that_come_again_are_acknowledged_only_where_they_are() {
     let mut refused = 0;
     for after in 0..9 {
-        let place = Place::new();
-        let options = place.options();
-        let faults = options.disk.faults.clone();
-        let mut log = options.open().unwrap();
-        append_all(&mut log, &[3]).await;
+        let (place, mut log, faults) = under_way(3, LONG).await;
         faults.plan(after, 1, 28);
         if attempt(&mut log).await == REFUSED {
             refused += 1;
@@ -161,9 +155,7 @@ async fn a_segment_is_put_back_before_the_log_ends() {
 
 #[tokio::test]
 async fn a_segment_that_is_removed_when_it_is_full_is_put_back_before_the_next_begins() {
-    let place = Place::new();
-    let mut log = place.options().segment_bytes(1).open().unwrap();
-    append_all(&mut log, &[1]).await;
+    let (place, mut log, _) = under_way(1, 1).await;
     fs::remove_file(place.path(FIRST)).unwrap();
     assert_eq!(attempt(&mut log).await, REFUSED);
     append_all(&mut log, &[1, 1]).await;
@@ -174,9 +166,7 @@ async fn a_segment_that_is_removed_when_it_is_full_is_put_back_before_the_next_b
 
 #[tokio::test]
 async fn what_somebody_put_in_the_place_of_a_segment_is_not_overwritten() {
-    let place = Place::new();
-    let mut log = place.open().unwrap();
-    append_all(&mut log, &[2]).await;
+    let (place, mut log, _) = under_way(2, LONG).await;
     place.rename(FIRST, "moved");
     place.write(FIRST, "not ours");
     for _ in 0..3 {
@@ -192,9 +182,7 @@ async fn what_somebody_put_in_the_place_of_a_segment_is_not_overwritten() {
 #[tokio::test]
 async fn a_copy_of_a_segment_and_an_empty_file_are_nobody_s() {
     for content in [lines(0..2), Vec::new()] {
-        let place = Place::new();
-        let mut log = place.open().unwrap();
-        append_all(&mut log, &[2]).await;
+        let (place, mut log, _) = under_way(2, LONG).await;
         place.rename(FIRST, "moved");
         place.write(FIRST, content);
         assert_eq!(attempt(&mut log).await, REFUSED);
@@ -207,9 +195,7 @@ async fn a_copy_of_a_segment_and_an_empty_file_are_nobody_s() {
 #[tokio::test]
 async fn what_stands_where_a_segment_is_to_begin_is_not_overwritten() {
     const SECOND: &str = "segments/00000000000000000001.jsonl";
-    let place = Place::new();
-    let mut log = place.options().segment_bytes(1).open().unwrap();
-    append_all(&mut log, &[1]).await;
+    let (place, mut log, _) = under_way(1, 1).await;
     place.write(SECOND, "not ours");
     for _ in 0..3 {
         assert_eq!(attempt(&mut log).await, REFUSED);
@@ -223,9 +209,7 @@ async fn what_stands_where_a_segment_is_to_begin_is_not_overwritten() {
 
 #[tokio::test]
 async fn a_segment_that_comes_back_to_its_place_goes_on() {
-    let place = Place::new();
-    let mut log = place.open().unwrap();
-    append_all(&mut log, &[2]).await;
+    let (place, mut log, _) = under_way(2, LONG).await;
     place.rename(FIRST, "moved");
     assert_eq!(attempt(&mut log).await, REFUSED);
     place.rename("moved", FIRST);
@@ -236,9 +220,7 @@ async fn a_segment_that_comes_back_to_its_place_goes_on() {
 
 #[tokio::test]
 async fn after_a_segment_is_cut_off_nothing_more_is_acknowledged() {
-    let place = Place::new();
-    let mut log = place.open().unwrap();
-    append_all(&mut log, &[2]).await;
+    let (place, mut log, _) = under_way(2, LONG).await;
     let file = OpenOptions::new().write(true).open(place.path(FIRST));
     file.unwrap().set_len(0).unwrap();
     for _ in 0..3 {
@@ -249,9 +231,7 @@ async fn after_a_segment_is_cut_off_nothing_more_is_acknowledged() {
 
 #[tokio::test]
 async fn what_somebody_else_wrote_to_a_segment_does_not_stay_in_it() {
-    let place = Place::new();
-    let mut log = place.open().unwrap();
-    append_all(&mut log, &[2]).await;
+    let (place, mut log, _) = under_way(2, LONG).await;
     place.write(FIRST, [&lines(0..2)[..], b"not ours\n"].concat());
     assert_eq!(attempt(&mut log).await, Err(StoreErrorKind::Corrupt));
     append_all(&mut log, &[1]).await;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::log::faults::Faults;
 
 /// What the log is asked, and what is done to it.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +40,7 @@ struct World {
     away: PathBuf,
     segment_bytes: u64,
     rarely_signed: bool,
-    faults: crate::log::faults::Faults,
+    faults: Faults,
     log: FileLog,
 }
 
