@@ -219,8 +219,8 @@ impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
 
     fn size_hint(&self) -> SizeHint {
         match self.watcher {
-            Some(_) if self.asking.is_none() => self.inner.size_hint(),
             None if !self.is_stuck => SizeHint::with_exact(0),
+            // A watcher may change what passes, or break it off.
             _ => SizeHint::default(),
         }
     }

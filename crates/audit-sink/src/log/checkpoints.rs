@@ -11,6 +11,7 @@ use countersign_core::{Moment, Monotonic, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, read_small};
+use super::held::{Found, Held};
 use super::note::{Head, Identity, NoteFault};
 use super::signer::CheckpointSigner;
 use super::{corrupt, unavailable};
@@ -24,7 +25,7 @@ pub(super) struct Checkpoints {
     /// How long the newest checkpoint may be in the page cache only.
     sync_after: Duration,
     /// Absent until it is opened, and after a failure.
-    list: Option<File>,
+    list: Option<Held>,
     /// How much of the list counts.
     length: u64,
     /// The newest checkpoint in the list.
@@ -115,22 +116,36 @@ impl Checkpoints {
     }
 
     fn append(&mut self, disk: &Disk, line: &[u8]) -> io::Result<()> {
-        if self.list.is_none() {
-            let file = disk.append_to(&self.directory.join(LIST))?;
-            // What an earlier attempt left behind is no line.
-            file.set_len(self.length)?;
-            self.list = Some(file);
-        }
-        let Some(file) = &mut self.list else {
-            return Ok(());
+        let path = self.directory.join(LIST);
+        let is_whole = |list: &Held| matches!(list.look(&path), Ok(Found::Itself(length)) if length == self.length);
+        let list = match self.list.take().filter(is_whole) {
+            Some(list) => list,
+            None => self.open(disk, &path)?,
         };
-        disk.write(file, line)
+        disk.write(self.list.insert(list).file_mut(), line)
+    }
+
+    /// The list, with the lines that count and are still there.
+    fn open(&mut self, disk: &Disk, path: &Path) -> io::Result<Held> {
+        let mut list = Held::new(disk.append_to(path)?, path)?;
+        // What an earlier attempt left behind is no line, nor is what somebody cut off.
+        let there = end_of_lines(list.file_mut())?;
+        if there < self.length {
+            tracing::error!(
+                target: "countersign",
+                list = %path.display(),
+                "somebody removed or cut off the list of checkpoints: earlier ones are gone from it"
+            );
+        }
+        self.length = self.length.min(there);
+        list.file().set_len(self.length)?;
+        Ok(list)
     }
 
     fn settle(&mut self, disk: &Disk, note: &str, durable: bool) -> io::Result<()> {
         if let Some(list) = &self.list
             && durable
-            && let Err(error) = disk.sync(list)
+            && let Err(error) = disk.sync(list.file())
         {
             self.list = None;
             return Err(error);

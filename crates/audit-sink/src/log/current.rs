@@ -118,6 +118,8 @@ impl Current {
             self.copy(disk, old, &path, held.file_mut())?;
         }
         disk.sync(held.file()).map_err(unavailable)?;
+        // Copying may have taken its time.
+        self.found_at(&path)?;
         if cfg!(not(unix)) {
             // What is open can't be replaced everywhere.
             self.left = None;
@@ -128,34 +130,36 @@ impl Current {
         disk.sync_directory(segments).map_err(unavailable)
     }
 
-    /// The lines that count, where there are any: at their path, or in the file that was taken away
-    /// from there. What somebody else put in its place is never overwritten, unless it is empty or
-    /// has the same lines.
+    /// The lines that count, where there are any: of the file before, also where it was taken away
+    /// from its path.
     fn old(&self, path: &Path) -> Result<Option<Lines>, StoreError> {
-        let found = match &self.left {
-            Some(held) => held.look(path).map_err(unavailable)?,
-            None => self.unheld(path),
-        };
-        match found {
-            Found::Another(length) if length > 0 && length != self.bytes => {
-                return Err(unavailable(displaced(path)));
-            }
-            _ if self.bytes == 0 => return Ok(None),
-            _ => {}
+        let found = self.found_at(path)?;
+        if self.bytes == 0 {
+            return Ok(None);
         }
-        let is_away = matches!(found, Found::Nothing | Found::Another(0));
-        let away = self.left.as_ref().filter(|_| is_away);
-        let lines = away.map_or_else(|| Lines::open(path), |held| Lines::of(held.file()));
+        let lines = match (found, &self.left) {
+            // As many bytes: it may be a copy. That is seen by its hashes.
+            (Found::Another(1..), _) | (_, None) => Lines::open(path),
+            (_, Some(held)) => Lines::of(held.file()),
+        };
         lines.map(Some).map_err(unavailable)
     }
 
-    /// What is at the path of a segment of which no file is held.
-    fn unheld(&self, path: &Path) -> Found {
-        match std::fs::metadata(path) {
+    /// What is at the path, where a new file may take its place. What somebody else put there is
+    /// never overwritten, unless it is empty or may be a copy.
+    fn found_at(&self, path: &Path) -> Result<Found, StoreError> {
+        let found = match (&self.left, std::fs::metadata(path)) {
+            (Some(held), _) => held.look(path).map_err(unavailable)?,
+            (None, Err(_)) => Found::Nothing,
             // Nothing was written yet, so that nothing there is this log's.
-            Ok(at) if cfg!(unix) => Found::Another(at.len()),
-            Ok(_) => Found::Itself(self.bytes),
-            Err(_) => Found::Nothing,
+            (None, Ok(at)) if cfg!(unix) => Found::Another(at.len()),
+            (None, Ok(at)) => Found::Itself(at.len()),
+        };
+        match found {
+            Found::Another(length) if length > 0 && length != self.bytes => {
+                Err(unavailable(displaced(path)))
+            }
+            found => Ok(found),
         }
     }
 

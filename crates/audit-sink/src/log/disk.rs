@@ -65,6 +65,11 @@ impl Disk {
         fs::rename(from, to)
     }
 
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        self.check_place()?;
+        fs::remove_file(path)
+    }
+
     /// A new or removed name is durable only once its directory is.
     pub(super) fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         #[cfg(test)]
@@ -83,12 +88,12 @@ impl Disk {
         private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)
     }
 
-    /// The file at `path`, to be written at its end; made if it is not there.
+    /// The file at `path`, to be written at its end and read; made if it is not there.
     pub(super) fn append_to(&self, path: &Path) -> io::Result<File> {
         #[cfg(test)]
         self.faults.create()?;
         self.check_place()?;
-        private(OpenOptions::new().append(true).create(true)).open(path)
+        private(OpenOptions::new().read(true).append(true).create(true)).open(path)
     }
 
     /// The file that is at `path`, to be written at its end, wherever somebody moves that, and read.

@@ -30,12 +30,17 @@ pub(super) enum Found {
 impl Held {
     /// Holds `file`, which was just opened at `path`.
     pub(super) fn new(file: File, path: &Path) -> io::Result<Self> {
-        let (own, at) = (file.metadata()?, fs::metadata(path)?);
-        if is_removed(&own) {
+        let own = id(&file.metadata()?);
+        let at_path = || Ok::<_, io::Error>(id(&fs::metadata(path)?));
+        if own == at_path()? {
+            return Ok(Self { file, id: own });
+        }
+        // By path it is another. Either it is, or the file system has no lasting numbers, and then what
+        // is opened there now is another once more.
+        if id(&File::open(path)?.metadata()?) == at_path()? {
             return Err(displaced(path));
         }
-        let id = id(&own).filter(|own| id(&at).as_ref() == Some(own));
-        Ok(Self { file, id })
+        Ok(Self { file, id: None })
     }
 
     pub(super) const fn file(&self) -> &File {
@@ -106,17 +111,6 @@ fn id(_: &Metadata) -> Option<FileId> {
     None
 }
 
-/// Whether nothing leads to the file any more.
-fn is_removed(metadata: &Metadata) -> bool {
-    #[cfg(unix)]
-    return std::os::unix::fs::MetadataExt::nlink(metadata) == 0;
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        false
-    }
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
@@ -154,11 +148,9 @@ mod tests {
     fn where_it_has_no_name_its_length_is_known_all_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("held");
-        let other = directory.path().join("other");
         fs::write(&path, b"123").unwrap();
-        fs::write(&other, b"1").unwrap();
-        // As on a file system that numbers a file anew whenever it is asked by path.
-        let held = Held::new(File::open(&path).unwrap(), &other).unwrap();
+        let file = File::open(&path).unwrap();
+        let held = Held { file, id: None };
         fs::remove_file(&path).unwrap();
         assert_eq!(held.look(&path).unwrap(), Found::Itself(3));
     }

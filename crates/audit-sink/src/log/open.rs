@@ -16,7 +16,7 @@ use self::resume::resume;
 use super::anchor::Anchors;
 use super::checkpoints::{Checkpoints, LIST, NEWEST};
 use super::current::Current;
-use super::disk::{private, read_small};
+use super::disk::{Disk, private, read_small};
 use super::held::{Held, Place};
 use super::note::{Head, Identity};
 use super::options::FileLogOptions;
@@ -34,7 +34,7 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
     let lock = lock(&options.directory)?;
     make_directory(&segments).map_err(unavailable)?;
     make_directory(&options.directory.join(READS)).map_err(unavailable)?;
-    remove_leftovers(&segments).map_err(unavailable)?;
+    clear_leftovers(&options.disk, &segments)?;
     let mut notices = Vec::new();
     let vkey = options.directory.join(VKEY);
     // One that was moved aside and not followed by another is not forgotten.
@@ -241,12 +241,21 @@ fn holder(path: &Path) -> &Path {
     }
 }
 
-/// A file that was to take the place of another and never did.
-fn remove_leftovers(segments: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(segments)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "new") {
-            fs::remove_file(path)?;
+/// A file that was to take the place of another and never did. Where nothing else has the lines that
+/// it was to have, it takes its place now: what it holds is read and checked as any segment is.
+fn clear_leftovers(disk: &Disk, segments: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(segments).map_err(unavailable)? {
+        let left = entry.map_err(unavailable)?.path();
+        if left.extension().is_none_or(|extension| extension != "new") {
+            continue;
+        }
+        let path = left.with_extension("");
+        let is_segment = path.extension().is_some_and(|it| it == "jsonl");
+        if is_segment && !path.exists() && !path.with_extension("hashes").exists() {
+            disk.rename(&left, &path).map_err(unavailable)?;
+            disk.sync_directory(segments).map_err(unavailable)?;
+        } else {
+            fs::remove_file(left).map_err(unavailable)?;
         }
     }
     Ok(())

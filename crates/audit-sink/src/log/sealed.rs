@@ -103,7 +103,7 @@ pub(super) fn remove_lines(
     let hashes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0).collect();
     let kept = hashes_path(segments, sealed.edge.first());
     disk.replace(&kept, &hashes, true).map_err(unavailable)?;
-    std::fs::remove_file(&path).map_err(unavailable)?;
+    disk.remove(&path).map_err(unavailable)?;
     disk.sync_directory(segments).map_err(unavailable)
 }
 

@@ -64,8 +64,11 @@ impl Store {
         if new.is_empty() {
             self.mend()?;
         } else {
-            self.rotate_if_due(now)?;
-            self.write(new)?;
+            if let Err(error) = self.rotate_if_due(now).and_then(|()| self.write(new)) {
+                // Whatever becomes of the file: what is signed can't be missing without a word.
+                let _ = self.sign(now, Signing::Now);
+                return Err(error);
+            }
             self.count(&leaves()?, new.len() as u64, now);
             self.current.let_go(&self.disk);
         }
@@ -76,8 +79,7 @@ impl Store {
 
     /// Signs and stores the tree as it is, where that was put off.
     pub(super) fn settle(&mut self, now: Moment) -> Result<(), StoreError> {
-        self.mend()?;
-        self.sign(now, Signing::Now)?;
+        self.mend_and_sign(now, Signing::Now)?;
         self.reads.clear();
         self.collect_reads();
         Ok(())
@@ -91,8 +93,7 @@ impl Store {
 
     /// Signs and stores the tree as it is, for good, and gives it to the anchor.
     pub(super) fn flush(&mut self, now: Moment) -> Result<(), StoreError> {
-        self.mend()?;
-        self.sign(now, Signing::Durable)?;
+        self.mend_and_sign(now, Signing::Durable)?;
         match self.checkpoints.newest() {
             Some(note) => self.anchors.put_now(note),
             None => Ok(()),
@@ -115,6 +116,13 @@ impl Store {
         self.check_place()?;
         let segments = self.segments();
         self.current.mend(&self.disk, &segments)
+    }
+
+    /// Signs also what can't be put back: its absence shows when the log is opened again.
+    fn mend_and_sign(&mut self, now: Moment, signing: Signing) -> Result<(), StoreError> {
+        let mended = self.mend();
+        self.sign(now, signing)?;
+        mended
     }
 
     /// How many lines are on disk.
@@ -276,7 +284,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if let Some(now) = self.last_seen.take()
-            && let Err(error) = self.mend().and_then(|()| self.sign(now, Signing::Now))
+            && let Err(error) = self.mend_and_sign(now, Signing::Now)
         {
             tracing::error!(
                 target: "countersign",

@@ -230,6 +230,86 @@ async fn after_a_segment_is_cut_off_nothing_more_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_and_is_cut_off_is_missed_when_the_log_is_opened_again() {
+    for end in ["append", "flush", "settle", "drop"] {
+        let place = Place::new();
+        let mut log = place.rarely_signed().open().unwrap();
+        append_all(&mut log, &[2, 2]).await;
+        let file = OpenOptions::new().write(true).open(place.path(FIRST));
+        file.unwrap().set_len(lines(0..2).len() as u64).unwrap();
+        match end {
+            "append" => drop(attempt(&mut log).await.unwrap_err()),
+            "flush" => drop(log.flush().await.unwrap_err()),
+            "settle" => drop(log.settle().await.unwrap_err()),
+            _ => {}
+        }
+        drop(log);
+        let error = place.open().unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_ends_while_a_segment_is_put_back_leaves_it_to_the_next() {
+    for after in 2..6 {
+        let (place, mut log, faults) = under_way(3, LONG).await;
+        fs::remove_file(place.path(FIRST)).unwrap();
+        assert_eq!(attempt(&mut log).await, REFUSED);
+        let (from, left) = (place.log(), Place::new());
+        let to = left.log();
+        // What is on the disk at that moment is all that the next process finds.
+        faults.interpose(after, move || copy_directory(&from, &to));
+        append_all(&mut log, &[1]).await;
+        let key = place.log().with_extension("key");
+        let next = left.options().signing_key(key).open().unwrap();
+        assert_eq!(next.next_seq(), 3, "{after}");
+        drop(next);
+        assert_eq!(left.verify(), expected(0..3), "{after}");
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_checkpoints_that_is_removed_or_cut_off_goes_on_with_the_next() {
+    const LIST: &str = "checkpoints.jsonl";
+    for length in [None, Some(0), Some(7)] {
+        for fault in [None, Some(0), Some(3), Some(5)] {
+            let (place, mut log, faults) = under_way(2, LONG).await;
+            append_all(&mut log, &[1]).await;
+            match length {
+                None => fs::remove_file(place.path(LIST)).unwrap(),
+                Some(length) => {
+                    let list = OpenOptions::new().write(true).open(place.path(LIST));
+                    list.unwrap().set_len(length).unwrap();
+                }
+            }
+            if let Some(after) = fault {
+                faults.plan(after, 1, 28);
+            }
+            while log.next_seq() < 6 {
+                let _ = attempt(&mut log).await;
+            }
+            log.flush().await.unwrap();
+            drop(log);
+            assert_eq!(place.verify(), expected(0..6), "{length:?} {fault:?}");
+            assert_eq!(place.open().unwrap().next_seq(), 6);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_somebody_else_wrote_to_a_segment_does_not_stay_in_it() {
     let (place, mut log, _) = under_way(2, LONG).await;
     place.write(FIRST, [&lines(0..2)[..], b"not ours\n"].concat());
