@@ -1,11 +1,11 @@
 //! The audit layer: one outcome for every request, whatever becomes of it.
 
 mod calls;
+mod ends;
+mod room;
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn, ready};
-use std::pin::pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::future::ready;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -173,122 +173,6 @@ async fn a_refusal_says_where_and_by_which_limit() {
 }
 
 #[tokio::test]
-async fn a_handlers_own_fault_is_a_failure_of_an_allowed_request() {
-    let (sink, _writer, log) = memory_log().await;
-    for (status, kind) in [
-        (503, "failed"),
-        (500, "failed"),
-        (404, "allowed"),
-        (302, "allowed"),
-    ] {
-        let handler = service_fn(move |_| {
-            let mut response = Answer::default();
-            *response.status_mut() = status.try_into().unwrap();
-            ready(Ok::<_, Infallible>(response))
-        });
-        let layer = AuditLayer::new(sink.clone());
-        let service = ServiceBuilder::new().layer(layer).service(handler);
-        service.oneshot(request()).await.unwrap();
-        let line = lines(&sink, &log).await.pop().unwrap();
-        assert_eq!(line["type"], format!("external_api.request.{kind}"));
-        assert_eq!(line["decision"], "allowed");
-        assert_eq!(line["status"], status);
-        assert_eq!(line.get("reason"), None);
-    }
-}
-
-type Held = Arc<Mutex<Vec<(AccessContext, Weak<()>)>>>;
-
-/// Something that is held for a request, whose record outlives it.
-fn holding() -> (Held, impl Fn(&Request<Full<Bytes>>) + Clone) {
-    let held = Held::default();
-    let all = Arc::clone(&held);
-    let hold = move |request: &Request<Full<Bytes>>| {
-        let context = AccessContext::of(request).unwrap();
-        let place = Arc::new(());
-        let kept = (context.clone(), Arc::downgrade(&place));
-        all.lock().unwrap().push(kept);
-        context.hold(place);
-    };
-    (held, hold)
-}
-
-#[tokio::test]
-async fn a_panic_is_answered_and_recorded() {
-    let (sink, _writer, log) = memory_log().await;
-    let (held, holding) = holding();
-    let hold = holding.clone();
-    let at_call = service_fn(
-        move |request: Request<Full<Bytes>>| -> std::future::Ready<Result<Answer, Infallible>> {
-            hold(&request);
-            panic!("while called")
-        },
-    );
-    let at_poll = service_fn(move |request: Request<Full<Bytes>>| {
-        holding(&request);
-        async {
-            tokio::task::yield_now().await;
-            assert!(std::hint::black_box(false), "while polled");
-            ok()
-        }
-    });
-    let layer = AuditLayer::new(sink.clone());
-    let first = layer_over(&layer, at_call)
-        .oneshot(request())
-        .await
-        .unwrap();
-    let second = layer_over(&layer, at_poll)
-        .oneshot(request())
-        .await
-        .unwrap();
-    for response in [first, second] {
-        assert_eq!(response.status(), 500);
-        assert!(response.headers().contains_key("x-request-id"));
-    }
-    for (_context, place) in &*held.lock().unwrap() {
-        assert!(place.upgrade().is_none(), "it was given back");
-    }
-    let lines = lines(&sink, &log).await;
-    assert_eq!(lines.len(), 2);
-    for line in lines {
-        assert_eq!(line["type"], "external_api.request.failed");
-        assert_eq!(line["reason"], "handler_panicked");
-        assert_eq!(line["decision"], "allowed", "the handler had begun");
-    }
-}
-
-#[tokio::test]
-async fn a_dropped_request_is_recorded() {
-    let (sink, _writer, log) = memory_log().await;
-    let layer = AuditLayer::new(sink.clone());
-    drop(layer_over(&layer, NeverAnswers).oneshot(request()));
-    assert_eq!(lines(&sink, &log).await.len(), 0, "it never came in");
-    poll_once(layer_over(&layer, NeverAnswers).oneshot(request())).await;
-    let mut unauthenticated = ServiceBuilder::new().layer(&layer).service(NeverAnswers);
-    drop(unauthenticated.call(request()));
-    let lines = lines(&sink, &log).await;
-    assert_eq!(lines.len(), 2);
-    for (line, decision) in lines.iter().zip(["allowed", "denied"]) {
-        assert_eq!(line["type"], "external_api.request.failed");
-        assert_eq!(line["reason"], "client_disconnected");
-        assert_eq!(line["decision"], decision);
-        assert_eq!(line.get("status"), None);
-    }
-}
-
-#[tokio::test]
-async fn a_failed_service_is_recorded_and_its_error_passed_on() {
-    let (sink, _writer, log) = memory_log().await;
-    let failing = service_fn(|_| ready(Err::<Answer, _>("gone")));
-    let service = layer_over(&AuditLayer::new(sink.clone()), failing);
-    assert_eq!(service.oneshot(request()).await.unwrap_err(), "gone");
-    let line = &lines(&sink, &log).await[0];
-    assert_eq!(line["type"], "external_api.request.failed");
-    assert_eq!(line["metadata"]["cause"], "service_error");
-    assert_eq!(line.get("status"), None);
-}
-
-#[tokio::test]
 async fn it_refuses_everything_when_it_is_not_the_outermost_layer() {
     let (sink, _writer, log) = memory_log().await;
     let probe = ReadinessProbe::default();
@@ -300,92 +184,6 @@ async fn it_refuses_everything_when_it_is_not_the_outermost_layer() {
     assert_eq!(response.status(), 500);
     assert_eq!(probe.calls(), 0);
     assert_eq!(lines(&sink, &log).await[0]["reason"], "misconfigured_stack");
-}
-
-#[tokio::test]
-async fn no_audit_no_access_and_the_refusals_are_counted() {
-    let (sink, _writer, log) = memory_log().await;
-    let probe = ReadinessProbe::default();
-    let service = layer_over(&AuditLayer::new(sink.clone()), probe.clone());
-    log.fail(true);
-    let _ = sink.append_durable(lifecycle("a")).await;
-    for _ in 0..7 {
-        let response = service.clone().oneshot(request()).await.unwrap();
-        assert_eq!(response.status(), 503);
-        assert!(response.headers().contains_key("retry-after"));
-    }
-    assert_eq!(probe.calls(), 0);
-    log.fail(false);
-    until("the gate to open", || sink.health().accepting).await;
-    service.oneshot(request()).await.unwrap();
-    assert_eq!(probe.calls(), 1);
-    let lines = lines(&sink, &log).await;
-    assert_contiguous(&lines);
-    let kinds: Vec<_> = lines
-        .iter()
-        .map(|line| line["type"].as_str().unwrap())
-        .collect();
-    let expected = [
-        "external_api.token.revoked",
-        "external_api.audit.gap",
-        "external_api.request.allowed",
-    ];
-    assert_eq!(kinds, expected);
-    assert_eq!(lines[1]["metadata"]["count"], 7);
-    assert_eq!(lines[1]["actor"], "system");
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses_and_places_come_back() {
-    let (backend, log) = MemoryBackend::new();
-    let (sink, _writer) = AuditSink::builder(backend)
-        .capacity(3)
-        .shards(2)
-        .spawn()
-        .unwrap();
-    let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
-    let mut inside: Vec<_> = (0..3).map(|_| service.call(request())).collect();
-    let refused = service.call(request()).await.unwrap();
-    assert_eq!(refused.status(), 503);
-    inside.pop();
-    until("a place", || sink.health().reserved == 2).await;
-    inside.push(service.call(request()));
-    assert_eq!(service.call(request()).await.unwrap().status(), 503);
-    drop(inside);
-    let lines = lines(&sink, &log).await;
-    assert_contiguous(&lines);
-    let count = |kind: &str| lines.iter().filter(|line| line["type"] == kind).count();
-    assert_eq!(count("external_api.request.failed"), 4);
-    let gaps = lines
-        .iter()
-        .filter_map(|line| line["metadata"]["count"].as_u64());
-    assert_eq!(gaps.sum::<u64>(), 2);
-    assert_eq!(sink.health().lost, 2);
-}
-
-#[tokio::test]
-async fn shutdown_waits_for_those_inside() {
-    let (sink, writer, log) = memory_log().await;
-    let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
-    let inside = service.call(request());
-    let shutdown = tokio::spawn(writer.shutdown(Duration::from_secs(20)));
-    until("the gate to close", || !sink.health().accepting).await;
-    assert_eq!(service.call(request()).await.unwrap().status(), 503);
-    drop(inside);
-    let report = shutdown.await.unwrap();
-    assert_eq!((report.written, report.lost), (2, 1));
-    assert_eq!(log.lines().len(), 2, "the outcome and the gap");
-}
-
-#[tokio::test]
-async fn shutdown_counts_those_who_stay_inside() {
-    let (sink, writer, _log) = memory_log().await;
-    let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
-    let inside = service.call(request());
-    let report = writer.shutdown(Duration::from_millis(20)).await;
-    assert_eq!((report.written, report.lost), (0, 1));
-    drop(inside);
-    assert_eq!(sink.health().reserved, 0);
 }
 
 #[tokio::test]
@@ -462,13 +260,4 @@ where
         .service_fn(move |request: Request<Full<Bytes>>| {
             ready(Ok(answer(AccessContext::of(&request).unwrap())))
         })
-}
-
-async fn poll_once<F: Future>(future: F) {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        assert!(future.as_mut().poll(cx).is_pending());
-        Poll::Ready(())
-    })
-    .await;
 }

@@ -39,16 +39,8 @@ fn meddle(home: &Path, log: &Log, hand: Hand) -> Result<usize> {
     let mut child = log.start(true)?;
     child.wait_until(Said::Durable)?;
     hand(home, &mut child)?;
-    // Twice, for the first may have been on its way.
-    for _ in 0..2 {
-        child.wait_until(Said::Durable)?;
-        child.wait_until(Said::Handler)?;
-    }
-    let said = child.kill()?;
-    log.verify_as_left()?;
-    log.open()?;
-    log.verify_as_opened()?;
-    log.hold_to(before, &said)?;
+    child.go_on()?;
+    let said = log.end(child, before)?;
     Ok(said.iter().filter(|(it, _)| *it != Said::Refused).count())
 }
 

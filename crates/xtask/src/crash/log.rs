@@ -120,6 +120,16 @@ impl Log {
         FileLog::open(&self.0).map(drop).map_err(told)
     }
 
+    /// Kills the process and looks whether the log holds to all that it said since event `from`.
+    pub(super) fn end(&self, child: Loaded, from: u64) -> Result<Vec<(Said, String)>> {
+        let said = child.kill()?;
+        self.verify_as_left()?;
+        self.open()?;
+        self.verify_as_opened()?;
+        self.hold_to(from, &said)?;
+        Ok(said)
+    }
+
     /// Everything that was said is in the log from event `from` on, once.
     pub(super) fn hold_to(&self, from: u64, said: &[(Said, String)]) -> Result<()> {
         let (mut ids, mut intents) = (HashMap::new(), HashMap::new());
@@ -174,6 +184,16 @@ impl Loaded {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits until events are durable and handlers run again.
+    pub(super) fn go_on(&mut self) -> Result<()> {
+        // Twice, for the first may have been on its way.
+        for _ in 0..2 {
+            self.wait_until(Said::Durable)?;
+            self.wait_until(Said::Handler)?;
+        }
+        Ok(())
     }
 
     /// Listens until it has said so much or the time is over; whether it has ended by itself.
