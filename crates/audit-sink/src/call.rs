@@ -1,30 +1,31 @@
-//! A gRPC call, watched to its end.
+//! A request's body and a gRPC call's answer, watched to their ends.
 
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_core::body::{Flow, Watcher};
 use countersign_core::grpc::{self, Messages};
 use countersign_core::respond::Format;
-use countersign_core::{AccessContext, Asking, Denial, Monotonic, Standing};
+use countersign_core::{AccessContext, Asking, Denial, Monotonic, STANDING_PAUSE, Standing};
 use http_body::Frame;
 
 use crate::recording::Recording;
 
-/// The request of a call.
+/// The body of a request.
 pub(crate) struct Incoming {
-    messages: Messages,
+    /// Of a gRPC call.
+    messages: Option<Messages>,
     caller: Caller,
     context: AccessContext,
 }
 
 impl Incoming {
-    /// Watches the request of the call that `context` is about.
+    /// Watches the body of the request that `context` is about.
     pub(crate) fn watching(context: &AccessContext) -> Self {
+        let format = context.format();
         Self {
-            messages: Messages::new(context.format()),
+            messages: format.is_grpc().then(|| Messages::new(format)),
             caller: Caller::of(context),
             context: context.clone(),
         }
@@ -32,14 +33,22 @@ impl Incoming {
 }
 
 impl Watcher for Incoming {
-    /// A message of a caller that may not go on does not reach the handler.
+    /// Nothing of a caller that may not go on reaches the handler.
     fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow> {
-        if let Err(denial) = ready!(self.caller.poll_standing(&self.context, cx)) {
-            return Poll::Ready(Flow::break_off(&self.context, denial));
+        let flow = ready!(self.poll_end(cx));
+        if let (Flow::On, Some(messages)) = (&flow, &mut self.messages) {
+            self.context.count_messages_received(begun(messages, frame));
         }
-        self.context
-            .count_messages_received(begun(&mut self.messages, frame));
-        Poll::Ready(Flow::On)
+        Poll::Ready(flow)
+    }
+
+    /// Nor does the end, before which a handler does not act on what it has.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Flow> {
+        let stands = ready!(self.caller.poll_standing(&self.context, cx));
+        Poll::Ready(stands.map_or_else(
+            |denial| Flow::break_off(&self.context, denial),
+            |()| Flow::On,
+        ))
     }
 
     /// A body that is there as a whole came with its caller, who has just been verified.
@@ -74,7 +83,7 @@ impl Answer {
         let context = self.recording.context();
         *frame = context.ending(&denial, self.format);
         self.status = u8::try_from(denial.error().grpc_code()).ok();
-        context.deny(denial);
+        context.break_off(denial);
         Flow::End
     }
 }
@@ -135,7 +144,7 @@ impl Caller {
         };
         let now = context.edge().clock().monotonic();
         if self.asking.is_none() {
-            if now.duration_since(self.stood) < PAUSE {
+            if now.duration_since(self.stood) < STANDING_PAUSE {
                 return Poll::Ready(Ok(()));
             }
             match standing.check(context) {
@@ -162,5 +171,3 @@ impl Caller {
 fn begun(messages: &mut Messages, frame: &Frame<Bytes>) -> u32 {
     frame.data_ref().map_or(0, |data| messages.read(data))
 }
-
-const PAUSE: Duration = Duration::from_millis(250);

@@ -42,8 +42,9 @@ impl Recording {
         self.context.format().is_grpc()
     }
 
-    /// Counts the messages of a gRPC call's request from now on.
+    /// Looks after the caller while its request's body comes in, and counts the messages of a gRPC call.
     pub(crate) fn watch<B: WatchBody>(&self, request: Request<B>) -> Request<B> {
+        self.context.await_body();
         request.map(|body| body.watch(Incoming::watching(&self.context)))
     }
 

@@ -64,7 +64,7 @@ where
         let Shared { settings, guard } = &*self.shared;
         match arrive(settings, &mut request) {
             Ok(recording) => {
-                if recording.is_call() {
+                if !request.body().has_ended() {
                     request = recording.watch(request);
                 }
                 ResponseFuture::begin(guard, &mut self.inner, request, recording)

@@ -16,7 +16,8 @@ use crate::read::{End, Reading};
 /// `guesses`, only a body that begins like JSON is read.
 ///
 /// # Errors
-/// The refusal: `company_mismatch`, or `malformed_request` for a body that is broken or too long.
+/// The refusal: `company_mismatch`, `malformed_request` for a body that is broken or too long, and what a
+/// new request would get where the caller fell while the body came in.
 pub(crate) async fn inspect<B: ReplayBody + Unpin>(
     settings: Arc<Settings>,
     context: AccessContext,
@@ -27,6 +28,11 @@ pub(crate) async fn inspect<B: ReplayBody + Unpin>(
     let (parts, body) = request.into_parts();
     let mut reading = Reading::new(body, settings.body_limit, guesses);
     let end = poll_fn(|cx| reading.poll_end(cx)).await;
+    // Whoever watches the body has a better reason for its end.
+    if let Some(denial) = context.denial() {
+        return Err(denial.clone());
+    }
+    context.look_again().await?;
     let chosen = judge(&settings, &context, chosen.as_ref(), &reading, end);
     let chosen = chosen.inspect_err(|_| bind_refused(&context))?;
     settle(&context, chosen)?;

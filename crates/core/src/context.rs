@@ -43,6 +43,9 @@ pub(crate) struct Record {
     claimed: OnceLock<Box<CompanyId>>,
     limit: OnceLock<LimitNote>,
     counted_blindly: AtomicBool,
+    /// Its body may still be on its way when its caller is verified.
+    awaits_body: AtomicBool,
+    broken_off: AtomicBool,
     messages_received: AtomicU32,
     denial: OnceLock<Denial>,
     notes: OnceLock<Box<Mutex<Notes>>>,
@@ -275,6 +278,32 @@ impl AccessContext {
         Denial::new(Reason::MisconfiguredStack)
     }
 
+    /// Takes down that the request was refused while it was under way, its handler perhaps at work: its
+    /// body breaks off, or its answer does.
+    pub fn break_off(&self, denial: Denial) {
+        self.deny(denial);
+        self.0.broken_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`AccessContext::break_off`] was called.
+    #[must_use]
+    pub fn is_broken_off(&self) -> bool {
+        self.0.broken_off.load(Ordering::Relaxed)
+    }
+
+    /// Takes down that a body is still on its way, where the head did not tell.
+    pub fn await_body(&self) {
+        self.0.awaits_body.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the request may take long to come in: it is a gRPC call, or it has a body, by its head or
+    /// by whoever called [`AccessContext::await_body`]. Its caller may fall meanwhile, see
+    /// [`AccessContext::stand_on`].
+    #[must_use]
+    pub fn may_take_long(&self) -> bool {
+        self.0.format.is_grpc() || self.0.awaits_body.load(Ordering::Relaxed)
+    }
+
     /// Takes down that the request drew on limits while nobody knew its endpoint, so that what the
     /// contract says of its cost, its quota and its kind of operation had no part in it.
     pub fn count_blindly(&self) {
@@ -317,6 +346,7 @@ impl Record {
         trace_id: Option<TraceId>,
         format: Format,
         source: Option<Source>,
+        awaits_body: bool,
     ) -> Self {
         Self {
             edge,
@@ -333,6 +363,8 @@ impl Record {
             claimed: OnceLock::new(),
             limit: OnceLock::new(),
             counted_blindly: AtomicBool::new(false),
+            awaits_body: AtomicBool::new(awaits_body),
+            broken_off: AtomicBool::new(false),
             messages_received: AtomicU32::new(0),
             denial: OnceLock::new(),
             notes: OnceLock::new(),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Version};
 
 use self::fields::Fields;
 use crate::body::DenialBody;
@@ -151,6 +151,8 @@ impl Edge {
             trace.and_then(TraceId::from_traceparent),
             fields.format(self.settings.style.default_format),
             peer(request).map(|peer| self.settings.proxies.resolve(peer, headers)),
+            // From HTTP/2 on a body need not be announced.
+            fields.announces_body || request.version() > Version::HTTP_11,
         )
     }
 }

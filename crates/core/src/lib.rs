@@ -93,6 +93,6 @@ pub use reason::{ErrorCode, Reason};
 pub use request_id::{RequestId, TraceId};
 pub use scope::{Scope, ScopeSet};
 pub use shared_scopes::SharedScopes;
-pub use standing::{Asking, CallerStanding, Standing};
+pub use standing::{Asking, CallerStanding, STANDING_PAUSE, Standing};
 pub use threads::thread_number;
 pub use timestamp::Timestamp;

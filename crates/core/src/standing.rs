@@ -4,11 +4,13 @@ use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{AccessContext, Denial};
 
-/// Knows whether a verified caller still stands. A gRPC call may stay open for days; whoever verified
-/// its caller is asked again while messages pass, so that a revocation ends it.
+/// Knows whether a verified caller still stands. A gRPC call may stay open for days, and the body of a
+/// request may be held back as long; whoever verified its caller is asked again while messages, or
+/// pieces of the body, pass, so that a revocation ends it.
 pub trait CallerStanding: Debug + Send + Sync + 'static {
     /// Whether the caller of `context`'s request may still make it.
     fn check(&self, context: &AccessContext) -> Standing;
@@ -24,6 +26,9 @@ pub enum Standing {
     Ask(Asking),
 }
 
+/// For how long a caller that was found to stand is not looked after again.
+pub const STANDING_PAUSE: Duration = Duration::from_millis(250);
+
 /// The question, under way.
 pub type Asking = Pin<Box<dyn Future<Output = Result<(), Denial>> + Send>>;
 
@@ -32,6 +37,27 @@ impl AccessContext {
     pub fn stand_on(&self, standing: Arc<dyn CallerStanding>) {
         // Set by whoever identified the caller, which happens once.
         let _ = self.standing_slot().set(standing);
+    }
+
+    /// Whether the caller may still go on, asked of whoever knows, once [`STANDING_PAUSE`] has
+    /// passed since the request came in: for a guard that waited for more of the request.
+    ///
+    /// # Errors
+    /// The refusal that a new request would get.
+    pub async fn look_again(&self) -> Result<(), Denial> {
+        let waited = self
+            .edge()
+            .clock()
+            .monotonic()
+            .duration_since(self.received().monotonic);
+        match self.standing().filter(|_| waited >= STANDING_PAUSE) {
+            None => Ok(()),
+            Some(standing) => match standing.check(self) {
+                Standing::Good => Ok(()),
+                Standing::Fallen(denial) => Err(denial),
+                Standing::Ask(asking) => asking.await,
+            },
+        }
     }
 
     /// Who knows how the caller stands, where somebody said so.

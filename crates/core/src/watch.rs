@@ -21,6 +21,13 @@ pub trait Watcher: Send + Sync + 'static {
     /// What becomes of a body in one piece, for which nobody can wait, where this is pending.
     fn unready(&mut self) -> Flow;
 
+    /// The body came to its end, and whoever reads it is about to be told: [`Flow::BreakOff`] tells an
+    /// error in place of the end. Not asked where the last frame was known to be the last.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Flow> {
+        let _ = cx;
+        Poll::Ready(Flow::On)
+    }
+
     /// The body is over. Not `whole`, it broke off with an error.
     fn ended(&mut self, whole: bool) {
         let _ = whole;
@@ -55,12 +62,21 @@ pub trait WatchBody: Sized {
     /// The same body, of which `watcher` sees every frame. A body that is known to be empty ends
     /// at once.
     fn watch<W: Watcher>(self, watcher: W) -> Self;
+
+    /// Whether nothing will come any more: a body of which this is known needs nobody to watch it.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }
 
 /// No body: it ends at once.
 impl WatchBody for () {
     fn watch<W: Watcher>(self, mut watcher: W) -> Self {
         watcher.ended(true);
+    }
+
+    fn has_ended(&self) -> bool {
+        true
     }
 }
 
@@ -77,7 +93,7 @@ impl WatchBody for Full<Bytes> {
                 Poll::Pending => watcher.unready(),
             };
             if let Flow::BreakOff(broken) = flow {
-                broken.0.deny(broken.1);
+                broken.0.break_off(broken.1);
                 watcher.ended(false);
                 return Self::default();
             }
@@ -85,17 +101,29 @@ impl WatchBody for Full<Bytes> {
         watcher.ended(true);
         self
     }
+
+    fn has_ended(&self) -> bool {
+        self.is_end_stream()
+    }
 }
 
 impl<E: 'static> WatchBody for BoxBody<Bytes, E> {
     fn watch<W: Watcher>(self, watcher: W) -> Self {
         Watched::new(self, watcher, |_, _| None).boxed()
     }
+
+    fn has_ended(&self) -> bool {
+        self.is_end_stream()
+    }
 }
 
 impl<E: 'static> WatchBody for UnsyncBoxBody<Bytes, E> {
     fn watch<W: Watcher>(self, watcher: W) -> Self {
         Watched::new(self, watcher, |_, _| None).boxed_unsync()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_end_stream()
     }
 }
 
@@ -104,6 +132,10 @@ impl<E: 'static> WatchBody for UnsyncBoxBody<Bytes, E> {
 impl WatchBody for axum_core::body::Body {
     fn watch<W: Watcher>(self, watcher: W) -> Self {
         Self::new(Watched::new(self, watcher, axum_error))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_end_stream()
     }
 }
 
@@ -125,6 +157,10 @@ impl WatchBody for tonic::body::Body {
             Some(context.status(denial))
         }))
     }
+
+    fn has_ended(&self) -> bool {
+        self.is_end_stream()
+    }
 }
 
 pin_project! {
@@ -135,10 +171,40 @@ pin_project! {
         // Gone once the body is over: then nothing passes any more.
         watcher: Option<W>,
         break_off: BreakOff<E>,
-        // This frame waits for its decision.
-        asking: Option<Frame<Bytes>>,
+        // This waits for its decision.
+        asking: Option<Came>,
         // The body was broken off, and has no error to say so.
         is_stuck: bool,
+    }
+}
+
+/// What came of a body.
+enum Came {
+    Frame(Frame<Bytes>),
+    End,
+}
+
+impl Came {
+    fn poll_pass(&mut self, watcher: &mut impl Watcher, cx: &mut Context<'_>) -> Poll<Flow> {
+        match self {
+            Self::Frame(frame) => watcher.poll_frame(frame, cx),
+            Self::End => watcher.poll_end(cx),
+        }
+    }
+
+    /// Whether nothing comes after it: nothing does after trailers.
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Frame(frame) => frame.is_trailers(),
+            Self::End => true,
+        }
+    }
+
+    fn into_frame(self) -> Option<Frame<Bytes>> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::End => None,
+        }
     }
 }
 
@@ -180,41 +246,40 @@ impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
             };
             return over;
         };
-        let mut frame = match this.asking.take() {
-            Some(frame) => frame,
+        let mut came = match this.asking.take() {
+            Some(came) => came,
             None => match ready!(this.inner.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) => frame,
-                over => {
-                    end(this.watcher, over.is_none());
-                    return Poll::Ready(over);
+                Some(Ok(frame)) => Came::Frame(frame),
+                None => Came::End,
+                Some(Err(error)) => {
+                    end(this.watcher, false);
+                    return Poll::Ready(Some(Err(error)));
                 }
             },
         };
-        let Poll::Ready(flow) = watcher.poll_frame(&mut frame, cx) else {
-            *this.asking = Some(frame);
+        let Poll::Ready(flow) = came.poll_pass(watcher, cx) else {
+            *this.asking = Some(came);
             return Poll::Pending;
         };
         match flow {
-            // After trailers nothing comes, and a server may ask no further after its last data.
-            Flow::On if !frame.is_trailers() && !this.inner.is_end_stream() => {}
+            // A server may ask no further after its last data.
+            Flow::On if !came.is_last() && !this.inner.is_end_stream() => {}
             Flow::On | Flow::End => end(this.watcher, true),
             Flow::BreakOff(broken) => {
                 let (context, denial) = *broken;
                 let error = (this.break_off)(&context, &denial);
-                context.deny(denial);
+                context.break_off(denial);
                 end(this.watcher, false);
                 *this.is_stuck = error.is_none();
                 return error.map_or(Poll::Pending, |error| Poll::Ready(Some(Err(error))));
             }
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(came.into_frame().map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        match self.watcher {
-            Some(_) => self.asking.is_none() && self.inner.is_end_stream(),
-            None => !self.is_stuck,
-        }
+        // Where somebody watches, the end is still to be put to him.
+        self.watcher.is_none() && !self.is_stuck
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -5,12 +5,15 @@ mod support;
 
 use std::time::Duration;
 
+use prost::Message;
 use serde_json::{Value, json};
 use support::http::{exchange, request};
 use support::proto::{
     Amount, CreatePaymentRequest, GetPaymentRequest, ListAccountsRequest, ListNotificationsRequest,
 };
 use support::{Service, with_key};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -138,4 +141,43 @@ async fn a_stream_of_payments_ends_when_its_key_is_revoked() {
     }
     assert_eq!(event["metadata"]["messages_received"], made);
     assert!(made >= 1, "{made}");
+}
+
+/// The message of a payment came in time, and the end of the body, which is no message, after the
+/// revocation.
+#[tokio::test]
+async fn an_end_that_is_held_back_does_not_outlive_its_key() {
+    let service = Service::start();
+    let key = service.key("company_12", "full");
+    let message = CreatePaymentRequest {
+        source_account_id: "acct_1201".to_owned(),
+        amount: Some(Amount {
+            currency: "GBP".to_owned(),
+            value: "25.00".to_owned(),
+        }),
+        reference: "Invoice 7".to_owned(),
+    };
+    let mut call = TcpStream::connect(service.production).await.unwrap();
+    let head = format!(
+        "POST /payments.v1.Payments/CreatePayment HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         X-Api-Key: {key}\r\nContent-Type: application/grpc-web+proto\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+        message.encoded_len() + 5
+    );
+    let length = u32::try_from(message.encoded_len()).unwrap().to_be_bytes();
+    let framed = [&[0], &length[..], &message.encode_to_vec(), b"\r\n"].concat();
+    call.write_all(head.as_bytes()).await.unwrap();
+    call.write_all(&framed).await.unwrap();
+    let is_intent = |event: &Value| event["type"] == "external_api.request.intent";
+    let intent = service.wait_for(is_intent).await;
+    revoke(&service, key, key).await;
+    // For so long a caller that was just found to stand is not looked after.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    call.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    call.read_to_end(&mut answer).await.unwrap();
+    let outcome = service.event(intent["request_id"].as_str().unwrap()).await;
+    assert_eq!(outcome["reason"], "revoked_api_key", "{outcome}");
+    assert_eq!(outcome["metadata"]["broken_off"], true, "{outcome}");
+    assert!(outcome.get("resource_id").is_none(), "a payment was made");
 }

@@ -196,7 +196,12 @@ impl AuditEvent {
         let identified = context.identity().is_some();
         match (context.denial(), outcome) {
             // A layer's reason stands whatever happened to the answer afterwards.
-            (Some(denial), _) => self.refused(denial, identified),
+            (Some(denial), _) => {
+                self.refused(denial, identified);
+                if context.is_broken_off() {
+                    self.add("broken_off", MetadataValue::Bool(true));
+                }
+            }
             (None, Outcome::Answered { status, grpc }) => self.answered(status, grpc),
             (None, Outcome::BrokeOff { .. }) => self.failed("answer_broke_off", identified),
             (None, Outcome::ServiceError | Outcome::Dropped { .. }) => {

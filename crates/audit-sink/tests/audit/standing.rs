@@ -92,6 +92,16 @@ impl Call {
 
     /// What a handler answers that sends five messages; its request goes to `received`.
     async fn answer(&self, content_type: &str, received: &Arc<Mutex<Option<Stream>>>) -> Stream {
+        self.answer_to(content_type, stream(5), received).await
+    }
+
+    /// The same to a request with this body.
+    async fn answer_to(
+        &self,
+        content_type: &str,
+        body: Stream,
+        received: &Arc<Mutex<Option<Stream>>>,
+    ) -> Stream {
         let (key, received) = (Arc::clone(&self.key), Arc::clone(received));
         let handler = service_fn(move |request: Request<Stream>| {
             let context = AccessContext::of(&request).unwrap();
@@ -105,7 +115,7 @@ impl Call {
             .service(handler);
         let call = Request::post("/pay.v1.Payments/Watch")
             .header("content-type", content_type)
-            .body(stream(5))
+            .body(body)
             .unwrap();
         service.oneshot(call).await.unwrap().into_body()
     }
@@ -168,6 +178,49 @@ async fn a_request_breaks_off_once_its_caller_has_fallen() {
         assert_eq!(event["reason"], "revoked_api_key");
         assert_eq!(event["metadata"]["messages_received"], 1);
     }
+}
+
+/// Three pieces of a body, and its end, which no frame tells of.
+fn pieces() -> Stream {
+    let piece = || Frame::data(Bytes::from_static(b"\0\0\0\0\x01m"));
+    Frames(std::iter::repeat_with(piece).take(3).collect()).boxed_unsync()
+}
+
+#[tokio::test]
+async fn no_piece_and_no_end_of_a_body_passes_once_its_caller_has_fallen() {
+    for (content_type, whole) in [
+        ("application/json", 3),
+        ("text/plain", 1),
+        ("application/grpc-web", 3),
+    ] {
+        let call = Call::new().await;
+        let received = Arc::default();
+        let answer = call.answer_to(content_type, pieces(), &received).await;
+        let mut request = received.lock().unwrap().take().unwrap();
+        for _ in 0..whole {
+            call.clock.advance(Duration::from_millis(250));
+            assert!(request.frame().await.unwrap().unwrap().is_data());
+        }
+        call.key.has_fallen.store(true, Ordering::SeqCst);
+        call.clock.advance(Duration::from_millis(250));
+        let next = tokio::time::timeout(Duration::from_millis(20), request.frame());
+        assert!(next.await.is_err(), "{content_type}");
+        assert!(!request.is_end_stream());
+        drop((request, answer));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_its_caller_survives_ends_as_it_would() {
+    let call = Call::new().await;
+    call.key.thinks.store(true, Ordering::SeqCst);
+    let received = Arc::default();
+    let answer = call.answer_to("text/plain", pieces(), &received);
+    let _answer = answer.await;
+    let request = received.lock().unwrap().take().unwrap();
+    call.clock.advance(Duration::from_secs(1));
+    let whole = request.collect().await.unwrap().to_bytes();
+    assert_eq!(whole.len(), 18);
 }
 
 #[tokio::test]

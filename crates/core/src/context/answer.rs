@@ -88,9 +88,12 @@ impl AccessContext {
         headers.insert(X_REQUEST_ID, id.header_value());
     }
 
-    /// Why the call was broken off in its request, where its handler ended it with another status.
+    /// Why the request was broken off, where its answer tells something else.
     fn broken_off<B>(&self, response: &Response<B>) -> Option<Denial> {
-        let denial = self.0.format.is_grpc().then(|| self.denial())??;
+        let denial = self.denial()?;
+        if !self.0.format.is_grpc() {
+            return self.is_broken_off().then(|| denial.clone());
+        }
         let told = grpc::status(response.headers())?;
         (i32::from(told) != denial.error().grpc_code()).then(|| denial.clone())
     }

@@ -1,6 +1,6 @@
 //! What an edge reads of a request's head.
 
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::respond::{Format, X_REQUEST_ID, accepts_problem};
@@ -13,6 +13,8 @@ pub(super) struct Fields<'a> {
     pub(super) traceparent: Option<&'a HeaderValue>,
     content_type: Option<&'a HeaderValue>,
     accepts_problem: bool,
+    /// As HTTP/1.1 announces one (RFC 9112, section 6).
+    pub(super) announces_body: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -27,6 +29,8 @@ impl<'a> Fields<'a> {
                 &mut fields.request_id
             } else {
                 fields.accepts_problem |= *name == ACCEPT && accepts_problem(value.as_bytes());
+                fields.announces_body |= *name == TRANSFER_ENCODING
+                    || (*name == CONTENT_LENGTH && value.as_bytes() != b"0");
                 continue;
             };
             field.get_or_insert(value);

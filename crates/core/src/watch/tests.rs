@@ -231,3 +231,50 @@ fn a_body_in_one_piece_is_whole_or_empty_and_waits_for_nobody() {
         }
     }
 }
+
+/// Lets frames pass, and has to be asked for the end twice before it lets that pass, or not.
+struct AtTheEnd {
+    asked: usize,
+    lets: Result<(), AccessContext>,
+}
+
+impl Watcher for AtTheEnd {
+    fn poll_frame(&mut self, _: &mut Frame<Bytes>, _: &mut Context<'_>) -> Poll<Flow> {
+        Poll::Ready(Flow::On)
+    }
+
+    fn unready(&mut self) -> Flow {
+        Flow::On
+    }
+
+    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<Flow> {
+        self.asked += 1;
+        match (&self.lets, self.asked) {
+            (_, 1) => Poll::Pending,
+            (Ok(()), _) => Poll::Ready(Flow::On),
+            (Err(context), _) => {
+                Poll::Ready(Flow::break_off(context, Denial::new(Reason::RevokedApiKey)))
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_is_put_to_the_watcher() {
+    let context = Edge::default().enter(&mut Request::new(()));
+    let context = context.context(&Request::new(())).clone();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    for lets in [Ok(()), Err(context.clone())] {
+        let ends = lets.is_ok();
+        let data = Frame::data(Bytes::from_static(b"a"));
+        let mut body = frames::<Infallible>(vec![Ok(data)]).watch(AtTheEnd { asked: 0, lets });
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
+        assert!(!body.is_end_stream());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        assert!(!body.is_end_stream());
+        let over = Pin::new(&mut body).poll_frame(&mut cx);
+        assert_eq!(matches!(over, Poll::Ready(None)), ends);
+        assert_eq!(body.is_end_stream(), ends);
+    }
+    assert!(context.is_broken_off());
+}

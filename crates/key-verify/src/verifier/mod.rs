@@ -131,8 +131,7 @@ impl KeyVerifier {
         context
             .identify_as(&found.identity)
             .map_err(|_| context.misconfigured("key-verify", NOT_IDENTIFIED))?;
-        if context.format().is_grpc() {
-            // Its call may go on for long.
+        if context.may_take_long() {
             context.stand_on(Arc::clone(&self.0) as Arc<dyn CallerStanding>);
         }
         if let Some(cell) = &found.uses {
