@@ -5,8 +5,10 @@ mod support;
 
 use std::time::Duration;
 
-use countersign::{Actor, KeyManager, KeyPrefix, KeyStore, RevocationReason};
-use support::{Server, exchange, request};
+use countersign::{
+    Actor, AuditSink, KeyManager, KeyPrefix, KeyStore, MemoryBackend, RevocationReason,
+};
+use support::{Server, exchange, generous, request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -109,4 +111,60 @@ async fn a_slow_caller_that_stands_is_served() {
         let whole = &payments(&server.keys.full)[number].0;
         assert_eq!(exchange(server.address, whole).await.status, 200);
     }
+}
+
+/// A payment of which everything but the last bytes was sent.
+async fn begin(server: &Server, key: &str) -> TcpStream {
+    let [(bytes, held), ..] = payments(key);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&bytes[..held]).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn one_key_does_not_take_every_place_with_bodies_that_it_holds_back() {
+    let (backend, _log) = MemoryBackend::new();
+    let sink = AuditSink::builder(backend).capacity(32).spawn();
+    let (sink, _writer) = sink.unwrap();
+    let server = Server::with(generous(), |stack| {
+        let minute = Duration::from_secs(60);
+        stack.audit(sink.clone()).body_patience(minute, 8)
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..32 {
+        held.push(begin(&server, &server.keys.read_only).await);
+    }
+    let mut refused = 0;
+    for stream in &mut held[8..] {
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        refused += usize::from(head.ends_with(b"429"));
+    }
+    assert_eq!(refused, 24);
+    let by = [("x-api-key", &*server.keys.other_company)];
+    assert_eq!(server.get("/external/v1/accounts", &by).await.status, 200);
+    drop(held);
+    while sink.health().reserved > 0 {
+        tokio::task::yield_now().await;
+    }
+    let whole = &payments(&server.keys.full)[0].0;
+    assert_eq!(exchange(server.address, whole).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_is_waited_for_so_long_and_no_longer() {
+    let server = Server::with(generous(), |stack| {
+        stack.body_patience(Duration::from_millis(50), 8)
+    })
+    .await;
+    let mut stream = begin(&server, &server.keys.full).await;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert!(answer.ends_with(b"400"));
+    assert_eq!(server.handled(), 0);
+    let [outcome] = &server.lines().await[..] else {
+        panic!("one event");
+    };
+    assert!(outcome.contains("malformed_request"), "{outcome}");
 }

@@ -1,6 +1,7 @@
 //! The layer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_core::body::ReplayBody;
 use countersign_core::{AccessContext, Edge, Guard, Guarded, Verdict, Wait};
@@ -11,6 +12,7 @@ use crate::JsonPointer;
 use crate::claims::Claims;
 use crate::inspect::inspect;
 use crate::place::{BodyPlan, OverLimit, Settings, place, settle};
+use crate::waiting::Patience;
 
 /// Makes the company that owns the verified credential the company scope of each request, or the
 /// one that a claim chooses among the subsidiaries that operators granted to the credential, and
@@ -37,6 +39,7 @@ impl CompanyScopeLayer {
                 claims: Claims::default(),
                 body_limit: Self::DEFAULT_BODY_LIMIT,
                 over_limit: OverLimit::default(),
+                patience: Patience::default(),
             }),
             edge: Edge::default(),
         }
@@ -64,7 +67,8 @@ impl CompanyScopeLayer {
     }
 
     /// Checks the text at `pointer` in JSON bodies. Requests with a body are then read before
-    /// they go on, up to the bound.
+    /// they go on, up to the bound. A body that has not come yet is waited for, with the timer of tokio's
+    /// runtime: see [`body_timeout`](Self::body_timeout) and [`waiting_bodies`](Self::waiting_bodies).
     pub fn claim_json(self, pointer: JsonPointer) -> Self {
         self.with(|settings| settings.claims.json.insert(pointer))
     }
@@ -77,6 +81,20 @@ impl CompanyScopeLayer {
     /// What is done with a body that is longer.
     pub fn over_limit(self, over_limit: OverLimit) -> Self {
         self.with(|settings| settings.over_limit = over_limit)
+    }
+
+    /// Waits for the rest of a body that is read for its claims at most `time`, 10 seconds unless said
+    /// otherwise; what has not come until then is refused (`malformed_request`).
+    pub fn body_timeout(self, time: Duration) -> Self {
+        self.with(|settings| settings.patience.time = time)
+    }
+
+    /// Waits for at most `most` bodies of one company at the same time, 256 unless said otherwise; one
+    /// more is refused (`limit_company`). A body that has come as a whole is not waited for. Limits are
+    /// behind this layer, and each request that waits keeps its place in the audit's queue: without a
+    /// bound one key could take all of them.
+    pub fn waiting_bodies(self, most: usize) -> Self {
+        self.with(|settings| settings.patience.most = most)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -120,6 +120,7 @@ mod read;
 #[cfg(feature = "axum")]
 mod route;
 mod scope;
+mod waiting;
 
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub use extract::VerifiedKey;

@@ -7,6 +7,7 @@ use http_body::Body;
 
 use crate::chosen::Choice;
 use crate::claims::Claims;
+use crate::waiting::Patience;
 
 /// What is done with a body that is longer than the layer reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) claims: Claims,
     pub(crate) body_limit: usize,
     pub(crate) over_limit: OverLimit,
+    pub(crate) patience: Patience,
 }
 
 /// What is known when everything but the body was looked at.

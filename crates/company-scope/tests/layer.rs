@@ -267,8 +267,8 @@ async fn errors_of_the_inner_service_pass_through() {
     }
 }
 
-#[test]
-fn a_future_that_is_dropped_half_way_calls_nobody() {
+#[tokio::test]
+async fn a_future_that_is_dropped_half_way_calls_nobody() {
     let mut cx = Context::from_waker(Waker::noop());
     let body: Streaming = Frames::split(&[b"{}"]).boxed_unsync();
     let mut request = post("/c/company_34", JSON, body);
@@ -308,7 +308,7 @@ fn claim() -> impl Strategy<Value = Option<String>> {
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.build().unwrap().block_on(future)
+    runtime.enable_time().build().unwrap().block_on(future)
 }
 
 proptest! {

@@ -266,6 +266,15 @@ impl<C, K, L, A> Builder<C, K, L, A> {
         self
     }
 
+    /// How long the rest of such a body is waited for, 10 seconds unless said otherwise, and with how many
+    /// others of the same company, 256 unless said otherwise; what is later is refused
+    /// (`malformed_request`), and one too many is (`limit_company`).
+    pub fn body_patience(mut self, time: Duration, most: usize) -> Self {
+        let claims = self.rest.claims.body_timeout(time);
+        self.rest.claims = claims.waiting_bodies(most);
+        self
+    }
+
     /// The form in which source addresses are written down: plain by default.
     pub fn source_form(mut self, form: SourceForm) -> Self {
         self.rest.source_form = form;

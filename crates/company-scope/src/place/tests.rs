@@ -9,6 +9,7 @@ fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
     let mut settings = Settings {
         claims: Claims::default(),
         body_limit: 100,
+        patience: Patience::default(),
         over_limit: OverLimit::Refuse,
     };
     change(&mut settings);
