@@ -135,7 +135,8 @@ pub enum AbuseReaction {
     Notify,
     /// The subject is refused for a while, longer each time.
     Throttle,
-    /// The key is to be suspended, and refused until it is.
+    /// The key is to be suspended, or revoked where it was rotated and goes on for its overlap, and
+    /// refused until it is.
     Suspend,
 }
 

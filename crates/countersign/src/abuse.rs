@@ -1,4 +1,4 @@
-//! The monitor of abuse and the key store: keys are suspended, and their last uses remembered.
+//! The monitor of abuse and the key store: keys are stopped, and their last uses remembered.
 
 use std::time::Duration;
 
@@ -6,23 +6,29 @@ use countersign_core::{
     AbuseKind, AbuseObserver, AbuseReaction, AbuseSignal, AbuseSubject, CompanyId, ConfigError,
     KeyId, Moment, RequestId, StoreError,
 };
-use countersign_key_verify::{Actor, KeyManager, KeyRecord, KeyStore, ManageError, UseStore};
+use countersign_key_verify::{
+    Actor, KeyManager, KeyRecord, KeyStore, ManageError, RevocationReason, UseStore,
+};
 use countersign_rate_limit::AbuseMonitor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// Suspends, off the request path, the keys that signals of abuse name. The lifecycle event names
-/// the actor `abuse:` and the signal's kind, and an operator brings the key back.
+/// Stops, off the request path, the keys that signals of abuse name. An active key is suspended, and
+/// an operator brings it back. One that was rotated and goes on for an overlap has no such state: it is
+/// revoked, for `excessive_denied_requests`, `rate_limit_abuse` or, after an unusual use,
+/// `suspected_leakage`; its successor goes on. The lifecycle event names the actor `abuse:` and
+/// the signal's kind.
 ///
-/// Until the key is suspended, its penalty keeps it away from this process. A store that fails is
-/// asked again, five times within seven seconds; then an error line says that the key still stands.
+/// Until the key is stopped, its penalty keeps it away from this process. A store that fails is
+/// asked again, five times within seven seconds; then, and for every other key that can't be stopped,
+/// an error line says that it still stands.
 #[derive(Debug)]
 pub struct AbuseSuspender {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-/// A key to be suspended, and why.
+/// A key to be stopped, and why.
 #[derive(Debug, Clone)]
 struct Sentence {
     key: KeyId,
@@ -44,12 +50,12 @@ impl AbuseSuspender {
         Self { stop, task }
     }
 
-    /// Suspends what is waiting and stops.
+    /// Stops the keys that are waiting, and itself.
     pub async fn shutdown(self) {
         // The task ends by itself only when it is told to, so somebody is listening.
         let _ = self.stop.send(true);
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "keys that were to be suspended may not be");
+            tracing::error!(%error, "keys that were to be stopped may not be");
         }
     }
 }
@@ -69,7 +75,7 @@ impl AbuseObserver for Clerk {
         };
         if self.0.try_send(sentence).is_err() {
             let why = "the queue is full or shut down";
-            not_suspended(key, signal.kind, &signal.request_id, &why);
+            not_stopped(key, signal.kind, &signal.request_id, &why);
         }
     }
 }
@@ -83,7 +89,7 @@ async fn run(
         tokio::select! {
             biased;
             sentence = sentences.recv() => match sentence {
-                Some(sentence) => suspend(&manager, &sentence).await,
+                Some(sentence) => stop(&manager, &sentence).await,
                 None => return,
             },
             changed = stopped.changed() => {
@@ -97,7 +103,7 @@ async fn run(
     }
 }
 
-async fn suspend(manager: &KeyManager, sentence: &Sentence) {
+async fn stop(manager: &KeyManager, sentence: &Sentence) {
     let Sentence {
         key,
         company,
@@ -108,27 +114,38 @@ async fn suspend(manager: &KeyManager, sentence: &Sentence) {
         .expect("a kind is a short word of printable characters");
     let mut pause = FIRST_PAUSE;
     for attempt in 1..=ATTEMPTS {
-        match manager.suspend(&actor, company, *key).await {
+        match manager.stop(&actor, company, *key, reason(*kind)).await {
             Ok(_) => return,
-            // Somebody was faster: it is suspended, revoked, expired or rotated already.
+            // Somebody was faster: it is not accepted any more.
             Err(ManageError::IllegalTransition { .. }) => return,
             Err(ManageError::Store(_) | ManageError::Conflict) if attempt < ATTEMPTS => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
             }
-            Err(error) => return not_suspended(*key, *kind, request, &error),
+            Err(error) => return not_stopped(*key, *kind, request, &error),
         }
     }
 }
 
-fn not_suspended(key: KeyId, kind: AbuseKind, request: &RequestId, why: &dyn std::fmt::Display) {
+/// Why a key that can't be suspended is revoked.
+const fn reason(kind: AbuseKind) -> RevocationReason {
+    match kind {
+        AbuseKind::IgnoredRetryAfter => RevocationReason::RateLimitAbuse,
+        AbuseKind::SuddenUse | AbuseKind::NewNetwork | AbuseKind::Spike => {
+            RevocationReason::SuspectedLeakage
+        }
+        _ => RevocationReason::ExcessiveDeniedRequests,
+    }
+}
+
+fn not_stopped(key: KeyId, kind: AbuseKind, request: &RequestId, why: &dyn std::fmt::Display) {
     tracing::error!(
         target: "countersign",
         key_id = %key,
         kind = kind.as_str(),
         request_id = %request,
         error = %why,
-        "a key that a rule against abuse suspends was not suspended"
+        "a key that a rule against abuse suspends was not stopped and still stands"
     );
 }
 
@@ -184,7 +201,7 @@ pub(crate) fn no_monitor() -> ConfigError {
 }
 
 const PAGE: u32 = 100;
-/// How many keys may wait to be suspended.
+/// How many keys may wait to be stopped.
 const WAITING: usize = 1024;
 const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(450);

@@ -53,10 +53,11 @@ impl Countersign {
 
     /// Suspends the keys of which a rule against abuse says so
     /// ([`AbuseReaction::Suspend`](countersign_core::AbuseReaction::Suspend)), until the returned
-    /// handle is shut down. Without it such a key is kept away for a while like any other.
+    /// handle is shut down; a key that was rotated and goes on for its overlap is revoked instead, see
+    /// [`AbuseSuspender`]. Without it such a key is kept away for a while like any other.
     ///
     /// Let `manager` evict from [`Countersign::key_cache`], and drain the outbox
-    /// ([`Countersign::drain_outbox`]), so that the audit log tells of each suspension.
+    /// ([`Countersign::drain_outbox`]), so that the audit log tells of each.
     ///
     /// # Errors
     /// When there is no monitor of abuse.

@@ -174,6 +174,37 @@ async fn a_key_that_a_rule_suspends_is_kept_away_at_once_and_suspended_in_the_st
     assert_eq!(world.ask("/accounts", &greedy).await, 200);
 }
 
+/// A rotated key has no state to be suspended in: else whoever rotates first would keep the old key.
+#[tokio::test]
+async fn a_rotated_key_in_its_overlap_is_stopped_too() {
+    let world = World::new().await;
+    let suspender = world.stack.suspend_abusers(world.manager.clone()).unwrap();
+    let drain = world.stack.drain_outbox(world.store.clone());
+    let greedy = world.issue_for(30).await;
+    let company = "company_12".parse().unwrap();
+    let (id, week) = (greedy.record.id, 7 * 1440 * MINUTE);
+    let rotated = world.manager.rotate(&ada(), &company, id, week).await;
+    let successor = rotated.unwrap();
+    for _ in 0..3 {
+        assert_eq!(world.ask("/payments", &greedy).await, 403);
+    }
+    suspender.shutdown().await;
+    // The penalty of this process is over; what stands in the store holds everywhere.
+    world.clock.advance(MINUTE);
+    assert_eq!(world.ask("/accounts", &greedy).await, 401);
+    assert_eq!(world.ask("/accounts", &successor).await, 200);
+
+    drain.shutdown().await;
+    let signals = world.events("external_api.abuse.signal").await;
+    assert_eq!(signals[0]["metadata"]["reaction"], "suspend");
+    let revoked = world.events("external_api.token.revoked").await;
+    assert_eq!(revoked.len(), 1);
+    assert_eq!(revoked[0]["key_id"], id.to_string());
+    assert_eq!(revoked[0]["reason"], "excessive_denied_requests");
+    let told = revoked[0].to_string();
+    assert!(told.contains("abuse:scope_denials"), "{told}");
+}
+
 #[tokio::test]
 async fn without_a_suspender_the_key_is_kept_away_for_a_while() {
     let world = World::new().await;

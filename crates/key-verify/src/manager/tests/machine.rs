@@ -98,6 +98,40 @@ async fn keys_wait_for_a_store_that_is_away() {
     assert_eq!(m.expire_due(ada, end, 10).await.unwrap().expired, 1);
 }
 
+#[tokio::test]
+async fn stopping_suspends_an_active_key_and_revokes_one_in_its_overlap() {
+    let world = World::new().await;
+    let (m, company) = (&world.manager, &world.company);
+    let system = Actor::system("abuse:spike").unwrap();
+    let reason = RevocationReason::SuspectedLeakage;
+    let stop = async |id| m.stop(&system, company, id, reason).await;
+    let active = world.issue().await.record.id;
+    assert_eq!(stop(active).await.unwrap().status, KeyStatus::Suspended);
+    let rotated = world.issue().await.record.id;
+    let over = world.issue().await.record.id;
+    for (id, overlap) in [(rotated, DAY), (over, Duration::ZERO)] {
+        m.rotate(&world.operator, company, id, overlap)
+            .await
+            .unwrap();
+    }
+    let stopped = stop(rotated).await.unwrap().status;
+    assert!(matches!(stopped, KeyStatus::Revoked { reason: why, .. } if why == reason));
+    let pending = m.issue(&world.operator, world.request()).await.unwrap();
+    let before = world.kinds().await;
+    assert!(before.contains(&LifecycleKind::TokenRevoked));
+    for id in [active, rotated, over, pending.record.id] {
+        let again = stop(id).await;
+        assert!(
+            matches!(again, Err(ManageError::IllegalTransition { .. })),
+            "{again:?}"
+        );
+    }
+    assert_eq!(world.kinds().await, before);
+    let elsewhere = "company_34".parse().unwrap();
+    let foreign = m.stop(&system, &elsewhere, active, reason).await;
+    assert!(matches!(foreign, Err(ManageError::NotFound)), "{foreign:?}");
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Verb {
     Activate,
