@@ -228,6 +228,28 @@ async fn nobody_rotates_a_key_into_more_than_they_have() {
     assert_eq!(ended.status, 200, "to end a key gives nobody anything");
 }
 
+/// What an operator bound a key by, its holder does not lose by rotating another one.
+#[tokio::test]
+async fn nobody_rotates_a_key_out_of_the_networks_that_bind_their_own() {
+    let world = World::new().await;
+    let (manager, free) = (world.key(MANAGE).await, world.key(MANAGE).await);
+    let (company, id) = (manager.record.company, manager.record.id);
+    let networks = vec!["192.0.2.0/24".parse().unwrap()];
+    let bound = world
+        .manager
+        .set_networks(&world.ada, &company, id, networks);
+    bound.await.unwrap();
+    let path = format!("{}/rotate", free.record.id);
+    let refused = world.post(&manager, &path, "").await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    assert_eq!(refused.body["error"], "insufficient_scope");
+    assert!(refused.body.get("details").is_none(), "{}", refused.body);
+    let stored = world.store.get(free.record.id).await.unwrap().unwrap();
+    assert_eq!(stored, free.record);
+    let own = format!("{id}/rotate");
+    assert_eq!(world.post(&manager, &own, "").await.status, 200);
+}
+
 #[tokio::test]
 async fn a_revocation_takes_effect_at_once_and_once() {
     let world = World::new().await;

@@ -8,7 +8,9 @@ use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use countersign_company_scope::CompanyScope;
-use countersign_core::{AccessContext, CompanyId, Denial, KeyId, Reason, Resource, Scope};
+use countersign_core::{
+    AccessContext, CompanyId, Denial, KeyId, Reason, Resource, Scope, ScopeSet,
+};
 use countersign_key_verify::{Actor, KeyManager, ManageError, RevocationReason};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -149,16 +151,24 @@ fn read<T: DeserializeOwned + Default>(body: Result<Bytes, BytesRejection>) -> R
 fn refusal(error: ManageError) -> Denial {
     match error {
         ManageError::NotFound => Denial::not_found(),
-        ManageError::BeyondActor { scopes } if scopes.is_empty() => Reason::CompanyMismatch.into(),
-        ManageError::BeyondActor { scopes } => {
-            let missing: Vec<Scope> = scopes.iter().collect();
-            Denial::new(Reason::ScopeMissing).with_required_scopes(&missing)
-        }
+        ManageError::BeyondActor { scopes, companies } => beyond(&scopes, companies),
         error => {
             tracing::error!(target: "countersign", %error, "a company's change of its key failed");
             Reason::KeyStoreUnavailable.into()
         }
     }
+}
+
+fn beyond(scopes: &ScopeSet, companies: bool) -> Denial {
+    let denial = Denial::new(Reason::ScopeMissing);
+    if !scopes.is_empty() {
+        let missing: Vec<Scope> = scopes.iter().collect();
+        return denial.with_required_scopes(&missing);
+    }
+    if companies {
+        return Reason::CompanyMismatch.into();
+    }
+    denial.with_message("The token has other networks or limits than the one that asks for it.")
 }
 
 const PAGE: u32 = 100;

@@ -21,10 +21,12 @@ use countersign_key_verify::KeyManager;
 /// 1. its own company's keys: any other id is answered as one that never was,
 /// 2. those of its own environment: a sandbox key says nothing of production keys,
 /// 3. and rotates only keys that may do no more than the key it calls with, or `tokens:manage` would
-///    be a way to every scope of the company: 403 `insufficient_scope` names what it lacks.
+///    be a way to every scope of the company and out of every network and limit: 403
+///    `insufficient_scope` names the scopes that it lacks.
 ///
 /// A parent's key that acts for a subsidiary is refused with 403 `company_boundary_violation`: what it
-/// was granted is the subsidiary's data, not its keys. A rotation gives no more time, see
+/// was granted is the subsidiary's data, not its keys. A rotation gives no more time: the successor
+/// ends when the old key would have, or the key it was called with if that is sooner, see
 /// [`KeyManager::rotate`]; revoking a revoked key is no error. Each change is audited with the
 /// caller's key as its actor, and the manager's caches forget the key at once.
 ///

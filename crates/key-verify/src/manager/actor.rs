@@ -19,7 +19,8 @@ enum Kind {
     Company(CompanyId, KeyPrefix, Option<Bounds>),
 }
 
-/// What a key may hand on: a successor that could do more would be a way to have more.
+/// What a key was verified with for a request, and may hand on: a successor that could do more would
+/// be a way to have more. Its networks, limits and end are those of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bounds {
     scopes: ScopeSet,
@@ -44,15 +45,18 @@ impl Actor {
         named("system actor's name", name).map(|name| Self(Kind::System(name)))
     }
 
-    /// A company, by the key that it used.
+    /// A company, by the name of a key. What that key may do bounds nothing: for the company's
+    /// administrators, whom you authenticated yourself. For requests with a key take
+    /// [`Actor::caller`].
     #[must_use]
     pub const fn company(company: CompanyId, key: KeyPrefix) -> Self {
         Self(Kind::Company(company, key, None))
     }
 
     /// A company, by the key that was verified for a request: it rotates no key that may do more
-    /// than this one, or it would be handed a secret for what it may not do. `None` where no key was
-    /// verified.
+    /// than this one, or it would be handed a secret for what it may not do, see
+    /// [`KeyManager::rotate`](super::KeyManager::rotate). The key must be one of the manager's store.
+    /// `None` where no key was verified.
     #[must_use]
     pub fn caller(identity: &Identity) -> Option<Self> {
         let bounds = Bounds {
@@ -99,6 +103,14 @@ impl Actor {
         let acts_for = |company| bounds.subsidiaries.contains(company);
         let more = !record.subsidiaries.iter().all(acts_for);
         (missing.collect(), more)
+    }
+
+    /// The key whose record bounds what the actor may hand on.
+    pub(super) const fn bounding_key(&self) -> Option<&KeyPrefix> {
+        match &self.0 {
+            Kind::Company(_, key, Some(_)) => Some(key),
+            _ => None,
+        }
     }
 
     pub(super) const fn kind(&self) -> ActorType {

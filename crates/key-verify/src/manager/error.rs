@@ -28,8 +28,11 @@ pub enum ManageError {
     /// The key may do more than the key that the actor used.
     #[error("the key may do more than the one that asks for it; use one that may do as much")]
     BeyondActor {
-        /// The scopes that the actor's key lacks; none where it lacks subsidiaries alone.
+        /// The scopes that the actor's key lacks.
         scopes: ScopeSet,
+        /// Whether the actor's key lacks companies that the key acts for. Where it lacks neither, the
+        /// key is bound less tightly: by networks, limits, or because the actor's has ended.
+        companies: bool,
     },
     /// One of many can't be done, and so none was.
     #[error("number {number} of the list: {problem}")]
@@ -49,6 +52,13 @@ pub enum ManageError {
 }
 
 impl ManageError {
+    pub(super) fn beyond_bounds() -> Self {
+        Self::BeyondActor {
+            scopes: ScopeSet::new(),
+            companies: false,
+        }
+    }
+
     pub(super) fn in_list(self, number: usize) -> Self {
         let problem = Box::new(self);
         Self::InList { number, problem }

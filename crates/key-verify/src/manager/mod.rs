@@ -1,6 +1,7 @@
 //! The life of keys: issue, activate, rotate, suspend, expire, revoke.
 
 mod actor;
+mod bounds;
 mod builder;
 mod companies;
 mod error;

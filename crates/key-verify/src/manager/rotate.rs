@@ -19,10 +19,15 @@ impl KeyManager {
     /// time. A company also rotates a key only when the key before it has ended, so that rotating
     /// again and again leaves it two keys that work and no more.
     ///
+    /// A [caller](Actor::caller) who rotates another key than its own gets nothing beyond its own key:
+    /// a key with other scopes or subsidiaries, without the networks of its own, or with wider limits
+    /// is refused; of two keys, limits of its own for a policy that only one has count as wider,
+    /// because the policy's are not known here. The successor ends when the first of the two would have.
+    ///
     /// # Errors
     /// `IllegalTransition` when the key is not active or is expired; `Invalid` when the overlap is
     /// longer than allowed, or a company's key before this one still works; `BeyondActor` when the
-    /// actor is a [caller](Actor::caller) whose key may not do all that this one may.
+    /// actor is a caller whose key may not do all that this one may, or does not work any more.
     pub async fn rotate(
         &self,
         actor: &Actor,
@@ -40,11 +45,11 @@ impl KeyManager {
             let now = self.now();
             let expected = old.version;
             let key = RawKey::generate(self.brand_after(&old), old.environment())?;
+            let end = self.end_of_successor(actor, &old, now).await?;
             if !actor.is_operator() {
-                check_bounds(actor, &old)?;
                 self.check_chain(&old, now).await?;
             }
-            let new = self.successor(actor, &old, &key, now)?;
+            let new = self.successor(&old, &key, now, end)?;
             transition::rotate(&mut old, new.id, now.saturating_add(overlap), now)?;
             old.version += 1;
             let mut rotated = self.event(actor, LifecycleKind::TokenRotated, &old);
@@ -92,18 +97,11 @@ impl KeyManager {
 
     fn successor(
         &self,
-        actor: &Actor,
         old: &KeyRecord,
         key: &RawKey,
         now: Timestamp,
+        expires_at: Timestamp,
     ) -> Result<KeyRecord, ManageError> {
-        let lifetime = old.expires_at.duration_since(old.created_at);
-        let lifetime = lifetime.min(self.0.max_lifetime);
-        let expires_at = if actor.is_operator() {
-            now.saturating_add(lifetime)
-        } else {
-            old.expires_at
-        };
         Ok(KeyRecord {
             id: new_key_id(now)?,
             prefix: *key.prefix(),
@@ -115,12 +113,5 @@ impl KeyManager {
             version: 1,
             ..old.clone()
         })
-    }
-}
-
-fn check_bounds(actor: &Actor, key: &KeyRecord) -> Result<(), ManageError> {
-    match actor.lacks(key) {
-        (scopes, false) if scopes.is_empty() => Ok(()),
-        (scopes, _) => Err(ManageError::BeyondActor { scopes }),
     }
 }

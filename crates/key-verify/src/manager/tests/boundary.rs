@@ -165,7 +165,7 @@ async fn a_caller_rotates_no_key_that_may_do_more_and_none_of_the_other_environm
     let weak = caller(&["tokens:manage"]);
     let refused = m.rotate(&weak, company, target.id, DAY).await.unwrap_err();
     assert!(
-        matches!(&refused, ManageError::BeyondActor { scopes } if *scopes == target.scopes),
+        matches!(&refused, ManageError::BeyondActor { scopes, .. } if *scopes == target.scopes),
         "{refused}"
     );
     let all = [&["tokens:manage"][..], &target.scopes.names()].concat();
@@ -175,7 +175,7 @@ async fn a_caller_rotates_no_key_that_may_do_more_and_none_of_the_other_environm
         .unwrap();
     let refused = m.rotate(&caller(&all), company, target.id, DAY).await;
     assert!(
-        matches!(&refused, Err(ManageError::BeyondActor { scopes }) if scopes.is_empty()),
+        matches!(&refused, Err(ManageError::BeyondActor { scopes, companies: true }) if scopes.is_empty()),
         "it acts for nobody else: {refused:?}"
     );
     m.set_subsidiaries(&world.operator, company, target.id, Vec::new())

@@ -1,4 +1,5 @@
 mod boundary;
+mod bounds;
 mod machine;
 
 use std::sync::Arc;
