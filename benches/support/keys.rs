@@ -35,6 +35,7 @@ pub(crate) fn generate(count: usize) -> Vec<Key> {
             limits: Vec::new(),
             subsidiaries: Vec::new(),
             predecessor: None,
+            origin: None,
             version: 1,
         };
         let text = raw.expose().to_string();

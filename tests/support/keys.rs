@@ -145,6 +145,7 @@ impl<'a> Maker<'a> {
             limits: Vec::new(),
             subsidiaries: Vec::new(),
             predecessor: None,
+            origin: None,
             version: 1,
         };
         edit(&mut record);

@@ -107,7 +107,9 @@ pub enum AbuseSubject {
     Source(SourceBucket),
     /// Whoever names this key; it needs not be its owner, nor exist.
     Prefix(KeyPrefix),
-    /// A key whose secret was right.
+    /// A key whose secret was right, by the first key of its chain of rotations
+    /// ([`Identity::key_origin`](crate::Identity::key_origin)): a rotation forgets nothing. The key that was
+    /// used is [`AbuseSignal::key_id`].
     Key(KeyId),
     /// Everybody together.
     Platform,

@@ -44,6 +44,7 @@ impl ActorType {
 pub struct Identity {
     actor: ActorType,
     key: Option<(KeyId, KeyPrefix)>,
+    origin: Option<KeyId>,
     company: CompanyId,
     environment: Environment,
     scopes: ScopeSet,
@@ -58,6 +59,7 @@ impl Identity {
         Self {
             actor: ActorType::External,
             key: None,
+            origin: None,
             company,
             environment,
             scopes,
@@ -71,6 +73,13 @@ impl Identity {
     pub const fn with_key(mut self, id: KeyId, prefix: KeyPrefix) -> Self {
         self.actor = ActorType::ApiKey;
         self.key = Some((id, prefix));
+        self
+    }
+
+    /// Names the key at the beginning of the chain of rotations in which the verified key stands.
+    #[must_use]
+    pub const fn with_key_origin(mut self, origin: KeyId) -> Self {
+        self.origin = Some(origin);
         self
     }
 
@@ -104,6 +113,15 @@ impl Identity {
     #[must_use]
     pub fn key_prefix(&self) -> Option<&KeyPrefix> {
         self.key.as_ref().map(|(_, prefix)| prefix)
+    }
+
+    /// What a key is counted by, if one was verified: the first key of the chain of rotations in
+    /// which it stands, so that a rotation begins nothing anew. The key itself, unless another one was
+    /// [named](Identity::with_key_origin).
+    #[must_use]
+    pub fn key_origin(&self) -> Option<KeyId> {
+        let key = self.key_id()?;
+        Some(self.origin.unwrap_or(key))
     }
 
     /// The company that owns the credential.
@@ -181,6 +199,17 @@ impl FromIterator<CompanyId> for Subsidiaries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_counted_by_the_first_of_its_chain() {
+        let nobody = Identity::new("a".parse().unwrap(), Environment::Live, ScopeSet::new());
+        let (first, third) = (KeyId::from_u128(1), KeyId::from_u128(3));
+        assert_eq!(nobody.clone().with_key_origin(first).key_origin(), None);
+        let key = nobody.with_key(third, "acme_live_000000000000".parse().unwrap());
+        assert_eq!(key.key_origin(), Some(third));
+        let key = key.with_key_origin(first);
+        assert_eq!((key.key_id(), key.key_origin()), (Some(third), Some(first)));
+    }
 
     #[test]
     fn a_caller_acts_for_its_own_company_and_for_those_that_it_was_granted() {

@@ -62,9 +62,11 @@ impl AbuseSuspender {
 
 impl AbuseObserver for Clerk {
     fn signal(&self, signal: &AbuseSignal) {
-        let (AbuseReaction::Suspend, AbuseSubject::Key(key), Some(company)) =
-            (signal.reaction, signal.subject, signal.company)
+        let (AbuseReaction::Suspend, AbuseSubject::Key(_)) = (signal.reaction, signal.subject)
         else {
+            return;
+        };
+        let (Some(key), Some(company)) = (signal.key_id, signal.company) else {
             return;
         };
         let sentence = Sentence {

@@ -35,6 +35,7 @@ impl CachedKey {
         let record = found.record;
         let identity = Identity::new(record.company, record.environment(), record.scopes)
             .with_key(record.id, record.prefix)
+            .with_key_origin(record.origin.unwrap_or(record.id))
             .with_limits(record.limits.into_iter().collect())
             .with_subsidiaries(record.subsidiaries.into_iter().collect());
         Self {
@@ -101,6 +102,7 @@ pub(crate) fn stand_in(digest: SecretDigest) -> FoundKey {
         limits: Vec::new(),
         subsidiaries: Vec::new(),
         predecessor: None,
+        origin: None,
         version: 0,
     };
     FoundKey {

@@ -82,7 +82,8 @@ impl Concurrency {
         self
     }
 
-    /// Another number for one key. It goes before that of its company.
+    /// Another number for one key. It goes before that of its company. Said of a key that replaced
+    /// none, it holds for its successors too.
     pub fn for_key(mut self, key: KeyId, most: u32) -> Self {
         self.keys.insert(key, most);
         self
@@ -142,7 +143,11 @@ impl Places {
     pub(crate) fn most_for(&self, identity: Option<&Identity>) -> u32 {
         let limit = &self.limit;
         let told = |identity: &Identity| {
-            let of_key = identity.key_id().and_then(|key| limit.keys.get(&key));
+            let names = [identity.key_id(), identity.key_origin()];
+            let of_key = names
+                .into_iter()
+                .flatten()
+                .find_map(|key| limit.keys.get(&key));
             of_key.or_else(|| limit.companies.get(identity.company()))
         };
         *identity.and_then(told).unwrap_or(&self.most)

@@ -6,7 +6,9 @@ use countersign_core::Reason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dimension {
-    /// Each key by itself.
+    /// Each key by itself. A key and its successors by rotation count together, as the first key of
+    /// their chain ([`Identity::key_origin`](countersign_core::Identity::key_origin)): a rotation begins
+    /// no new quota. Two keys that an operator issued are two, however alike they are.
     Key,
     /// All keys of a company together.
     Company,

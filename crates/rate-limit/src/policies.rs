@@ -84,6 +84,10 @@ impl Policies {
     /// those of its company; what stands in the key's own record
     /// ([`Identity::limits`](countersign_core::Identity::limits)) goes before both.
     ///
+    /// Said of the first key of a chain of rotations
+    /// ([`Identity::key_origin`](countersign_core::Identity::key_origin)) they hold for its successors too;
+    /// said of a successor, for that one alone.
+    ///
     /// # Errors
     /// As [`Policies::for_company`], and when a policy counts by company.
     pub fn for_key(

@@ -62,7 +62,8 @@ pub(crate) struct Subject<'a> {
 /// | source | `source/203.0.113.9`, or `source/2001:db8:1:2::/64` |
 /// | platform | `platform` |
 ///
-/// Company, key and endpoint come from verified records and the contract, and the source from the
+/// A key is named by the first one of its chain of rotations ([`Identity::key_origin`]), so that a successor
+/// goes on where it was. Company, key and endpoint come from verified records and the contract, and the source from the
 /// connection or a trusted proxy: never from the text of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitKey<'a> {
@@ -255,8 +256,9 @@ impl<'a> Subject<'a> {
         self.identity.map(Identity::company)
     }
 
+    /// What stands for the key: a rotation begins no counter anew.
     pub(crate) fn key(&self) -> Option<KeyId> {
-        self.identity.and_then(Identity::key_id)
+        self.identity.and_then(Identity::key_origin)
     }
 
     /// Whom `dimension` counts.

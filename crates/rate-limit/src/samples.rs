@@ -17,6 +17,7 @@ use http::uri::PathAndQuery;
 pub(crate) struct Caller {
     company: CompanyId,
     key: KeyId,
+    origin: Option<KeyId>,
     limits: LimitOverrides,
 }
 
@@ -28,6 +29,7 @@ impl Caller {
         Self {
             company: company.parse().expect("letters, digits and `_`"),
             key: random_key(),
+            origin: None,
             limits: LimitOverrides::EMPTY,
         }
     }
@@ -37,7 +39,18 @@ impl Caller {
         Self {
             company: self.company,
             key: random_key(),
+            origin: None,
             limits: LimitOverrides::EMPTY,
+        }
+    }
+
+    /// The key that a rotation of this one gives.
+    #[cfg(test)]
+    pub(crate) fn successor(&self) -> Self {
+        Self {
+            key: random_key(),
+            origin: self.origin.or(Some(self.key)),
+            ..self.clone()
         }
     }
 
@@ -88,6 +101,7 @@ impl Caller {
         let prefix = "acme_test_000000000000".parse();
         let identity = Identity::new(self.company, Environment::Test, ScopeSet::new())
             .with_key(self.key, prefix.expect("a prefix by its form"))
+            .with_key_origin(self.origin.unwrap_or(self.key))
             .with_limits(self.limits.clone());
         let matched = MatchedEndpoint {
             endpoint: endpoint.kept(),

@@ -56,6 +56,8 @@ pub(super) struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     predecessor: Option<KeyId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     successor: Option<KeyId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted_until: Option<Timestamp>,
@@ -89,6 +91,7 @@ impl<'a> Shown<'a> {
             created_at: record.created_at,
             expires_at: record.expires_at,
             predecessor: record.predecessor,
+            origin: record.origin,
             successor,
             accepted_until,
             revoked_at,
@@ -136,6 +139,7 @@ impl<'a> Shown<'a> {
         let sometimes = [
             ("acts for", acts_for),
             ("predecessor", self.predecessor.map(|id| id.to_string())),
+            ("origin", self.origin.map(|id| id.to_string())),
             ("successor", self.successor.map(|id| id.to_string())),
             ("accepted until", self.accepted_until.map(|t| t.to_string())),
             ("revoked", self.revoked_at.map(|time| time.to_string())),

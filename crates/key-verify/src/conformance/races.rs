@@ -50,6 +50,11 @@ pub async fn two_rotations_leave_one_successor<S: KeyStore>(store: Arc<S>) {
         assert_eq!(successors.len(), 1, "one rotation is made");
         let successor = &successors[0];
         assert_eq!(successor.predecessor, Some(old.id));
+        assert_eq!(
+            successor.origin,
+            Some(old.counted_by()),
+            "the chain goes on"
+        );
         let after = store.get(old.id).await.expect("get").expect("the old key");
         assert!(
             matches!(after.status, KeyStatus::Rotated { successor: named, .. } if named == successor.id),

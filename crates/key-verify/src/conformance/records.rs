@@ -14,9 +14,13 @@ pub async fn reads_what_was_written(store: &impl KeyStore) {
     let mut key = record("company_12", 1);
     key.label = "Überweisung \u{1f4b8} \u{202e}x ".repeat(5);
     key.networks = vec!["2001:db8::/32".parse().expect("a network")];
-    write(store, Write::InsertKey(key.clone()))
-        .await
-        .expect("a new key is stored");
+    let (first, second) = (record("company_12", 3), record("company_12", 4));
+    (key.predecessor, key.origin) = (Some(second.id), Some(first.id));
+    for new in [&first, &second, &key] {
+        write(store, Write::InsertKey(new.clone()))
+            .await
+            .expect("a new key is stored");
+    }
     let found = store
         .find(&key.prefix)
         .await

@@ -83,6 +83,7 @@ pub(super) fn record(company: &str, n: u128) -> KeyRecord {
         limits: Vec::new(),
         subsidiaries: vec!["company_56".parse().expect("a company id")],
         predecessor: None,
+        origin: None,
         version: 1,
     }
 }

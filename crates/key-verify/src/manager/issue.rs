@@ -100,6 +100,7 @@ impl IssueRequest {
             limits: self.limits,
             subsidiaries: self.subsidiaries,
             predecessor: None,
+            origin: None,
             version: 1,
         })
     }

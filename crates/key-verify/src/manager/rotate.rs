@@ -110,6 +110,7 @@ impl KeyManager {
             created_at: now,
             expires_at,
             predecessor: Some(old.id),
+            origin: Some(old.counted_by()),
             version: 1,
             ..old.clone()
         })

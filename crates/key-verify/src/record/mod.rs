@@ -42,6 +42,9 @@ pub struct KeyRecord {
     pub subsidiaries: Vec<CompanyId>,
     /// The key that this one replaced.
     pub predecessor: Option<KeyId>,
+    /// The key at the beginning of the chain of rotations that led to this one. None for a key that
+    /// replaced none, and for one that was made before chains were kept.
+    pub origin: Option<KeyId>,
     /// Counts the record's changes from 1; a store refuses an update of another version.
     pub version: u64,
 }
@@ -51,6 +54,13 @@ impl KeyRecord {
     #[must_use]
     pub fn environment(&self) -> Environment {
         self.prefix.environment()
+    }
+
+    /// What the key is counted by, by limits and by rules against abuse: the first key of its chain
+    /// of rotations, so that a rotation begins nothing anew. The key itself where none is known.
+    #[must_use]
+    pub fn counted_by(&self) -> KeyId {
+        self.origin.unwrap_or(self.id)
     }
 
     /// Whether the key is accepted at `now`, by its own state alone.
@@ -110,6 +120,7 @@ impl KeyRecord {
             limits: stored.limits,
             subsidiaries: stored.subsidiaries,
             predecessor: stored.predecessor,
+            origin: stored.origin,
             version: stored.version,
         })
     }
@@ -169,6 +180,8 @@ struct Stored {
     subsidiaries: Vec<CompanyId>,
     #[serde(default)]
     predecessor: Option<KeyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<KeyId>,
     version: u64,
 }
 
@@ -188,6 +201,7 @@ impl From<&KeyRecord> for Stored {
             limits: record.limits.clone(),
             subsidiaries: record.subsidiaries.clone(),
             predecessor: record.predecessor,
+            origin: record.origin,
             version: record.version,
         }
     }

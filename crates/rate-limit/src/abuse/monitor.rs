@@ -108,7 +108,7 @@ impl AbuseMonitor {
         if self.0.sentences.no_key_waits(at) {
             return Ok(());
         }
-        let key = context.identity().and_then(Identity::key_id);
+        let key = context.identity().and_then(Identity::key_origin);
         let wait = key.and_then(|key| self.0.sentences.wait(&AbuseSubject::Key(key), at));
         match wait {
             None => Ok(()),
@@ -197,7 +197,8 @@ impl Inner {
                 self.profiles.find(name, add);
             }
             if unusual != Unusual::default() {
-                self.tell_unusual(context, AbuseSubject::Key(key), unusual);
+                let chain = identity.key_origin().unwrap_or(key);
+                self.tell_unusual(context, AbuseSubject::Key(chain), unusual);
             }
         }
     }

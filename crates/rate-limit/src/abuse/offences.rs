@@ -47,7 +47,7 @@ pub(super) const fn kinds(reason: Reason) -> &'static [AbuseKind] {
 /// Whom an offence of `kind` is counted against; `None` where nobody is known.
 pub(super) fn subject(kind: AbuseKind, context: &AccessContext) -> Option<AbuseSubject> {
     let source = || Some(AbuseSubject::Source(context.source()?.bucket()));
-    let key = || Some(AbuseSubject::Key(context.identity()?.key_id()?));
+    let key = || Some(AbuseSubject::Key(context.identity()?.key_origin()?));
     match kind {
         AbuseKind::SourceFailures | AbuseKind::UnknownEndpoints => source(),
         AbuseKind::PrefixFailures => context.key().1.map(AbuseSubject::Prefix),

@@ -372,3 +372,27 @@ fn all_memory_is_taken_at_the_start_and_a_flood_pushes_out_no_key() {
     );
     assert_eq!(world.admit(OFFICE, 7), Ok(()));
 }
+
+#[test]
+fn a_rotation_forgets_no_denial_and_ends_no_penalty() {
+    let rule = AbuseRule::new(3, MINUTE).react(AbuseReaction::Suspend);
+    let world = World::with_rule(AbuseKind::ScopeDenials, rule);
+    let (first, second, third) = (7, 7 + CHAINS, 7 + 2 * CHAINS);
+    for key in [first, second, third] {
+        assert!(!world.is_kept_away(key));
+        world.refuse(OFFICE, Some(key), Reason::ScopeMissing);
+    }
+    let signal = world.heard.only();
+    let chain = AbuseSubject::Key(KeyId::from_u128(first));
+    assert_eq!(signal.subject, chain);
+    assert_eq!(
+        signal.key_id,
+        Some(KeyId::from_u128(third)),
+        "the key that is to be suspended"
+    );
+    assert!(world.is_kept_away(third + CHAINS));
+    assert!(!world.is_kept_away(8));
+    let now = world.clock.now().monotonic;
+    assert!(world.monitor.pardon(&chain, now));
+    assert!(!world.is_kept_away(third));
+}

@@ -26,12 +26,14 @@ impl Overrides {
     }
 
     /// The quota of `identity` in place of the policy's, if it has one, the nearest: the key's record,
-    /// then what was said of the key, then of its company.
+    /// then what was said of the key, then of the first of its chain, then of its company.
     pub(crate) fn quota(&self, policy: &Planned, identity: Option<&Identity>) -> Option<Quota> {
         let identity = identity?;
         let (dimension, name) = (policy.dimension, &policy.override_name);
         let of_key = || {
-            let told = || self.keys.get(&identity.key_id()?)?.get(name);
+            let names = [identity.key_id(), identity.key_origin()];
+            let mut told = names.into_iter().flatten();
+            let told = || told.find_map(|key| self.keys.get(&key)?.get(name));
             identity.limits().get(name).or_else(told)
         };
         let of_company = || self.companies.get(identity.company())?.get(name);

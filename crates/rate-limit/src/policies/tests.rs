@@ -268,6 +268,17 @@ fn the_nearest_override_counts() {
         .unwrap();
     let other = Caller::new().reads(noon());
     assert_eq!(bursts(&policies, &other), [10, 100, 10, 10]);
+    let successor = caller.successor().successor();
+    assert_eq!(
+        bursts(&policies, &successor.reads(noon())),
+        [30, 200, 21, 10],
+        "what was said of the first of a chain holds for the rest"
+    );
+    let nearer = policies
+        .clone()
+        .for_key(successor.key(), [own("key", 25)])
+        .unwrap();
+    assert_eq!(bursts(&nearer, &successor.reads(noon())), [25, 200, 21, 10]);
     let colleague = caller.colleague().reads(noon());
     assert_eq!(bursts(&policies, &colleague), [20, 200, 21, 10]);
     assert_eq!(bursts(&policies, &caller.reads(noon())), [30, 200, 21, 10]);
@@ -276,6 +287,29 @@ fn the_nearest_override_counts() {
         bursts(&policies, &recorded.reads(noon())),
         [40, 200, 21, 10]
     );
+}
+
+#[test]
+fn a_key_and_its_successors_have_one_counter() {
+    let policies = Policies::new([
+        policy("key"),
+        Policy::new("endpoint", Dimension::Endpoint, quota()),
+        Policy::new("operation", Dimension::Operation, quota()),
+    ])
+    .unwrap();
+    let names = |caller: &Caller| {
+        let context = caller.reads(noon());
+        let request = policies.request(&context).unwrap();
+        let limits = request.limits();
+        let names: Vec<_> = limits
+            .map(|limit| request.key(&limit).to_string())
+            .collect();
+        names
+    };
+    let caller = Caller::new();
+    assert_eq!(names(&caller.successor().successor()), names(&caller));
+    assert_eq!(names(&caller)[0], format!("key/{}", caller.key()));
+    assert_ne!(names(&caller.colleague()), names(&caller));
 }
 
 #[test]

@@ -185,6 +185,7 @@ pub(super) fn key(number: usize, version: u64) -> FoundKey {
         limits: Vec::new(),
         subsidiaries: Vec::new(),
         predecessor: None,
+        origin: None,
         version,
     };
     FoundKey {

@@ -68,6 +68,8 @@ impl World {
             let company = "company_12".parse().unwrap();
             let identity = Identity::new(company, Environment::Live, ScopeSet::new())
                 .with_key(KeyId::from_u128(key), prefix(key));
+            // Keys that differ by it are one chain of rotations.
+            let identity = identity.with_key_origin(KeyId::from_u128(key % CHAINS));
             context.identify(identity).unwrap();
         }
         context
@@ -124,5 +126,6 @@ pub(super) fn bucket(address: &str) -> SourceBucket {
 
 pub(super) const OFFICE: &str = "192.0.2.1";
 pub(super) const ELSEWHERE: &str = "203.0.113.9";
+pub(super) const CHAINS: u128 = 1_000_000_000;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
