@@ -90,7 +90,8 @@ pub(crate) const KEYS: [&str; 3] = [
 ];
 /// The steps of an audit log.
 #[cfg(feature = "audit")]
-pub(crate) const AUDIT: [&str; 2] = [
+pub(crate) const AUDIT: [&str; 3] = [
     include_str!("schema/audit_1.sql"),
     include_str!("schema/audit_2.sql"),
+    include_str!("schema/audit_3.sql"),
 ];

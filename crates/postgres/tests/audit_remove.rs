@@ -52,7 +52,8 @@ async fn keeper(place: &Place) -> PostgresOptions {
          GRANT USAGE ON SCHEMA {schema} TO {role};
          GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role};
          GRANT DELETE ON {schema}.events TO {role};
-         GRANT INSERT ON {schema}.removed, {schema}.reads TO {role}"
+         GRANT INSERT ON {schema}.removed TO {role};
+         GRANT INSERT (actor, purpose, first, count) ON {schema}.reads TO {role}"
     ))
     .await;
     let address = address().replace("postgres@", &format!("{role}@"));

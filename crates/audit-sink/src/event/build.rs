@@ -105,9 +105,9 @@ impl AuditEvent {
         self
     }
 
-    /// What the log has to tell of itself.
-    pub(crate) fn notice(notice: Notice, time: Timestamp) -> Self {
-        let mut event = Self::new(notice.kind, time, notice.actor);
+    /// What the log has to tell of itself at `now`.
+    pub(crate) fn notice(notice: Notice, now: Timestamp) -> Self {
+        let mut event = Self::new(notice.kind, notice.time(now), notice.actor);
         if !notice.entries.is_empty() {
             event.rare().ours = notice.entries;
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use countersign_core::{ActorType, MetadataValue};
+use countersign_core::{ActorType, MetadataValue, Timestamp};
 
 use super::{EventType, Extra};
 
@@ -13,6 +13,8 @@ pub struct Notice {
     pub(super) kind: EventType,
     pub(super) actor: ActorType,
     pub(super) entries: Vec<(&'static str, Extra)>,
+    /// When it happened, where that is not now.
+    time: Option<Timestamp>,
 }
 
 impl Notice {
@@ -75,11 +77,25 @@ impl Notice {
         self.with_text("actor", actor)
     }
 
+    /// Says when it happened: its event has this time. One that is to come, or before 1970, counts
+    /// for nothing; the event then has the time at which it is told.
+    pub const fn at(mut self, time: Timestamp) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// The time of its event, when it is told at `now`.
+    pub(super) fn time(&self, now: Timestamp) -> Timestamp {
+        let past = Timestamp::default()..=now;
+        self.time.filter(|time| past.contains(time)).unwrap_or(now)
+    }
+
     const fn of(kind: EventType) -> Self {
         Self {
             kind,
             actor: ActorType::System,
             entries: Vec::new(),
+            time: None,
         }
     }
 

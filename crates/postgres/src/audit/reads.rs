@@ -1,9 +1,11 @@
 //! That somebody read the log, or removed lines of it, is an event of it.
 
+use std::time::SystemTime;
+
 use countersign_audit_sink::Notice;
-use countersign_core::{StoreError, StoreErrorKind};
-use tokio_postgres::Client;
+use countersign_core::{StoreError, StoreErrorKind, Timestamp};
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
 use super::server::Server;
 use crate::error::{corrupt, store_error};
@@ -12,7 +14,10 @@ use crate::options::PostgresOptions;
 
 /// Leaves word in the log on this server that `actor` reads or exports it for `purpose`. The
 /// process that signs records it as `external_api.audit.read`: within a minute where one runs,
-/// else at its next start.
+/// else at its next start. The event has the time at which word was left, by the server's clock, and
+/// no later one than when it is recorded.
+///
+/// The role needs `INSERT` on the columns `actor` and `purpose` of `reads`, and no more.
 ///
 /// Call it before reading: a read of which no word can be left should not take place.
 ///
@@ -77,20 +82,47 @@ impl Reads {
                 .map_err(store_error)?;
             self.told.clear();
         }
-        let sql = "SELECT id, actor, purpose, first, count FROM reads ORDER BY id LIMIT 1000";
-        for row in client.query_typed(sql, &[]).await.map_err(store_error)? {
-            let text = |at: usize| row.try_get::<_, &str>(at).map_err(corrupt);
-            let number = |at: usize| row.try_get::<_, Option<i64>>(at).map_err(corrupt);
-            let notice = match number(3)?.zip(number(4)?) {
-                Some((first, count)) => {
-                    let number = |number| u64::try_from(number).map_err(corrupt);
-                    Notice::removed(number(first)?, number(count)?).by(text(1)?)
-                }
-                None => Notice::read(text(1)?, text(2)?),
-            };
-            self.notices.push(notice);
+        for row in client.query_typed(WORDS, &[]).await.map_err(store_error)? {
             self.told.push(row.try_get(0).map_err(corrupt)?);
+            self.notices.push(notice(&row));
         }
         Ok(())
     }
 }
+
+/// What a word says. One that can't be read, or that tells of lines which nobody removed, is told as
+/// such: somebody was here.
+fn notice(row: &Row) -> Notice {
+    let notice = said(row).unwrap_or_else(|| Notice::read("unknown", "unknown"));
+    match left_at(row) {
+        Some(time) => notice.at(time),
+        None => notice,
+    }
+}
+
+fn left_at(row: &Row) -> Option<Timestamp> {
+    let at: Option<SystemTime> = row.try_get(5).ok()?;
+    let micros = at?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_micros();
+    i64::try_from(micros).ok().map(Timestamp::from_micros)
+}
+
+fn said(row: &Row) -> Option<Notice> {
+    let text = |at| row.try_get::<_, &str>(at).ok();
+    let number = |at| row.try_get::<_, Option<i64>>(at).ok();
+    match (number(3)?, number(4)?) {
+        (None, None) => Some(Notice::read(text(1)?, text(2)?)),
+        (first, count) => {
+            let (first, count) = (u64::try_from(first?).ok()?, u64::try_from(count?).ok()?);
+            let are_gone: bool = row.try_get(6).ok()?;
+            are_gone.then_some(Notice::removed(first, count).by(text(1)?))
+        }
+    }
+}
+
+/// No more of a text than an event holds; the last column says whether the lines are gone.
+const WORDS: &str = "
+    SELECT id, left(actor, 512), left(purpose, 512), first, count, at,
+           EXISTS (SELECT FROM removed
+                   WHERE removed.first = reads.first
+                     AND octet_length(hashes)::numeric = reads.count::numeric * 32)
+    FROM reads ORDER BY id LIMIT 1000";

@@ -20,8 +20,8 @@ use crate::options::PostgresOptions;
 /// process that signs records it as `external_api.audit.removed`, with `actor`. Appending goes on
 /// meanwhile. When it fails half way, what was deleted until then is deleted as it should be.
 ///
-/// The role needs `DELETE` on `events` and `INSERT` on `removed` and `reads`. Give them to nothing
-/// that writes the log. Also with them, triggers let a line go only when its hash stays.
+/// The role needs `DELETE` on `events` and `INSERT` on `removed` and `reads`, of which word of a removal
+/// is taken from nobody without that `DELETE`. Give them to nothing that writes the log. Also with them, triggers let a line go only when its hash stays.
 ///
 /// # Errors
 /// `NotFound` when there is no log, `Unavailable` when the server can't be reached, the role may not

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 mod tampered;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

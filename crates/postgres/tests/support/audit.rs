@@ -30,7 +30,7 @@ impl Place {
              GRANT USAGE ON SCHEMA {schema} TO {role};
              GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role};
              GRANT INSERT ON {schema}.log, {schema}.events, {schema}.checkpoints TO {role};
-             GRANT INSERT, DELETE ON {schema}.reads TO {role}"
+             GRANT INSERT (actor, purpose), DELETE ON {schema}.reads TO {role}"
         ))
         .await;
         place
