@@ -18,8 +18,10 @@ mod import;
 mod keys;
 mod leak;
 mod output;
+mod peppers;
 mod review;
 mod session;
+mod shape;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,19 +32,32 @@ use crate::args::{Args, Command};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::session::Session;
+use crate::shape::redacted;
 
 fn main() -> ExitCode {
-    let mut args = Args::parse();
+    let mut args = Args::try_parse().unwrap_or_else(|error| refuse(&error));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let mut output = Output::new(&mut out, &mut err, args.json);
     match run(&mut args, &mut output) {
         Ok(code) => code,
         Err(error) => {
             // Where standard error is closed too, the exit code is all that is left to say.
-            let _ = writeln!(err, "countersign: {error}");
+            let _ = writeln!(err, "countersign: {}", redacted(&error.to_string()));
             error.exit_code()
         }
     }
+}
+
+/// Clap repeats what it can't make sense of, and that may be a whole key.
+fn refuse(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    let safe = redacted(&text);
+    if safe == text {
+        error.exit();
+    }
+    // Where standard error is closed too, the exit code is all that is left to say.
+    let _ = write!(io::stderr(), "{safe}");
+    std::process::exit(error.exit_code());
 }
 
 fn run(args: &mut Args, output: &mut Output<'_>) -> Result<ExitCode, CliError> {

@@ -1,24 +1,24 @@
 //! The store, and who acts on it.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::{
-    Actor, Contract, Digester, KeyManager, KeyManagerBuilder, KeyStore, ParseError, PepperId,
-    ScopeRegistry, ScopeSet, StoreLocator,
+    Actor, Contract, Digester, KeyManager, KeyManagerBuilder, KeyStore, ParseError, ScopeRegistry,
+    ScopeSet, StoreLocator,
 };
 
 use crate::args::{Args, Command, CompaniesCommand, KeysCommand};
 use crate::contract;
 use crate::error::CliError;
+use crate::peppers::Peppers;
 
 pub(crate) struct Session {
     store: Arc<dyn KeyStore>,
     pub(crate) actor: Actor,
     pub(crate) manager: KeyManager,
-    pub(crate) digester: Digester,
+    pub(crate) peppers: Peppers,
     rules: Rules,
 }
 
@@ -44,21 +44,19 @@ impl Session {
         };
         let actor = Actor::operator(actor)
             .map_err(|error| CliError::Failed(format!("--actor NAME: {error}")))?;
-        let digester = match &args.peppers {
-            Some(file) => peppers(file)?,
-            None => Digester::sha256(),
-        };
+        let peppers = args.peppers.as_deref().map(Peppers::read).transpose()?;
+        let peppers = peppers.unwrap_or_default();
         let rules = Rules {
             contract: args.contract.as_deref().map(contract::of).transpose()?,
             max_lifetime: args.max_lifetime,
         };
         let store = open_store(store, makes_the_file(&args.command)).await?;
-        let manager = builder(&store, &digester, &rules).build()?;
+        let manager = builder(&store, &peppers.digester, &rules).build()?;
         Ok(Self {
             store,
             actor,
             manager,
-            digester,
+            peppers,
             rules,
         })
     }
@@ -95,7 +93,7 @@ impl Session {
 
     /// A manager whose new keys begin with `brand`.
     pub(crate) fn branded(&self, brand: &str) -> Result<KeyManager, CliError> {
-        let builder = builder(&self.store, &self.digester, &self.rules);
+        let builder = builder(&self.store, &self.peppers.digester, &self.rules);
         Ok(builder.brand(brand).build()?)
     }
 }
@@ -154,24 +152,4 @@ const fn looks_only(command: &Command) -> Option<&'static str> {
         | Command::Review(_) => Some("somebody"),
         _ => None,
     }
-}
-
-/// One pepper a line, `<id>:<hex>`, the one for new keys first.
-fn peppers(file: &Path) -> Result<Digester, CliError> {
-    let failed = |problem: &str| CliError::Failed(format!("{}: {problem}", file.display()));
-    let text = zeroize::Zeroizing::new(
-        fs::read_to_string(file).map_err(|error| failed(&error.to_string()))?,
-    );
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let peppers: Option<Vec<_>> = lines.map(pepper).collect();
-    let peppers = peppers.ok_or_else(|| failed("a line is `<id>:<hex of 16 bytes or more>`"))?;
-    let mut all = peppers.iter().map(|(id, bytes)| (*id, &bytes[..]));
-    let current = all.next().ok_or_else(|| failed("it holds no pepper"))?;
-    Digester::with_peppers(current, all).map_err(|error| failed(&error.to_string()))
-}
-
-fn pepper(line: &str) -> Option<(PepperId, zeroize::Zeroizing<Vec<u8>>)> {
-    let (id, hex) = line.trim().split_once(':')?;
-    let bytes = hex::decode(hex).ok()?;
-    Some((PepperId(id.parse().ok()?), bytes.into()))
 }
