@@ -191,7 +191,7 @@ fn a_half_written_directory() {
         &["tail", &empty],
         &["stats", &empty],
         &["report", &empty, "-o", &out],
-        &["export", &empty, "-o", &out],
+        &["export", &empty, "--all-companies", "-o", &out],
         &["verify", &copy.path("event-2.jsonl")],
         &["query", &copy.path("event-2.jsonl")],
     ] {

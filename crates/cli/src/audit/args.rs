@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use countersign::{CompanyId, LoggedEvent, SourceForm, SourceKey, Timestamp};
 
 use crate::error::{CliError, chain};
@@ -68,11 +68,15 @@ pub(crate) enum AuditCommand {
         filter: Filter,
     },
     /// Puts a company's events, their proofs and what is needed to check them into one archive
+    #[command(group = ArgGroup::new("whose").required(true).args(["company", "all_companies"]))]
     Export {
         /// The log: a directory, or `postgres://…`
         directory: PathBuf,
         #[command(flatten)]
         filter: Filter,
+        /// Events of every company, and those of none: for whoever may see all of the log
+        #[arg(long)]
+        all_companies: bool,
         /// Where to write the archive, a `.tar`
         #[arg(short = 'o', long = "output", value_name = "FILE")]
         file: PathBuf,

@@ -1,8 +1,8 @@
 //! `audit prove`, `audit export` and `audit keygen`: evidence for somebody else.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use countersign::{FileSigner, LogEvents, StoreError, StoreErrorKind, prove_event};
@@ -10,6 +10,7 @@ use serde_json::json;
 use tar::{Builder, Header};
 
 use super::args::Filter;
+use super::file::{private, write};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -121,22 +122,6 @@ fn add(archive: &mut Builder<File>, name: &str, content: &[u8]) -> io::Result<()
     header.set_size(content.len() as u64);
     header.set_mode(0o644);
     archive.append_data(&mut header, name, content)
-}
-
-fn write(file: &Path, content: &[u8]) -> Result<(), CliError> {
-    let failed = |error: io::Error| CliError::Failed(format!("{}: {error}", file.display()));
-    private(file)
-        .and_then(|mut file| file.write_all(content))
-        .map_err(failed)
-}
-
-/// What was audited is not for everybody on the machine.
-fn private(file: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file)
 }
 
 fn readme(events: u64, example: u64) -> String {

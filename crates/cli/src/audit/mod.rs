@@ -4,6 +4,7 @@
 
 mod args;
 mod export;
+mod file;
 mod query;
 mod remote;
 mod report;
@@ -47,6 +48,7 @@ pub(crate) fn run(
             directory,
             filter,
             file,
+            ..
         } => export::run(directory, filter, file, output).map(done),
         AuditCommand::Pull { directory, to, .. } => remote::pull(directory, to, output).map(done),
         AuditCommand::Remove {

@@ -1,11 +1,11 @@
 //! `audit report`: one page that needs nothing but a browser.
 
-use std::fs;
 use std::path::Path;
 
 use countersign::Timestamp;
 
 use super::args::Filter;
+use super::file::write;
 use super::stats::{Stats, most};
 use crate::error::CliError;
 use crate::output::Output;
@@ -17,8 +17,7 @@ pub(crate) fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CliError> {
     let page = page(&Stats::of(directory, filter)?);
-    fs::write(file, page)
-        .map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))?;
+    write(file, page.as_bytes())?;
     output.say(format_args!("{} is written", file.display()))
 }
 
