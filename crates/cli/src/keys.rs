@@ -8,6 +8,7 @@ use countersign::{
 use crate::args::{Args, Issue, Key, KeysCommand};
 use crate::error::CliError;
 use crate::output::Output;
+use crate::peppers::Peppers;
 use crate::session::Session;
 use crate::{companies, import, leak};
 
@@ -45,6 +46,7 @@ async fn change(
                     old.prefix
                 )));
             }
+            Peppers::check(session, &old.company).await?;
             let issued = m.rotate(actor, &old.company, old.id, overlap).await?;
             return output.issued(&issued);
         }
@@ -107,6 +109,7 @@ async fn issue(session: &Session, request: Issue, output: &mut Output<'_>) -> Re
         .branded(&request.brand)
         .map_err(|error| CliError::Failed(format!("--brand: {error}")))?;
     companies::known(session, &request.company).await?;
+    Peppers::check(session, &request.company).await?;
     let scopes = session.scopes(&request.scopes)?;
     let expires_at = request.expires.from(now());
     let wanted = IssueRequest::new(request.company, request.environment, scopes, expires_at)

@@ -22,6 +22,7 @@ mod peppers;
 mod review;
 mod session;
 mod shape;
+mod store;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

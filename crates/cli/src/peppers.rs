@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use countersign::{Digester, PepperId, SecretDigest};
+use countersign::{CompanyId, Digester, KeyRecord, PepperId, SecretDigest};
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
+use crate::keys;
+use crate::session::Session;
 use crate::shape::shown_path;
 
 /// How digests are made and compared.
@@ -42,6 +44,35 @@ impl Peppers {
             SecretDigest::Sha256(_) | SecretDigest::Imported(_) => true,
         }
     }
+
+    /// Refuses to make a digest without a pepper beside digests that have one. It looks at all keys
+    /// of `company` and at some of a few others, so that a store without peppers is not read whole.
+    pub(crate) async fn check(session: &Session, company: &CompanyId) -> Result<(), CliError> {
+        if !session.peppers.known.is_empty() {
+            return Ok(());
+        }
+        let (manager, actor) = (&session.manager, &session.actor);
+        let mut peppered = has_peppered(&keys::list(session, company).await?);
+        for other in manager.companies(actor, None, COMPANIES).await? {
+            if peppered {
+                break;
+            }
+            peppered = has_peppered(&manager.list(actor, &other.id, None, KEYS).await?);
+        }
+        if !peppered {
+            return Ok(());
+        }
+        Err(CliError::Failed(
+            "keys of this store have digests under peppers, and the new key's would have none: give \
+             --peppers FILE, or COUNTERSIGN_PEPPERS"
+                .to_owned(),
+        ))
+    }
+}
+
+fn has_peppered(records: &[KeyRecord]) -> bool {
+    let mut digests = records.iter().map(|record| &record.digest);
+    digests.any(|digest| matches!(digest, SecretDigest::HmacSha256(..)))
 }
 
 fn pepper(line: &str) -> Option<(PepperId, Zeroizing<Vec<u8>>)> {
@@ -49,3 +80,7 @@ fn pepper(line: &str) -> Option<(PepperId, Zeroizing<Vec<u8>>)> {
     let bytes = hex::decode(hex).ok()?;
     Some((PepperId(id.parse().ok()?), bytes.into()))
 }
+
+/// How many companies, and how many keys of each, are looked at for peppers.
+const COMPANIES: u32 = 100;
+const KEYS: u32 = 100;

@@ -1,18 +1,17 @@
 //! The store, and who acts on it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::{
     Actor, Contract, Digester, KeyManager, KeyManagerBuilder, KeyStore, ParseError, ScopeRegistry,
-    ScopeSet, StoreLocator,
+    ScopeSet,
 };
 
 use crate::args::{Args, Command, CompaniesCommand, KeysCommand};
-use crate::contract;
 use crate::error::CliError;
 use crate::peppers::Peppers;
+use crate::{contract, store};
 
 pub(crate) struct Session {
     store: Arc<dyn KeyStore>,
@@ -50,7 +49,7 @@ impl Session {
             contract: args.contract.as_deref().map(contract::of).transpose()?,
             max_lifetime: args.max_lifetime,
         };
-        let store = open_store(store, makes_the_file(&args.command)).await?;
+        let store = store::open(store, begins_a_store(&args.command)).await?;
         let manager = builder(&store, &peppers.digester, &rules).build()?;
         Ok(Self {
             store,
@@ -111,34 +110,7 @@ fn builder(store: &Arc<dyn KeyStore>, digester: &Digester, rules: &Rules) -> Key
     builder
 }
 
-async fn open_store(store: &str, make: bool) -> Result<Arc<dyn KeyStore>, CliError> {
-    let locator: StoreLocator = store
-        .parse()
-        .map_err(|error| CliError::Failed(format!("--store: {error}")))?;
-    if let Some(file) = store.strip_prefix("sqlite:")
-        && !make
-        && is_absent(Path::new(file))
-    {
-        return Err(CliError::Refused(format!(
-            "there is no store {file}; look at --store, or make it with `companies create`"
-        )));
-    }
-    locator
-        .open()
-        .await
-        .map_err(|error| CliError::store(&error))
-}
-
-/// A mistyped name must not become a new and empty store. A directory that is not there is left to
-/// the store to report.
-fn is_absent(file: &Path) -> bool {
-    let in_place = file
-        .parent()
-        .is_some_and(|dir| dir.as_os_str().is_empty() || dir.exists());
-    in_place && !file.exists()
-}
-
-const fn makes_the_file(command: &Command) -> bool {
+const fn begins_a_store(command: &Command) -> bool {
     matches!(command, Command::Companies(CompaniesCommand::Create { .. }))
 }
 
