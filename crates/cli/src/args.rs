@@ -75,6 +75,29 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether the command changes nothing and makes no file: its answer is all of it.
+    pub(crate) const fn answers_alone(&self) -> bool {
+        match self {
+            Self::Keys(command) => matches!(
+                command,
+                KeysCommand::List { .. }
+                    | KeysCommand::Show(_)
+                    | KeysCommand::Scan { .. }
+                    | KeysCommand::ScanRule { .. }
+            ),
+            Self::Companies(command) => {
+                matches!(
+                    command,
+                    CompaniesCommand::Show { .. } | CompaniesCommand::List
+                )
+            }
+            Self::Audit(command) => command.answers_alone(),
+            Self::Review(_) | Self::Contract(_) | Self::Completions { .. } => true,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Issues a key and writes it, once, to standard output

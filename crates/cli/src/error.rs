@@ -14,13 +14,31 @@ pub(crate) enum CliError {
     /// It could not be done.
     #[error("{0}")]
     Failed(String),
+    /// The answer could not be written.
+    #[error("the output could not be written: {0}")]
+    Unwritten(io::Error),
+    /// It is done, and nobody could be told. Doing it again would do it twice.
+    #[error("{0}")]
+    Untold(String),
 }
 
 impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Refused(_) => ExitCode::from(1),
-            Self::Failed(_) => ExitCode::from(2),
+            Self::Failed(_) | Self::Unwritten(_) => ExitCode::from(2),
+            // `audit verify` has other answers up to 5.
+            Self::Untold(_) => ExitCode::from(6),
+        }
+    }
+
+    /// The error as one of a command that answers when it has changed something.
+    pub(crate) fn after_the_deed(self) -> Self {
+        match self {
+            Self::Unwritten(error) => Self::Untold(format!(
+                "it is done, but the answer could not be written: {error}"
+            )),
+            error => error,
         }
     }
 
@@ -64,7 +82,7 @@ impl From<CannotVerify> for CliError {
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        Self::Failed(format!("the output could not be written: {error}"))
+        Self::Unwritten(error)
     }
 }
 

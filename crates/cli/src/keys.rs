@@ -7,7 +7,7 @@ use countersign::{
 
 use crate::args::{Args, Issue, Key, KeysCommand};
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, reach};
 use crate::peppers::Peppers;
 use crate::session::Session;
 use crate::{companies, import, leak};
@@ -47,6 +47,7 @@ async fn change(
                 )));
             }
             Peppers::check(session, &old.company).await?;
+            reach::check()?;
             let issued = m.rotate(actor, &old.company, old.id, overlap).await?;
             return output.issued(&issued);
         }
@@ -116,6 +117,7 @@ async fn issue(session: &Session, request: Issue, output: &mut Output<'_>) -> Re
         .label(request.label)
         .networks(request.networks)
         .activate_now(!request.pending);
+    reach::check()?;
     let issued: IssuedKey = manager.issue(&session.actor, wanted).await?;
     output.issued(&issued)
 }

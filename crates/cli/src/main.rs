@@ -5,6 +5,9 @@
 //! | 0 | it was done |
 //! | 1 | it was refused, or there is no such key or company; nothing was changed |
 //! | 2 | it could not be done: the store failed, or the command makes no sense |
+//! | 6 | it is done, but the answer could not be written; doing it again would do it twice |
+//!
+//! `audit verify` and `audit check-proof` have more answers, 3 to 5.
 //!
 //! `keys issue` and `keys rotate` write the raw key, alone, to standard output: it is there this
 //! once. What is meant for people goes to standard error, tables and `--json` to standard output.
@@ -39,9 +42,14 @@ fn main() -> ExitCode {
     let mut args = Args::try_parse().unwrap_or_else(|error| refuse(&error));
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let mut output = Output::new(&mut out, &mut err, args.json);
+    let answers_alone = args.command.answers_alone();
     match run(&mut args, &mut output) {
         Ok(code) => code,
         Err(error) => {
+            let error = match answers_alone {
+                true => error,
+                false => error.after_the_deed(),
+            };
             // Where standard error is closed too, the exit code is all that is left to say.
             let _ = writeln!(err, "countersign: {}", redacted(&error.to_string()));
             error.exit_code()

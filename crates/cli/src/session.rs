@@ -8,7 +8,7 @@ use countersign::{
     ScopeSet,
 };
 
-use crate::args::{Args, Command, CompaniesCommand, KeysCommand};
+use crate::args::{Args, Command, CompaniesCommand};
 use crate::error::CliError;
 use crate::peppers::Peppers;
 use crate::{contract, store};
@@ -116,12 +116,8 @@ const fn begins_a_store(command: &Command) -> bool {
 
 /// The name that does for who changes nothing, and so is told to nobody.
 const fn looks_only(command: &Command) -> Option<&'static str> {
-    match command {
-        Command::Keys(
-            KeysCommand::List { .. } | KeysCommand::Show(_) | KeysCommand::Scan { .. },
-        )
-        | Command::Companies(CompaniesCommand::Show { .. } | CompaniesCommand::List)
-        | Command::Review(_) => Some("somebody"),
-        _ => None,
+    match command.answers_alone() {
+        true => Some("somebody"),
+        false => None,
     }
 }

@@ -3,9 +3,6 @@
 
 mod support;
 
-#[cfg(target_os = "linux")]
-use std::fs::File;
-
 use countersign::KeyStore;
 use countersign::sqlite::SqliteKeyStore;
 use support::{Desk, command};
@@ -178,28 +175,6 @@ fn a_store_of_a_newer_version_and_another_program_s_are_left_alone() {
             assert_eq!(output.status.code(), Some(2), "{arguments}: {said}");
             assert!(said.contains(says), "{arguments}: {said}");
             assert_eq!(std::fs::read(path).unwrap(), before, "{arguments}");
-        }
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_successor_that_could_not_be_written_is_named() {
-    let desk = Desk::new();
-    for json in ["", " --json"] {
-        let key = desk.json(ISSUE);
-        let rotate = format!("keys rotate {}", key["prefix"].as_str().unwrap());
-        for arguments in [ISSUE, &rotate] {
-            let full = File::options().write(true).open("/dev/full").unwrap();
-            let mut command = desk.command(&format!("{arguments}{json}"));
-            let lost = command.stdout(full).output().unwrap();
-            let said = String::from_utf8(lost.stderr).unwrap();
-            assert_eq!(lost.status.code(), Some(2), "{said}");
-            let mut words = said.split(' ');
-            let named = words.find(|word| word.starts_with("cs_live_")).unwrap();
-            desk.done(&format!(
-                "keys revoke {named} --reason operational_mistake --yes"
-            ));
         }
     }
 }

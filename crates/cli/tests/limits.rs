@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -227,28 +227,6 @@ fn errors_say_what_to_do() {
     let nowhere = nowhere.args(["--actor", "ada"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("COUNTERSIGN_STORE"));
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_key_that_could_not_be_written_is_named() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = directory.path().join("keys.db");
-    done(&store, "companies create company_12");
-    let full = std::fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let lost = command(&store, ISSUE)
-        .stdout(Stdio::from(full))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(lost.stderr).unwrap();
-    assert_eq!(lost.status.code(), Some(2), "{said}");
-    assert!(
-        said.contains("cs_live_") && said.contains("revoke it"),
-        "{said}"
-    );
 }
 
 #[test]

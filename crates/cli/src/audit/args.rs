@@ -137,6 +137,23 @@ impl AuditCommand {
         }
     }
 
+    /// Whether the command makes no file and changes no log.
+    pub(crate) const fn answers_alone(&self) -> bool {
+        match self {
+            Self::Verify(_)
+            | Self::CheckProof { .. }
+            | Self::Query { .. }
+            | Self::Tail { .. }
+            | Self::Stats { .. } => true,
+            Self::Prove { .. }
+            | Self::Export { .. }
+            | Self::Report { .. }
+            | Self::Pull { .. }
+            | Self::Remove { .. }
+            | Self::Keygen { .. } => false,
+        }
+    }
+
     /// Which events the command is about.
     pub(crate) fn filter(&mut self) -> Option<&mut Filter> {
         match self {

@@ -1,5 +1,6 @@
 //! Answers: raw keys and tables on standard output, words on standard error.
 
+pub(crate) mod reach;
 mod text;
 mod views;
 
@@ -29,7 +30,7 @@ impl<'a> Output<'a> {
     pub(crate) fn issued(&mut self, issued: &IssuedKey) -> Result<(), CliError> {
         let record = &issued.record;
         self.raw_key(issued).map_err(|error| {
-            CliError::Failed(format!(
+            CliError::Untold(format!(
                 "the key {} was issued, but could not be written and is lost ({error}); \
                  revoke it and issue another",
                 record.prefix
