@@ -1,21 +1,18 @@
 //! What can be asked for.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Parser, Subcommand};
 use clap_complete::Shell;
-use countersign::{
-    CompanyId, Environment, LimitOverride, ParseError, Quota, RevocationReason, Timestamp,
-};
+use countersign::{CompanyId, Environment, LimitOverride, RevocationReason};
 use ipnet::IpNet;
 
 use crate::audit::AuditCommand;
 use crate::contract::ContractCommand;
 use crate::import::Import;
 use crate::review::Review;
+use crate::values::{Expiry, duration, environments, expiry, limit, network, reasons};
 
 /// Keys and companies of a countersign store.
 #[derive(Debug, Parser)]
@@ -282,83 +279,6 @@ pub(crate) enum CompaniesCommand {
     List,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expiry {
-    In(Duration),
-    At(Timestamp),
-}
-
-impl Expiry {
-    pub(crate) fn from(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::In(duration) => now.saturating_add(duration),
-            Self::At(time) => time,
-        }
-    }
-}
-
-pub(crate) fn expiry(text: &str) -> Result<Expiry, ParseError> {
-    let time = || text.parse().map(Expiry::At);
-    duration(text)
-        .map(Expiry::In)
-        .or_else(|_| time())
-        .map_err(|_: ParseError| {
-            ParseError::new("time", "90d, 12h, or RFC 3339 such as 2027-01-31T00:00:00Z")
-        })
-}
-
-pub(crate) fn duration(text: &str) -> Result<Duration, ParseError> {
-    let error = ParseError::new("length of time", "a number and a unit: 90d, 12h or 30m");
-    let units = [('d', 86_400), ('h', 3600), ('m', 60)];
-    let found = units
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
-    let (number, seconds) = found.ok_or(error)?;
-    // `parse` alone would take a sign.
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(error);
-    }
-    let number: u64 = number.parse().map_err(|_| error)?;
-    let total = number.checked_mul(seconds).ok_or(error)?;
-    Ok(Duration::from_secs(total))
-}
-
-fn limit(text: &str) -> Result<LimitOverride, ParseError> {
-    let error = ParseError::new("limit", "POLICY=BURST:N/UNIT, for example key=200:50/s");
-    let (policy, quota) = text.split_once('=').ok_or(error)?;
-    let (burst, rate) = quota.split_once(':').ok_or(error)?;
-    let (count, unit) = rate.split_once('/').ok_or(error)?;
-    let period = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err(error),
-    };
-    let number = |text: &str| text.parse().map_err(|_| error);
-    let period = Duration::from_secs(period);
-    let quota = Quota::per(number(burst)?, number(count)?, period).map_err(|_| error)?;
-    let policy = Some(policy.to_owned()).filter(|policy| !policy.is_empty());
-    let policy = policy.ok_or(error)?;
-    Ok(LimitOverride { policy, quota })
-}
-
-pub(crate) fn network(text: &str) -> Result<IpNet, ParseError> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    let network = text.parse::<IpNet>().or_else(|_| address());
-    network
-        .map(|network| network.trunc())
-        .map_err(|_| ParseError::new("network", "an address and a length: 203.0.113.0/24"))
-}
-
-pub(crate) fn environments() -> impl TypedValueParser<Value = Environment> {
-    PossibleValuesParser::new(["live", "test"]).try_map(|name| name.parse::<Environment>())
-}
-
-fn reasons() -> impl TypedValueParser<Value = RevocationReason> {
-    let names = RevocationReason::ALL.map(RevocationReason::as_str);
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<RevocationReason>())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -368,63 +288,5 @@ mod tests {
     #[test]
     fn the_command_is_well_formed() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_lengths_or_points() {
-        let hour = Duration::from_secs(3600);
-        assert_eq!(expiry("12h"), Ok(Expiry::In(12 * hour)));
-        assert_eq!(expiry("90d"), Ok(Expiry::In(90 * 24 * hour)));
-        assert_eq!(duration("0h"), Ok(Duration::ZERO));
-        let time: Timestamp = "2027-01-31T00:00:00Z".parse().unwrap();
-        assert_eq!(expiry("2027-01-31T00:00:00Z"), Ok(Expiry::At(time)));
-        for bad in [
-            "",
-            "d",
-            "90",
-            "+9d",
-            "-1d",
-            "1.5h",
-            "9 d",
-            "99999999999999999999d",
-            "é",
-            "tomorrow",
-        ] {
-            assert!(expiry(bad).is_err(), "{bad}");
-        }
-        assert!(duration("18446744073709551615d").is_err(), "no overflow");
-    }
-
-    #[test]
-    fn a_limit_names_its_policy_and_both_numbers() {
-        let good = limit("key=200:50/s").unwrap();
-        assert_eq!(good.policy, "key");
-        assert_eq!(good.quota, Quota::per_second(200, 50).unwrap());
-        for bad in [
-            "",
-            "key",
-            "key=200",
-            "key=200:50",
-            "key=200:50/d",
-            "=1:1/s",
-            "key=0:1/s",
-        ] {
-            assert!(limit(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn networks_lose_their_host_bits() {
-        assert_eq!(network("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
-        assert_eq!(
-            network("203.0.113.7").unwrap().to_string(),
-            "203.0.113.7/32"
-        );
-        assert_eq!(
-            network("2001:db8::1").unwrap().to_string(),
-            "2001:db8::1/128"
-        );
-        assert!(network("10.0.0.0/33").is_err());
-        assert!(network("everywhere").is_err());
     }
 }

@@ -12,10 +12,10 @@ use countersign::{
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::args::{Expiry, environments, expiry, network};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::session::Session;
+use crate::values::{Expiry, environments, expiry, network};
 use crate::{companies, keys};
 
 /// Texts that may be a whole key by mistake are looked at later: an error that clap makes would

@@ -2,7 +2,7 @@
 
 use countersign::{
     Clock, CompanyId, IssueRequest, IssuedKey, KeyId, KeyManager, KeyPrefix, KeyRecord,
-    ManageError, RevocationReason, SystemClock,
+    LimitOverride, ManageError, RevocationReason, SystemClock,
 };
 
 use crate::args::{Args, Issue, Key, KeysCommand};
@@ -80,6 +80,7 @@ async fn change(
         }
         // Clap lets exactly one of `--limit` and `--none` through.
         KeysCommand::SetLimits { key, limits, .. } => {
+            one_each(&limits)?;
             let (company, id) = name(session, &key).await?;
             let changed = m.set_limits(actor, &company, id, limits).await?;
             return output.replaced(&changed, "limits", now());
@@ -120,6 +121,18 @@ async fn issue(session: &Session, request: Issue, output: &mut Output<'_>) -> Re
     reach::check()?;
     let issued: IssuedKey = manager.issue(&session.actor, wanted).await?;
     output.issued(&issued)
+}
+
+/// Of two quotas for one policy nobody can say which is meant.
+fn one_each(limits: &[LimitOverride]) -> Result<(), CliError> {
+    for (i, limit) in limits.iter().enumerate() {
+        let policy = &limit.policy;
+        if limits[..i].iter().any(|other| other.policy == *policy) {
+            let problem = format!("--limit: the policy {policy} stands there twice");
+            return Err(CliError::Failed(problem));
+        }
+    }
+    Ok(())
 }
 
 async fn revoke(

@@ -26,6 +26,7 @@ mod review;
 mod session;
 mod shape;
 mod store;
+mod values;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

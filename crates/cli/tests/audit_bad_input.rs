@@ -200,6 +200,38 @@ fn a_half_written_directory() {
     expect(1, "event 0", &["prove", &empty, "0", "-o", &out]);
 }
 
+/// A word that no event has finds nothing, and would be taken for an answer.
+#[test]
+fn a_word_that_no_event_has() {
+    let copy = Copy::new();
+    let whole = format!("cs_live_000000000000_{}", "0".repeat(49));
+    for (option, word, says) in [
+        ("--decision", "deny", "rate_limited"),
+        ("--reason", "leak", "suspected_leakage"),
+        ("--key", "cs_live", "never the whole key"),
+        ("--key", &whole, "never the whole key"),
+    ] {
+        for verb in ["query", "stats", "tail"] {
+            expect(2, says, &[verb, &copy.log(), option, word]);
+        }
+    }
+    let said = run(&["query", &copy.log(), "--key", &whole]).stderr;
+    assert!(!String::from_utf8(said).unwrap().contains(&whole));
+    let known = run(&["query", &copy.log(), "--unrecorded", "--decision", "denied"]);
+    assert!(known.status.success());
+}
+
+#[test]
+fn lines_of_times_to_come_are_not_removed() {
+    let address = "postgres://nobody@127.0.0.1:1/none";
+    let before = ["--before", "2099-01-01T00:00:00Z", "--yes"];
+    expect(
+        1,
+        "a time to come",
+        &[&["remove", address][..], &before].concat(),
+    );
+}
+
 #[test]
 fn a_future_version() {
     let copy = Copy::new();

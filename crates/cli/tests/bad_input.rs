@@ -98,6 +98,21 @@ async fn bad_input_is_refused_with_what_to_do_and_nothing_is_written() {
             "key=200:50/s",
         ),
         (
+            format!("keys set-limits {prefix} --limit key=5:5/s --limit key=6:6/s"),
+            2,
+            "the policy key stands there twice",
+        ),
+        (
+            format!("keys set-limits {prefix} --limit key\u{1b}[2J=5:5/s"),
+            2,
+            "a-z 0-9 -",
+        ),
+        (
+            format!("keys set-networks {prefix} --network ::ffff:127.0.0.0/95"),
+            2,
+            "203.0.113.0/24",
+        ),
+        (
             format!("keys set-subsidiaries {prefix} --company company_99"),
             1,
             "company_99",

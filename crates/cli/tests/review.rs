@@ -188,6 +188,27 @@ async fn advice_can_be_followed() {
     );
 }
 
+/// A key that is not in use can't be rotated as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn advice_about_a_key_that_is_not_in_use_can_be_followed() {
+    let world = World::new();
+    let read = &["accounts:read"][..];
+    let asleep = world.key("asleep", 50, 70, read).await;
+    world.desk.done(&format!("keys suspend {}", asleep.prefix));
+    let issue = "keys issue --company company_12 --scope accounts:read --expires 20d --pending";
+    world.desk.json(issue);
+    let rows = world.desk.json("review");
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    for row in rows {
+        let advice = row["advice"].as_str().unwrap();
+        let commands = advice.strip_prefix("let it end, or ").unwrap();
+        for command in commands.split(" and then ") {
+            world.desk.done(command);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_tells_nothing_of_uses_is_not_a_company_that_calls_nothing() {
     let world = World::new();

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Subcommand};
-use countersign::{CompanyId, LoggedEvent, SourceForm, SourceKey, Timestamp};
+use countersign::{CompanyId, KeyId, KeyPrefix, LoggedEvent, SourceForm, SourceKey, Timestamp};
 
 use crate::error::{CliError, chain};
+use crate::values::{decisions, logged_reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -192,10 +193,10 @@ pub(crate) struct Filter {
     #[arg(long)]
     route: Option<String>,
     /// allowed, denied, `rate_limited` or `lifecycle_changed`
-    #[arg(long)]
+    #[arg(long, value_parser = decisions())]
     decision: Option<String>,
     /// The reason, for example `invalid_api_key`
-    #[arg(long)]
+    #[arg(long, value_parser = logged_reason)]
     reason: Option<String>,
     /// The event's type, or its end: `request.allowed`
     #[arg(long = "type", value_name = "TYPE")]
@@ -231,8 +232,14 @@ pub(crate) struct Reading {
 }
 
 impl Filter {
-    /// Makes out what the source address looks like in the log.
+    /// Makes out what the source address looks like in the log, and refuses what names no key.
     pub(crate) fn prepare(&mut self) -> Result<(), CliError> {
+        if self.key.as_ref().is_some_and(|key| !names_a_key(key)) {
+            // The text is not repeated: it may be a whole key.
+            let problem = "--key is a key's prefix, such as cs_live_ and 12 characters, or its id, \
+                           such as key_ and 26; never the whole key";
+            return Err(CliError::Failed(problem.to_owned()));
+        }
         let Some(address) = self.source else {
             return Ok(());
         };
@@ -302,6 +309,10 @@ impl Filter {
             self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
         })
     }
+}
+
+fn names_a_key(text: &str) -> bool {
+    text.parse::<KeyId>().is_ok() || text.parse::<KeyPrefix>().is_ok()
 }
 
 const COMPANIES: &[&str] = &["owner_company", "effective_company", "claimed_company"];

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::AuditCommand;
 use crate::error::{CliError, chain};
+use crate::keys;
 use crate::output::Output;
 
 /// The server, if it is one that is named.
@@ -84,6 +85,10 @@ pub(super) fn remove(
                        long as `keep_for` and `keep_bytes` say";
         return Err(CliError::Failed(problem.to_owned()));
     };
+    if before > keys::now() {
+        let problem = "--before is a time to come, and all lines are older: name one that is past";
+        return Err(CliError::Refused(problem.to_owned()));
+    }
     if !yes {
         let problem = "lines that are removed never come back: verify the log and copy it with \
                        `audit pull`, then add --yes";

@@ -115,7 +115,7 @@ fn expiring(key: &KeyRecord, window: &Window) -> Option<Finding> {
         kind: Kind::Expiring,
         detail: key.expires_at.to_string(),
         scopes: ScopeSet::new(),
-        advice: format!("keys rotate {}", key.prefix),
+        advice: renew(key),
     })
 }
 
@@ -185,6 +185,20 @@ fn when(uses: &KeyUse) -> String {
     match &uses.route {
         Some(route) => format!("last used {} for {route}", uses.at),
         None => format!("last used {}", uses.at),
+    }
+}
+
+/// Only an active key is rotated.
+fn renew(key: &KeyRecord) -> String {
+    let prefix = key.prefix;
+    match key.status {
+        KeyStatus::Pending => {
+            format!("let it end, or keys activate {prefix} and then keys rotate {prefix}")
+        }
+        KeyStatus::Suspended => {
+            format!("let it end, or keys reactivate {prefix} and then keys rotate {prefix}")
+        }
+        _ => format!("keys rotate {prefix}"),
     }
 }
 

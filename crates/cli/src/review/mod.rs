@@ -9,10 +9,10 @@ use countersign::{CompanyId, Contract, KeyId, KeyPrefix, KeyRecord, KeyUse, Scop
 use serde::Serialize;
 
 use self::findings::{Finding, Kind, Window, findings};
-use crate::args::duration;
 use crate::error::CliError;
 use crate::output::{Output, printable};
 use crate::session::Session;
+use crate::values::duration;
 use crate::{companies, keys};
 
 #[derive(Debug, clap::Args)]
