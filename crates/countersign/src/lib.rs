@@ -36,6 +36,7 @@ mod outbox;
 #[cfg(feature = "self-service")]
 mod self_service;
 mod stack;
+mod stuck;
 
 pub use abuse::AbuseSuspender;
 pub use builder::{Builder, Missing};

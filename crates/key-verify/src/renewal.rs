@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_core::{KeyId, StoreError};
+use countersign_core::{KeyId, KeyPrefix, StoreError};
 
 use crate::cache::KeyCache;
 use crate::cached::CachedKey;
@@ -28,12 +28,12 @@ impl Renewal {
         found: &CachedKey,
     ) {
         if !digester.is_current(&found.digest) {
-            self.begin(digester.digest(key.secret()), cache, found);
+            self.begin(digester.digest(key.secret()), *key.prefix(), cache, found);
         }
     }
 
     #[cold]
-    fn begin(&self, digest: SecretDigest, cache: &KeyCache, found: &CachedKey) {
+    fn begin(&self, digest: SecretDigest, prefix: KeyPrefix, cache: &KeyCache, found: &CachedKey) {
         let Some(id) = found.identity.key_id() else {
             return;
         };
@@ -49,10 +49,16 @@ impl Renewal {
         }
         let (this, cache, old) = (self.clone(), cache.clone(), found.digest);
         runtime.spawn(async move {
-            // In a task of its own: a store that panics has failed, and the key's place is freed.
-            let store = Arc::clone(cache.store());
-            let work = tokio::spawn(async move { replace(&*store, &cache, id, old, digest).await });
-            if !matches!(work.await, Ok(Ok(()))) {
+            // In a task of its own, and in time: a store that panics or hangs has failed, and the
+            // key's place is freed.
+            let work = tokio::spawn(async move {
+                let replacing = replace(&**cache.store(), id, old, digest);
+                let replaced = tokio::time::timeout(DEADLINE, replacing).await;
+                // Also where that was cut off: the record may be a new one.
+                cache.evict(&prefix);
+                replaced
+            });
+            if !matches!(work.await, Ok(Ok(Ok(())))) {
                 // Where the service may not write, not every request tries.
                 tracing::warn!(target: "countersign", key = %id, "a key's digest could not be renewed");
                 tokio::time::sleep(PAUSE).await;
@@ -70,7 +76,6 @@ impl Renewal {
 /// event tells of it.
 async fn replace(
     store: &dyn KeyStore,
-    cache: &KeyCache,
     id: KeyId,
     old: SecretDigest,
     new: SecretDigest,
@@ -81,17 +86,16 @@ async fn replace(
     if record.digest != old {
         return Ok(());
     }
-    let (prefix, expected) = (record.prefix, record.version);
+    let expected = record.version;
     record.digest = new;
     record.version += 1;
     let change = Change {
         writes: vec![Write::UpdateKey { record, expected }],
         events: Vec::new(),
     };
-    let done = store.commit(&change).await;
-    cache.evict(&prefix);
-    done
+    store.commit(&change).await
 }
 
 const MOST: usize = 256;
 const PAUSE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(5);

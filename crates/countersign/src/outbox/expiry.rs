@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::{Clock, Monotonic};
-use countersign_key_verify::{Actor, KeyManager, KeyStore};
+use countersign_key_verify::{Actor, ExpirySweep, KeyManager, KeyStore};
 
 use super::OutboxDrain;
+use crate::stuck::in_time;
 
 /// Looks for keys whose time has come, a page in one turn, so that a store with many of them is not
 /// kept busy, nor are the caches that follow its changes.
@@ -32,7 +33,8 @@ impl Expiry {
         }
     }
 
-    /// A failure is told once, and holds nobody up: no request waits for this.
+    /// A failure is told once, and holds nobody up: no request waits for this. Neither does a panic
+    /// or a hang keep events from the log.
     pub(super) async fn turn(&mut self) {
         let now = self.clock.now();
         let since = self.done.map(|done| now.monotonic.duration_since(done));
@@ -40,25 +42,42 @@ impl Expiry {
             return;
         }
         let until = now.wall.saturating_sub(MARGIN);
-        let swept = self.manager.expire_due(&self.actor, until, PAGE).await;
-        match swept {
-            Ok(swept) if swept.expired > 0 => {
-                let expired = swept.expired;
-                tracing::info!(target: "countersign", expired, "keys ended: their time had come");
+        let sweeping = self.manager.expire_due(&self.actor, until, PAGE);
+        let more = match in_time(sweeping).await {
+            Ok(Ok(swept)) => {
+                self.swept(swept);
+                swept.more
             }
-            Err(ref error) if !self.failing => {
-                tracing::error!(
-                    target: "countersign",
-                    error = error as &dyn Error,
-                    "keys whose time has come could not be stored as expired; they are refused \
-                     all the same, and the audit log is told later"
-                );
+            Ok(Err(error)) => {
+                self.failed(&error);
+                false
             }
-            _ => {}
-        }
-        self.failing = swept.is_err();
-        let more = swept.is_ok_and(|swept| swept.more);
+            Err(stuck) => {
+                self.failed(&stuck);
+                false
+            }
+        };
         self.done = (!more).then_some(now.monotonic);
+    }
+
+    fn swept(&mut self, swept: ExpirySweep) {
+        self.failing = false;
+        let expired = swept.expired;
+        if expired > 0 {
+            tracing::info!(target: "countersign", expired, "keys ended: their time had come");
+        }
+    }
+
+    fn failed(&mut self, error: &(dyn Error + 'static)) {
+        if !self.failing {
+            tracing::error!(
+                target: "countersign",
+                error,
+                "keys whose time has come could not be stored as expired; they are refused \
+                 all the same, and the audit log is told later"
+            );
+        }
+        self.failing = true;
     }
 }
 

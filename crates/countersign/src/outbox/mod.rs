@@ -3,6 +3,7 @@
 mod expiry;
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::expiry::Expiry;
+use crate::stuck::{Stuck, caught, finish, in_time, within};
 
 /// Takes the events of key and company changes out of a store's outbox and writes them, durably,
 /// into the audit log: at once when it is started, every [`OutboxDrain::INTERVAL`] and once more
@@ -33,6 +35,10 @@ use self::expiry::Expiry;
 /// processes have a log each, and the one that brings events over is killed or cut off from the
 /// store, are those that it was just writing written by its successor too: into the other log and
 /// with the same id.
+///
+/// A store that fails, panics or does not answer within five seconds is asked again after the usual
+/// pause, for as long as it takes; one that panics or hangs loses the claim, so that another process
+/// may have it. An error line says when that begins; the events wait in the store meanwhile.
 #[derive(Debug)]
 pub struct OutboxDrain {
     stop: watch::Sender<bool>,
@@ -63,11 +69,18 @@ impl OutboxDrain {
     }
 
     /// Brings over what is there and stops. Where another process has the claim, that one does.
-    pub async fn shutdown(self) {
+    ///
+    /// Takes ten seconds at most. What was not brought over by then, from a store that does not answer
+    /// for example, waits there for the next process, and an error line says so.
+    pub async fn shutdown(mut self) {
         // The task ends by itself only when it is told to, so somebody is listening.
         let _ = self.stop.send(true);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the outbox of key changes was not brought over to its end");
+        if let Err(error) = finish(&mut self.task).await {
+            tracing::error!(
+                target: "countersign",
+                error,
+                "the outbox of key changes was not brought over to its end"
+            );
         }
     }
 }
@@ -76,13 +89,13 @@ async fn run(mut drain: Drain, mut stopped: watch::Receiver<bool>) {
     let mut failing = false;
     loop {
         let stopping = *stopped.borrow_and_update();
-        match drain.turn().await {
+        let turned = caught(drain.turn()).await;
+        match turned.map_err(Failure::Stuck).flatten() {
             Ok(()) => failing = false,
-            Err(error) if !failing => {
+            Err(failure) => {
+                drain.failed(&failure, failing);
                 failing = true;
-                tracing::error!(%error, "events of key changes wait for the audit log");
             }
-            Err(_) => {}
         }
         if stopping {
             return;
@@ -99,6 +112,14 @@ async fn run(mut drain: Drain, mut stopped: watch::Receiver<bool>) {
     }
 }
 
+/// Why a turn was not brought to its end.
+enum Failure {
+    /// The store or the log said that it failed.
+    Said(StoreError),
+    /// One of them panicked or hung.
+    Stuck(Stuck),
+}
+
 struct Drain {
     store: Arc<dyn KeyStore>,
     sink: AuditSink,
@@ -113,31 +134,52 @@ struct Drain {
 }
 
 impl Drain {
-    async fn turn(&mut self) -> Result<(), StoreError> {
-        self.claim = match self.claim.take().filter(EventClaim::is_held) {
-            Some(claim) => Some(claim),
-            None => {
-                // Whoever had it before may have written into the same log.
-                self.in_doubt = true;
-                self.store.claim_events().await?
-            }
-        };
+    async fn turn(&mut self) -> Result<(), Failure> {
+        self.claim().await?;
         // Others would find the same keys. Where two look all the same, each end is told once.
         if self.holds_the_claim() {
             self.expiry.turn().await;
         }
         while self.holds_the_claim() {
-            let events = self.store.pending_events(BATCH).await?;
+            let events = in_time(self.store.pending_events(BATCH)).await??;
             if events.is_empty() {
                 break;
             }
-            self.write(&events).await?;
-            self.store.acknowledge_events(&events).await?;
+            within(LONGEST_WRITE, self.write(&events)).await??;
+            in_time(self.store.acknowledge_events(&events)).await??;
             for event in &events {
                 self.written.remove(&event.id);
             }
         }
         Ok(())
+    }
+
+    async fn claim(&mut self) -> Result<(), Failure> {
+        self.claim = match self.claim.take().filter(EventClaim::is_held) {
+            Some(claim) => Some(claim),
+            None => {
+                // Whoever had it before may have written into the same log.
+                self.in_doubt = true;
+                in_time(self.store.claim_events()).await??
+            }
+        };
+        Ok(())
+    }
+
+    /// After a panic or a hang nothing is certain of the claim: it is given back, and what is in the
+    /// log is looked up again. A failure is told once, however long it lasts.
+    fn failed(&mut self, failure: &Failure, told: bool) {
+        if matches!(failure, Failure::Stuck(_)) {
+            self.claim = None;
+            self.in_doubt = true;
+        }
+        if !told {
+            tracing::error!(
+                target: "countersign",
+                error = failure.cause(),
+                "events of key changes wait for the audit log"
+            );
+        }
     }
 
     fn holds_the_claim(&self) -> bool {
@@ -185,4 +227,29 @@ impl Drain {
     }
 }
 
+impl Failure {
+    fn cause(&self) -> &(dyn Error + 'static) {
+        match self {
+            Self::Said(error) => error,
+            Self::Stuck(stuck) => stuck,
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Said(error)
+    }
+}
+
+impl From<Stuck> for Failure {
+    fn from(stuck: Stuck) -> Self {
+        Self::Stuck(stuck)
+    }
+}
+
 const BATCH: u32 = 100;
+
+/// How long a batch may take on its way to disk, with what must be read back of the log before. The
+/// log has a deadline for each write.
+const LONGEST_WRITE: Duration = Duration::from_secs(60);

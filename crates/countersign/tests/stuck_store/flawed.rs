@@ -1,0 +1,119 @@
+//! A store that fails as no store should.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use countersign::{
+    Change, CompanyId, CompanyRecord, EventClaim, FoundKey, KeyId, KeyPrefix, KeyRecord, KeyStore,
+    LifecycleEvent, MemoryKeyStore, StoreError, Timestamp,
+};
+
+/// What background tasks ask of a store.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Question {
+    Claim,
+    Get,
+    Due,
+    Pending,
+    Acknowledge,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    Panics,
+    Hangs,
+}
+
+/// Fails in its way, so many times, when it is asked one question.
+#[derive(Debug)]
+pub(crate) struct Flawed {
+    pub(crate) inner: MemoryKeyStore,
+    question: Question,
+    way: Way,
+    times: AtomicU32,
+}
+
+impl Flawed {
+    pub(crate) fn new(question: Question, way: Way, times: u32) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryKeyStore::default(),
+            question,
+            way,
+            times: AtomicU32::new(times),
+        })
+    }
+
+    async fn asked(&self, question: Question) {
+        let less = |times: u32| times.checked_sub(1);
+        let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
+        if question != self.question || self.times.fetch_update(set, get, less).is_err() {
+            return;
+        }
+        match self.way {
+            Way::Panics => panic!("a row that can't be read"),
+            Way::Hangs => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.times.load(Ordering::SeqCst) == 0
+    }
+}
+
+#[async_trait]
+impl KeyStore for Flawed {
+    async fn find(&self, prefix: &KeyPrefix) -> Result<Option<FoundKey>, StoreError> {
+        self.inner.find(prefix).await
+    }
+
+    async fn get(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.asked(Question::Get).await;
+        self.inner.get(id).await
+    }
+
+    async fn list(
+        &self,
+        company: &CompanyId,
+        after: Option<KeyId>,
+        limit: u32,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.inner.list(company, after, limit).await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
+        self.asked(Question::Due).await;
+        self.inner.due_keys(now, limit).await
+    }
+
+    async fn company(&self, id: &CompanyId) -> Result<Option<CompanyRecord>, StoreError> {
+        self.inner.company(id).await
+    }
+
+    async fn companies(
+        &self,
+        after: Option<&CompanyId>,
+        limit: u32,
+    ) -> Result<Vec<CompanyRecord>, StoreError> {
+        self.inner.companies(after, limit).await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), StoreError> {
+        self.inner.commit(change).await
+    }
+
+    async fn pending_events(&self, limit: u32) -> Result<Vec<LifecycleEvent>, StoreError> {
+        self.asked(Question::Pending).await;
+        self.inner.pending_events(limit).await
+    }
+
+    async fn acknowledge_events(&self, events: &[LifecycleEvent]) -> Result<(), StoreError> {
+        self.asked(Question::Acknowledge).await;
+        self.inner.acknowledge_events(events).await
+    }
+
+    async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
+        self.asked(Question::Claim).await;
+        self.inner.claim_events().await
+    }
+}
