@@ -1,5 +1,6 @@
 //! The monitor of abuse and the key store: keys are stopped, and their last uses remembered.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use countersign_core::{
@@ -13,15 +14,18 @@ use countersign_rate_limit::AbuseMonitor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::stuck::{finish, in_time};
+
 /// Stops, off the request path, the keys that signals of abuse name. An active key is suspended, and
 /// an operator brings it back. One that was rotated and goes on for an overlap has no such state: it is
 /// revoked, for `excessive_denied_requests`, `rate_limit_abuse` or, after an unusual use,
 /// `suspected_leakage`; its successor goes on. The lifecycle event names the actor `abuse:` and
 /// the signal's kind.
 ///
-/// Until the key is stopped, its penalty keeps it away from this process. A store that fails is
-/// asked again, five times within seven seconds; then, and for every other key that can't be stopped,
-/// an error line says that it still stands.
+/// Until the key is stopped, its penalty keeps it away from this process. A store that fails, panics
+/// or does not answer within five seconds is asked again, five times with seven seconds of pauses in
+/// between; then, and for every other key that can't be stopped, an error line says that it still
+/// stands, and the next one's turn comes.
 #[derive(Debug)]
 pub struct AbuseSuspender {
     stop: watch::Sender<bool>,
@@ -50,12 +54,13 @@ impl AbuseSuspender {
         Self { stop, task }
     }
 
-    /// Stops the keys that are waiting, and itself.
-    pub async fn shutdown(self) {
+    /// Stops the keys that are waiting, and itself. Takes ten seconds at most; where keys wait for longer,
+    /// because the store fails, an error line says that they may still stand.
+    pub async fn shutdown(mut self) {
         // The task ends by itself only when it is told to, so somebody is listening.
         let _ = self.stop.send(true);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "keys that were to be stopped may not be");
+        if let Err(error) = finish(&mut self.task).await {
+            tracing::error!(target: "countersign", error, "keys that were to be stopped may not be");
         }
     }
 }
@@ -116,16 +121,20 @@ async fn stop(manager: &KeyManager, sentence: &Sentence) {
         .expect("a kind is a short word of printable characters");
     let mut pause = FIRST_PAUSE;
     for attempt in 1..=ATTEMPTS {
-        match manager.stop(&actor, company, *key, reason(*kind)).await {
-            Ok(_) => return,
-            // Somebody was faster: it is not accepted any more.
-            Err(ManageError::IllegalTransition { .. }) => return,
-            Err(ManageError::Store(_) | ManageError::Conflict) if attempt < ATTEMPTS => {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-            Err(error) => return not_stopped(*key, *kind, request, &error),
+        let stopped = in_time(manager.stop(&actor, company, *key, reason(*kind))).await;
+        // Whether the failure may pass, and what it is.
+        let (passing, why): (bool, &dyn Display) = match &stopped {
+            // Or somebody was faster: it is not accepted any more.
+            Ok(Ok(_) | Err(ManageError::IllegalTransition { .. })) => return,
+            Ok(Err(error @ (ManageError::Store(_) | ManageError::Conflict))) => (true, error),
+            Ok(Err(error)) => (false, error),
+            Err(stuck) => (true, stuck),
+        };
+        if !passing || attempt == ATTEMPTS {
+            return not_stopped(*key, *kind, request, why);
         }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 
@@ -140,7 +149,7 @@ const fn reason(kind: AbuseKind) -> RevocationReason {
     }
 }
 
-fn not_stopped(key: KeyId, kind: AbuseKind, request: &RequestId, why: &dyn std::fmt::Display) {
+fn not_stopped(key: KeyId, kind: AbuseKind, request: &RequestId, why: &dyn Display) {
     tracing::error!(
         target: "countersign",
         key_id = %key,
