@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use countersign::postgres::PostgresOptions;
 use countersign::postgres::audit::PostgresLog;
-use countersign::{AuditEvent, AuditSink, FileSigner, LifecycleEvent, LifecycleKind};
+use countersign::{
+    AuditEvent, AuditSink, Clock, FileSigner, LifecycleEvent, LifecycleKind, SystemClock,
+};
 use serde_json::{Value, json};
 
 fn run(arguments: &[&str]) -> Output {
@@ -83,6 +85,19 @@ async fn a_log_on_a_server_is_read_like_one_in_a_directory() {
             .status
             .success()
     );
+    let cut = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_countersign"))
+        .args(["audit", "pull", &address, &place("copy"), "--unrecorded"])
+        .output();
+    assert_eq!(
+        cut.unwrap().status.code(),
+        Some(2),
+        "no file can be written"
+    );
+    let left = std::fs::read_dir(directory.path()).unwrap();
+    let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(left.all(|name| name != "copy" && !name.starts_with("countersign-")));
     assert!(run(&["pull", &address, &place("copy")]).status.success());
     let copied = run(&["verify", &place("copy")]);
     assert!(copied.status.success(), "{}", text(&copied.stdout));
@@ -141,12 +156,8 @@ async fn a_log_on_a_server_is_read_like_one_in_a_directory() {
     let against = run(&["verify", &address, "--against", &kept]);
     assert_eq!(against.status.code(), Some(0), "{}", text(&against.stdout));
     // Old lines go, and the log verifies as before, also against what was kept.
-    let remove = [
-        "remove",
-        &address,
-        "--before",
-        "2126-01-01T00:00:00.000000Z",
-    ];
+    let now = SystemClock.now().wall.to_string();
+    let remove = ["remove", &address, "--before", &now];
     let asked = run(&remove);
     assert_eq!(asked.status.code(), Some(1));
     assert!(text(&asked.stderr).contains("--yes"), "{asked:?}");

@@ -8,6 +8,7 @@ mod file;
 mod query;
 mod remote;
 mod report;
+mod scratch;
 mod stats;
 mod tail;
 mod verify;

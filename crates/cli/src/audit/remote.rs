@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use countersign::postgres::PostgresOptions;
 use countersign::postgres::audit;
 use countersign::{StoreError, Timestamp};
-use tempfile::TempDir;
 
 use super::AuditCommand;
+use super::scratch::Scratch;
 use crate::error::{CliError, chain};
 use crate::keys;
 use crate::output::Output;
+use crate::shape::shown_path;
 
 /// The server, if it is one that is named.
 pub(super) fn server(log: &Path) -> Result<Option<PostgresOptions>, CliError> {
@@ -31,7 +33,7 @@ pub(super) fn server(log: &Path) -> Result<Option<PostgresOptions>, CliError> {
 
 /// Copies the command's log into a directory that goes with the value, if it is on a server, and
 /// lets the command be about the copy.
-pub(super) fn bring_here(command: &mut AuditCommand) -> Result<Option<TempDir>, CliError> {
+pub(super) fn bring_here(command: &mut AuditCommand) -> Result<Option<Scratch>, CliError> {
     let follows = matches!(command, AuditCommand::Tail { follow: true, .. });
     if matches!(command, AuditCommand::Pull { .. }) {
         return Ok(None);
@@ -51,26 +53,44 @@ pub(super) fn bring_here(command: &mut AuditCommand) -> Result<Option<TempDir>, 
 }
 
 /// A copy of the log in a directory that goes with the value, if the log is on a server.
-pub(super) fn copy_of(log: &Path) -> Result<Option<(TempDir, PathBuf)>, CliError> {
+pub(super) fn copy_of(log: &Path) -> Result<Option<(Scratch, PathBuf)>, CliError> {
     let Some(server) = server(log)? else {
         return Ok(None);
     };
-    let failed = |error| CliError::Failed(format!("no place for a copy of the log: {error}"));
-    let place = tempfile::Builder::new().prefix("countersign-").tempdir();
-    let place = place.map_err(failed)?;
-    let copy = place.path().join("log");
+    let place = Scratch::new(None)?;
+    let copy = place.log();
     copy_log(server, &copy)?;
     Ok(Some((place, copy)))
 }
 
+/// The copy has its name when it is whole: what is cut off would look like a log that was.
 pub(super) fn pull(log: &Path, to: &Path, output: &mut Output<'_>) -> Result<(), CliError> {
     let Some(server) = server(log)? else {
         let problem =
             "pull copies from postgres://…; a log in a directory is copied as any files are";
         return Err(CliError::Failed(problem.to_owned()));
     };
-    let events = copy_log(server, to)?;
-    output.say(format_args!("{events} events are in {}", to.display()))
+    let shown = shown_path(to);
+    let failed = |error: io::Error| CliError::Failed(format!("{shown}: {error}"));
+    if !is_free(to).map_err(failed)? {
+        return Err(CliError::Failed(format!("{shown} is not empty")));
+    }
+    let parent = to.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(failed)?;
+    let place = Scratch::new(Some(parent))?;
+    let events = copy_log(server, &place.log())?;
+    fs::rename(place.log(), to).map_err(failed)?;
+    output.say(format_args!("{events} events are in {shown}"))
+}
+
+/// Whether nothing is there, or an empty directory.
+fn is_free(to: &Path) -> io::Result<bool> {
+    match fs::read_dir(to) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn remove(
