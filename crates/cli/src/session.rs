@@ -41,8 +41,7 @@ impl Session {
             let problem = "say who you are, for the audit log: --actor NAME";
             return Err(CliError::Failed(problem.to_owned()));
         };
-        let actor = Actor::operator(actor)
-            .map_err(|error| CliError::Failed(format!("--actor NAME: {error}")))?;
+        let actor = operator(actor)?;
         let peppers = args.peppers.as_deref().map(Peppers::read).transpose()?;
         let peppers = peppers.unwrap_or_default();
         let rules = Rules {
@@ -95,6 +94,11 @@ impl Session {
         let builder = builder(&self.store, &self.peppers.digester, &self.rules);
         Ok(builder.brand(brand).build()?)
     }
+}
+
+/// The operator of this name.
+pub(crate) fn operator(name: &str) -> Result<Actor, CliError> {
+    Actor::operator(name).map_err(|error| CliError::Failed(format!("--actor NAME: {error}")))
 }
 
 fn builder(store: &Arc<dyn KeyStore>, digester: &Digester, rules: &Rules) -> KeyManagerBuilder {

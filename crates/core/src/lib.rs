@@ -65,6 +65,7 @@ mod standing;
 mod status;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
+mod text;
 mod threads;
 mod timestamp;
 mod watch;
@@ -94,5 +95,6 @@ pub use request_id::{RequestId, TraceId};
 pub use scope::{Scope, ScopeSet};
 pub use shared_scopes::SharedScopes;
 pub use standing::{Asking, CallerStanding, STANDING_PAUSE, Standing};
+pub use text::is_printable;
 pub use threads::thread_number;
 pub use timestamp::Timestamp;

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use countersign_core::{ActorType, MetadataValue, Timestamp};
+use countersign_core::{ActorType, MetadataValue, Timestamp, is_printable};
 
 use super::{EventType, Extra};
 
@@ -105,11 +105,15 @@ impl Notice {
     }
 
     fn with_text(mut self, name: &'static str, text: impl Display) -> Self {
-        let text = text.to_string();
-        let printable = text.chars().filter(|c| !c.is_control());
-        let text: String = printable.take(LONGEST_TEXT).collect();
+        let text = Self::kept(&text.to_string());
         self.entries.push((name, Extra::Name(text.into())));
         self
+    }
+
+    /// As much of a text as an event keeps.
+    pub(crate) fn kept(text: &str) -> String {
+        let printable = text.chars().filter(|c| is_printable(*c));
+        printable.take(LONGEST_TEXT).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use countersign_core::StoreError;
+use countersign_core::{Clock, StoreError, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
@@ -13,7 +13,8 @@ use crate::Notice;
 
 /// Leaves word in the log in `directory` that `actor` reads or exports it for `purpose`. The
 /// log's writer records it as `external_api.audit.read`: within a minute where one runs, else at
-/// the next start. For tools that read a log which another process writes; within the process use
+/// the next start. The event has the time at which word was left, and no later one than when it is
+/// recorded. As much of both texts is kept as an event holds, 512 characters. For tools that read a log which another process writes; within the process use
 /// [`AuditSink::record_read`](crate::AuditSink::record_read).
 ///
 /// Call it before reading: a read of which no word can be left should not take place.
@@ -32,8 +33,9 @@ pub fn record_read(
     let words = directory.join(READS);
     super::open::make_directory(&words).map_err(unavailable)?;
     let word = Word {
-        actor: actor.to_owned(),
-        purpose: purpose.to_owned(),
+        actor: Notice::kept(actor),
+        purpose: Notice::kept(purpose),
+        time: Some(SystemClock.now().wall),
     };
     let text = serde_json::to_vec(&word).map_err(unavailable)?;
     let name = format!("{:032x}.json", fastrand::u128(..));
@@ -46,6 +48,18 @@ pub fn record_read(
 struct Word {
     actor: String,
     purpose: String,
+    /// When it was left. Older versions don't say.
+    time: Option<Timestamp>,
+}
+
+impl Word {
+    fn into_notice(self) -> Notice {
+        let notice = Notice::read(self.actor, self.purpose);
+        match self.time {
+            Some(time) => notice.at(time),
+            None => notice,
+        }
+    }
 }
 
 /// Word that was left, and is taken away once it is in the log.
@@ -68,11 +82,8 @@ impl Reads {
             if !finished || self.told.contains(&path) || notices.len() >= MOST_AT_ONCE {
                 continue;
             }
-            let word = read(&path).unwrap_or_else(|_| Word {
-                actor: "unknown".to_owned(),
-                purpose: "unknown".to_owned(),
-            });
-            notices.push(Notice::read(word.actor, word.purpose));
+            let notice = read(&path).map(Word::into_notice);
+            notices.push(notice.unwrap_or_else(|_| Notice::read("unknown", "unknown")));
             self.told.push(path);
         }
         notices

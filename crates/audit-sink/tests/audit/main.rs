@@ -10,6 +10,7 @@ mod fan_out;
 mod flood;
 mod intent;
 mod layer;
+mod reads;
 mod secrets;
 mod standing;
 mod stress;

@@ -22,6 +22,7 @@ use self::args::Reading;
 pub(crate) use self::args::{AuditCommand, Filter};
 use crate::error::CliError;
 use crate::output::Output;
+use crate::session::operator;
 
 pub(crate) fn run(
     command: &mut AuditCommand,
@@ -58,6 +59,7 @@ pub(crate) fn run(
             yes,
         } => {
             let actor = actor.unwrap_or("unknown");
+            operator(actor)?;
             remote::remove(directory, *before, *yes, actor, output).map(done)
         }
         AuditCommand::Keygen { origin, file } => export::keygen(origin, file, output).map(done),
@@ -144,6 +146,7 @@ fn leave_word(
     if reading.unrecorded {
         return Ok(());
     }
+    operator(actor)?;
     let left = match remote::server(directory)? {
         Some(server) => remote::record_read(server, actor, purpose)?,
         // Where there is no log, the command itself says so.

@@ -1,7 +1,7 @@
 //! Who changes a key.
 
 use countersign_core::{
-    ActorType, CompanyId, Identity, KeyPrefix, ParseError, ScopeSet, Subsidiaries,
+    ActorType, CompanyId, Identity, KeyPrefix, ParseError, ScopeSet, Subsidiaries, is_printable,
 };
 
 use crate::record::KeyRecord;
@@ -31,7 +31,7 @@ impl Actor {
     /// An operator of the platform, by name.
     ///
     /// # Errors
-    /// When the name is not 1 to 64 printable characters.
+    /// When the name is not 1 to 64 characters that [show as what they are](is_printable).
     pub fn operator(name: &str) -> Result<Self, ParseError> {
         named("operator's name", name).map(|name| Self(Kind::Operator(name)))
     }
@@ -40,7 +40,7 @@ impl Actor {
     /// do what a company may do with its own keys, to any key.
     ///
     /// # Errors
-    /// When the name is not 1 to 64 printable characters.
+    /// When the name is not 1 to 64 characters that [show as what they are](is_printable).
     pub fn system(name: &str) -> Result<Self, ParseError> {
         named("system actor's name", name).map(|name| Self(Kind::System(name)))
     }
@@ -131,8 +131,24 @@ impl Actor {
 
 fn named(what: &'static str, name: &str) -> Result<String, ParseError> {
     let count = name.chars().count();
-    if !(1..=64).contains(&count) || name.chars().any(char::is_control) {
+    if !(1..=64).contains(&count) || !name.chars().all(is_printable) {
         return Err(ParseError::new(what, "1 to 64 printable characters"));
     }
     Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_shows_as_what_it_is() {
+        for name in ["ada", "Zoë O'Néill <z@example.com>", &"x".repeat(64)] {
+            assert_eq!(Actor::operator(name).unwrap().name(), name);
+        }
+        for name in ["", "a\nb", "a\u{202e}b", "a\u{200b}b", &"x".repeat(65)] {
+            assert!(Actor::operator(name).is_err(), "{name:?}");
+            assert!(Actor::system(name).is_err(), "{name:?}");
+        }
+    }
 }
