@@ -9,22 +9,38 @@ use countersign_core::StoreError;
 use countersign_key_verify::{ChangeFeed, ChangeStream, Changed, Changes, FeedPosition};
 use rusqlite::Connection;
 
+use crate::connections::{Database, blocking, lock};
 use crate::error::{corrupt, store_error};
-use crate::store::{connect_reader, run};
+use crate::file::FileId;
 
 /// `PRAGMA data_version` tells a connection that another one, of whatever process, has committed.
 /// It is asked every [`POLL`] on a thread for blocking work, never by a request; what changed is
 /// then read from the tables by position.
 #[derive(Debug)]
-pub(crate) struct SqliteFeed(pub(crate) PathBuf);
+pub(crate) struct SqliteFeed {
+    database: Arc<Database>,
+    /// The file that positions are of: the one that was last read.
+    read: Arc<Mutex<Option<FileId>>>,
+}
+
+impl SqliteFeed {
+    pub(crate) fn new(database: Arc<Database>) -> Self {
+        Self {
+            database,
+            read: Arc::default(),
+        }
+    }
+}
 
 #[async_trait]
 impl ChangeFeed for SqliteFeed {
     async fn open(&self) -> Result<Box<dyn ChangeStream>, StoreError> {
-        let path = self.0.clone();
-        let opening = tokio::task::spawn_blocking(move || connect_reader(&path));
-        let connection = opening.await.map_err(crate::error::unavailable)??;
+        let database = Arc::clone(&self.database);
+        let (file, connection) = blocking(move || database.connect_reader()).await?;
         Ok(Box::new(Watching {
+            path: self.database.path().to_owned(),
+            file,
+            read: Arc::clone(&self.read),
             connection: Arc::new(Mutex::new(connection)),
             seen: None,
         }))
@@ -33,28 +49,50 @@ impl ChangeFeed for SqliteFeed {
 
 #[derive(Debug)]
 struct Watching {
+    path: PathBuf,
+    file: FileId,
+    read: Arc<Mutex<Option<FileId>>>,
     /// Only the feed uses it, and it never writes: so it is told of every commit.
     connection: Arc<Mutex<Connection>>,
     seen: Option<i64>,
 }
 
+impl Watching {
+    /// Fails as well when the file does not stand at its path any more: nobody else writes to it.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (connection, file) = (Arc::clone(&self.connection), self.file);
+        let path = self.path.clone();
+        blocking(move || {
+            let done = work(&lock(&connection))?;
+            file.check(&path).map(|()| done)
+        })
+        .await
+    }
+}
+
 #[async_trait]
 impl ChangeStream for Watching {
     async fn read(&mut self, after: Option<FeedPosition>) -> Result<Changes, StoreError> {
-        let work = move |connection: &mut Connection| {
+        // Another file has another history, whatever its position is.
+        let after = after.filter(|_| *lock(&self.read) == Some(self.file));
+        let work = move |connection: &Connection| {
             // Asked before the tables are read: what is committed in between is told again.
             let version = data_version(connection)?;
             changes(connection, after).map(|changes| (version, changes))
         };
-        let (version, changes) = run(&self.connection, work).await?;
+        let (version, changes) = self.ask(work).await?;
         self.seen = Some(version);
+        *lock(&self.read) = Some(self.file);
         Ok(changes)
     }
 
     async fn wait(&mut self) -> Result<(), StoreError> {
         loop {
             tokio::time::sleep(POLL).await;
-            let version = run(&self.connection, |connection| data_version(connection)).await?;
+            let version = self.ask(data_version).await?;
             if self.seen != Some(version) {
                 return Ok(());
             }

@@ -1,38 +1,38 @@
 //! The store.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use countersign_core::{
-    CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind, Timestamp,
-};
+use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, Timestamp};
 use countersign_key_verify::{
     Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore,
     KeyUse, UseStore,
 };
 use rusqlite::Connection;
 
-use crate::error::{store_error, unavailable};
+use crate::connections::{Database, READERS, blocking};
+use crate::error::unavailable;
 use crate::feed::SqliteFeed;
-use crate::migrate::{check_version, migrate};
+use crate::file::private_file;
 use crate::{read, uses, write};
 
 /// Keys in a SQLite file. A clone is a handle to the same connections.
 ///
 /// One connection writes and a few read; each verb runs on tokio's threads for blocking work, so
 /// it must be awaited within a tokio runtime.
+///
+/// On Unix each verb looks whether the file that was opened still stands at its path. Where another
+/// one does, a backup for example, that one is opened and asked from then on; where none does, or it
+/// can't be opened, every verb is `Unavailable` until it can, and no new file is made.
 #[derive(Clone)]
 pub struct SqliteKeyStore(Arc<Inner>);
 
 struct Inner {
-    path: PathBuf,
-    writer: Arc<Mutex<Connection>>,
-    readers: [Arc<Mutex<Connection>>; READERS],
+    database: Arc<Database>,
     next: AtomicUsize,
 }
 
@@ -44,17 +44,8 @@ impl SqliteKeyStore {
     /// or one of another program, `UnsupportedVersion` when a newer version of this crate wrote it.
     /// Such a file is left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        let file = open_or_make(path)?;
-        check_version(&Connection::open(path).map_err(store_error)?)?;
-        close_to_others(&file)?;
-        let mut writer = connect(path)?;
-        migrate(&mut writer)?;
-        let reader = || connect_reader(path).map(|reader| Arc::new(Mutex::new(reader)));
         Ok(Self(Arc::new(Inner {
-            path: path.to_owned(),
-            writer: Arc::new(Mutex::new(writer)),
-            readers: [reader()?, reader()?, reader()?],
+            database: Arc::new(Database::open(path.as_ref())?),
             next: AtomicUsize::new(0),
         })))
     }
@@ -64,14 +55,18 @@ impl SqliteKeyStore {
         query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let next = self.0.next.fetch_add(1, Ordering::Relaxed) % READERS;
-        run(&self.0.readers[next], query).await
+        let database = &self.0.database;
+        database
+            .run(move |connections| &connections.readers[next], query)
+            .await
     }
 
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        run(&self.0.writer, work).await
+        let database = &self.0.database;
+        database.run(|connections| &connections.writer, work).await
     }
 }
 
@@ -138,21 +133,21 @@ impl KeyStore for SqliteKeyStore {
 
     /// A lock on a file beside the database: the system frees it when the process is gone.
     async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
-        let mut path = self.0.path.clone().into_os_string();
+        let mut path = self.0.database.path().to_owned().into_os_string();
         path.push("-outbox");
-        let claiming = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let file = private_file(path.as_ref())?;
             match file.try_lock() {
                 Ok(()) => Ok(Some(EventClaim::held_by(OutboxLock(file)))),
                 Err(TryLockError::WouldBlock) => Ok(None),
                 Err(TryLockError::Error(error)) => Err(unavailable(error)),
             }
-        });
-        claiming.await.map_err(unavailable)?
+        })
+        .await
     }
 
     fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
-        Some(Arc::new(SqliteFeed(self.0.path.clone())))
+        Some(Arc::new(SqliteFeed::new(Arc::clone(&self.0.database))))
     }
 
     fn uses(&self) -> Option<&dyn UseStore> {
@@ -187,101 +182,7 @@ impl HeldClaim for OutboxLock {
 impl fmt::Debug for SqliteKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteKeyStore")
-            .field("path", &self.0.path)
+            .field("path", &self.0.database.path())
             .finish_non_exhaustive()
-    }
-}
-
-pub(crate) async fn run<T: Send + 'static>(
-    connection: &Arc<Mutex<Connection>>,
-    work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let connection = Arc::clone(connection);
-    let work = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(StoreError::with_source(StoreErrorKind::Unavailable, error)),
-    }
-}
-
-/// A connection that can't write.
-pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
-    let connection = connect(path)?;
-    connection
-        .pragma_update(None, "query_only", true)
-        .map_err(store_error)?;
-    Ok(connection)
-}
-
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let connection = Connection::open(path).map_err(store_error)?;
-    connection.busy_timeout(BUSY).map_err(store_error)?;
-    check_version(&connection)?;
-    let set = |name, value: &str| {
-        connection
-            .pragma_update(None, name, value)
-            .map_err(store_error)
-    };
-    use_wal(&connection)?;
-    set("synchronous", "FULL")?;
-    set("foreign_keys", "ON")?;
-    Ok(connection)
-}
-
-/// SQLite answers with the mode that it is in, which is another one where it can't have this: on a
-/// file system without shared memory, for example. Readers and the writer would then lock each
-/// other out, and look-ups fail while keys are changed.
-fn use_wal(connection: &Connection) -> Result<(), StoreError> {
-    let mode = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
-        .map_err(store_error)?;
-    if mode.eq_ignore_ascii_case("wal") {
-        return Ok(());
-    }
-    let problem = format!("its journal is of mode {mode}, and WAL can't be had where it lies");
-    Err(unavailable(problem))
-}
-
-/// Opens or makes a file of this process's user alone. A file that was there and is open to others
-/// is closed to them.
-fn private_file(path: &Path) -> Result<File, StoreError> {
-    let file = open_or_make(path)?;
-    close_to_others(&file)?;
-    Ok(file)
-}
-
-/// SQLite would make its file with the process's usual mode; its companions take over this one.
-fn open_or_make(path: &Path) -> Result<File, StoreError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(unavailable)
-}
-
-#[cfg_attr(not(unix), expect(unused_variables, reason = "modes are unix's"))]
-fn close_to_others(file: &File) -> Result<(), StoreError> {
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .map_err(unavailable)?;
-    Ok(())
-}
-
-const READERS: usize = 3;
-const BUSY: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use std::error::Error;
-
-    use super::*;
-
-    #[test]
-    fn a_place_that_has_no_wal_is_refused() {
-        let memory = Connection::open_in_memory().unwrap();
-        let refused = use_wal(&memory).unwrap_err();
-        assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
-        let cause = refused.source().unwrap().to_string();
-        assert!(cause.contains("mode memory"), "{cause}");
     }
 }
