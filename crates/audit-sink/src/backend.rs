@@ -24,8 +24,8 @@ pub trait AuditBackend: Debug + Send + 'static {
     /// acknowledged, or that was found when the log was opened; 0 for an empty log.
     fn next_seq(&self) -> u64;
 
-    /// What was set aside to make the log whole when it was opened, told once. The writer records
-    /// it as `external_api.audit.recovered`.
+    /// What was set aside or signed to make the log whole when it was opened, told once. The writer
+    /// records it as `external_api.audit.recovered`.
     fn take_recovery(&mut self) -> Option<Recovery>;
 
     /// The name that the lines of this log bear as `log`, and that its checkpoints are signed by.
@@ -85,18 +85,28 @@ pub trait AuditBackend: Debug + Send + 'static {
     async fn health(&mut self) -> Result<(), StoreError>;
 }
 
-/// What was set aside when a log was opened.
+/// What was set aside and what was signed when a log was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// How many bytes.
+    /// How many bytes that were no line were set aside.
     pub bytes: u64,
+    /// How many lines at the end had no checkpoint and were signed. A process that was killed leaves
+    /// few of them: who can write the log's files can leave any.
+    pub lines: u64,
 }
 
 impl Recovery {
     /// `bytes` were set aside.
     #[must_use]
     pub const fn new(bytes: u64) -> Self {
-        Self { bytes }
+        Self { bytes, lines: 0 }
+    }
+
+    /// `lines` were signed that had no checkpoint.
+    #[must_use]
+    pub const fn signed_anew(mut self, lines: u64) -> Self {
+        self.lines = lines;
+        self
     }
 }

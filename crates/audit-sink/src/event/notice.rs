@@ -5,6 +5,7 @@ use std::fmt::Display;
 use countersign_core::{ActorType, MetadataValue, Timestamp, is_printable};
 
 use super::{EventType, Extra};
+use crate::Recovery;
 
 /// What a log tells of itself, before it is an event with its time and place.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,9 +39,11 @@ impl Notice {
         Self::of(EventType::Gap).with_number("count", count)
     }
 
-    /// That `bytes` were set aside when the log was opened.
-    pub fn recovered(bytes: u64) -> Self {
-        Self::of(EventType::Recovered).with_number("bytes", bytes)
+    /// What was set aside and what was signed when the log was opened.
+    pub fn recovered(recovery: Recovery) -> Self {
+        Self::of(EventType::Recovered)
+            .with_number("bytes", recovery.bytes)
+            .with_number("lines", recovery.lines)
     }
 
     /// That a segment was finished, when the tree had `size` leaves and this root.
@@ -50,7 +53,7 @@ impl Notice {
             .with_text("root", root)
     }
 
-    /// That the lines from `first` on, `count` of them, were deleted.
+    /// That the lines from `first` on, `count` of them, are deleted.
     pub fn removed(first: u64, count: u64) -> Self {
         Self::of(EventType::Removed)
             .with_number("first", first)

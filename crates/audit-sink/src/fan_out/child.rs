@@ -190,10 +190,7 @@ impl Task {
 
     fn own_notices(&mut self, missed: u64) -> Vec<Notice> {
         let recovery = self.backend.take_recovery();
-        let mut notices: Vec<_> = recovery
-            .map(|recovery| Notice::recovered(recovery.bytes))
-            .into_iter()
-            .collect();
+        let mut notices: Vec<_> = recovery.map(Notice::recovered).into_iter().collect();
         notices.append(&mut self.backend.take_notices());
         notices.extend((missed > 0).then(|| Notice::gap(missed)));
         notices

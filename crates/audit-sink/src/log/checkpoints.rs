@@ -10,7 +10,7 @@ use std::time::Duration;
 use countersign_core::{Moment, Monotonic, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Disk, read_small};
+use super::disk::{Disk, open_regular, read_small};
 use super::held::{Found, Held};
 use super::note::{Head, Identity, NoteFault};
 use super::signer::CheckpointSigner;
@@ -194,7 +194,7 @@ impl Checkpoints {
     /// The last checkpoint of the list. What follows its last whole line counts no longer.
     fn load_list(&mut self) -> Result<Option<Head>, StoreError> {
         let path = self.directory.join(LIST);
-        let mut file = match File::open(&path) {
+        let mut file = match open_regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unavailable(error)),

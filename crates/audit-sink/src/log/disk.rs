@@ -136,10 +136,26 @@ impl Disk {
     }
 }
 
+/// The file at `path`, to be read. What is no regular file may never end, or never begin: it is
+/// looked at before it is opened, for opening a pipe waits, and after that once more.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    let regular = |found: fs::Metadata| match found.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is no regular file",
+        )),
+    };
+    regular(fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    regular(file.metadata()?)?;
+    Ok(file)
+}
+
 /// A file that is a few lines long, if it is what it should be: no more of it is held.
 pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     file.take(LONGEST_SMALL + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_SMALL {
         let problem = "it is too long to be what it should be";

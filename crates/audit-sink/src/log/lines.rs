@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::disk::open_regular;
 use crate::Record;
 
 /// The lines of a file. However long one is, no more than a buffer of it is held.
@@ -43,7 +44,7 @@ impl Line<'_> {
 
 impl Lines {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        File::open(path).map(Self::from_here)
+        open_regular(path).map(Self::from_here)
     }
 
     /// Those of an open file, from its first on.

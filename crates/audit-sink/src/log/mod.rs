@@ -16,6 +16,7 @@ mod options;
 mod prove;
 mod reads;
 mod remote;
+mod retention;
 mod scan;
 mod sealed;
 mod ship;
@@ -76,8 +77,8 @@ pub use self::signer::{CheckpointSigner, FileSigner};
 ///
 /// **Opening.** What is signed is read and checked, up to a bound. Whole lines after the last
 /// checkpoint are kept and signed: rather too much is told than too little. A last line that a
-/// crash tore, and that no checkpoint covers, is moved to a file beside its segment and told by an
-/// `external_api.audit.recovered` event. Anything else that is wrong makes opening fail, with the
+/// crash tore, and that no checkpoint covers, is moved to a file beside its segment. An
+/// `external_api.audit.recovered` event tells of both. Anything else that is wrong makes opening fail, with the
 /// place.
 ///
 /// **Page cache.** On Linux, lines that are on disk and lie 8 MiB behind the end leave the page cache:
@@ -141,7 +142,7 @@ impl FileLog {
         FileLogOptions::new(directory.as_ref())
     }
 
-    fn new(mut store: Store, clock: Arc<dyn Clock>, torn: u64) -> Self {
+    fn new(mut store: Store, clock: Arc<dyn Clock>, recovery: Recovery) -> Self {
         Self {
             origin: store.origin(),
             history: Arc::new(FileHistory::of(store.directory.clone())),
@@ -150,7 +151,7 @@ impl FileLog {
             store: Some(Box::new(store)),
             clock,
             buffer: Vec::new(),
-            recovery: (torn > 0).then_some(Recovery::new(torn)),
+            recovery: (recovery != Recovery::new(0)).then_some(recovery),
         }
     }
 

@@ -21,12 +21,13 @@ use super::held::{Held, Place};
 use super::note::{Head, Identity};
 use super::options::FileLogOptions;
 use super::reads::{READS, Reads};
+use super::retention::Leaving;
 use super::sealed::{self, SUBTREES, Sealed};
 use super::signer::{CheckpointSigner, FileSigner, check_name};
 use super::store::{LOCK, SEGMENTS, Store};
 use super::tree::Edge;
 use super::{FileLog, LogDamage, corrupt, unavailable};
-use crate::Notice;
+use crate::{Notice, Recovery};
 
 pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
     let segments = options.directory.join(SEGMENTS);
@@ -56,7 +57,7 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
             other => other?,
         }
     };
-    let torn = parts.torn;
+    let recovery = parts.recovery;
     let place = Place::new(lock, segments).map_err(unavailable)?;
     let mut store = parts.into_store(options, place, notices);
     store.collect_reads();
@@ -65,7 +66,7 @@ pub(super) fn open(options: &FileLogOptions) -> Result<FileLog, StoreError> {
         let now = options.clock.now();
         store.checkpoints.store(&store.disk, head, now, true)?;
     }
-    Ok(FileLog::new(store, Arc::clone(&options.clock), torn))
+    Ok(FileLog::new(store, Arc::clone(&options.clock), recovery))
 }
 
 /// What is known of a log before it can be written to.
@@ -75,8 +76,8 @@ struct Parts {
     /// The tree up to the current segment.
     before: Edge,
     current: Current,
-    /// How many bytes were set aside.
-    torn: u64,
+    /// What was done to make the log whole.
+    recovery: Recovery,
 }
 
 impl Parts {
@@ -88,6 +89,7 @@ impl Parts {
             checkpoints: self.checkpoints,
             anchors: Anchors::new(options.anchor.clone(), options.anchor_interval),
             sealed: self.sealed,
+            leaving: Leaving::default(),
             before: self.before,
             current: self.current,
             untold: Vec::new(),
@@ -133,7 +135,7 @@ fn begin(options: &FileLogOptions, incarnation: Option<String>) -> Result<Parts,
         sealed: Vec::new(),
         before: empty,
         current: Current::at(0),
-        torn: 0,
+        recovery: Recovery::new(0),
     })
 }
 

@@ -108,14 +108,17 @@ impl FileLogOptions {
 
     /// Deletes the lines of finished segments that are older than this; never unless set. Their
     /// hashes stay, 32 bytes a line, so that every proof that could be made before can still be
-    /// made. Looked after whenever a segment is finished.
+    /// made. Looked after whenever a segment is finished: an `external_api.audit.removed` event tells
+    /// of it, and the lines are deleted once that is in the log and signed. Whoever appends to the log
+    /// without an [`AuditSink`](crate::AuditSink) must append its
+    /// [notices](crate::AuditBackend::take_notices), or nothing is deleted.
     pub const fn keep_for(mut self, time: Duration) -> Self {
         self.limits.keep_for = Some(time);
         self
     }
 
     /// Deletes the lines of the oldest finished segments while all of them take more than this;
-    /// never unless set.
+    /// never unless set. They go as with [`keep_for`](Self::keep_for).
     pub const fn keep_bytes(mut self, bytes: u64) -> Self {
         self.limits.keep_bytes = Some(bytes);
         self

@@ -98,7 +98,10 @@ impl Reader {
                 _ if first < self.head.size => {
                     let leaves = match present {
                         true => leaves(&segment_path(&self.segments, first))?,
-                        false => kept_leaves(&self.segments, first)?,
+                        false => {
+                            let end = end.unwrap_or(self.head.size);
+                            kept_leaves(&self.segments, first, end.min(self.head.size) - first)?
+                        }
                     };
                     nodes.insert_leaves(first, &leaves);
                     if own {

@@ -1,13 +1,13 @@
 //! Segments that are finished: what they hash to is kept beside them, so that a log opens without
 //! reading them all and outlives their deletion.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use countersign_core::{StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
+use super::disk::{Disk, open_regular};
 use super::lines::Lines;
 use super::tree::{Edge, Hash};
 use super::{corrupt, unavailable};
@@ -107,15 +107,28 @@ pub(super) fn remove_lines(
     disk.sync_directory(segments).map_err(unavailable)
 }
 
-/// The hashes of the lines of a segment whose lines were deleted.
-pub(super) fn kept_leaves(segments: &Path, first: u64) -> Result<Vec<Hash>, StoreError> {
+/// The hashes of the lines of a segment whose lines were deleted. There are `most` at most: of a
+/// file with more, one more than that is read.
+pub(super) fn kept_leaves(segments: &Path, first: u64, most: u64) -> Result<Vec<Hash>, StoreError> {
     let path = hashes_path(segments, first);
-    let bytes = std::fs::read(&path).map_err(unavailable)?;
+    let file = open_regular(&path).map_err(unavailable)?;
+    let mut bytes = Vec::new();
+    let longest = most.saturating_add(1).saturating_mul(32);
+    let read = file.take(longest).read_to_end(&mut bytes);
+    read.map_err(unavailable)?;
     let (hashes, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() {
         return Err(corrupt(&path, "it holds no whole number of hashes"));
     }
     Ok(hashes.iter().map(|hash| Hash(*hash)).collect())
+}
+
+/// The first index of a segment of which only hashes are left although lines stand before it.
+/// Only the oldest lines ever go, so that somebody took this one's away.
+pub(super) fn misplaced(list: &[(u64, bool)]) -> Option<u64> {
+    let hashes = list.iter().skip_while(|(_, has_lines)| !has_lines);
+    let mut hashes = hashes.filter(|(_, has_lines)| !has_lines);
+    hashes.next().map(|(first, _)| *first)
 }
 
 /// The segments of a log, by their first index: those with lines, and those of which only hashes

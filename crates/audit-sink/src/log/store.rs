@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::note::Head;
 use super::options::Limits;
 use super::reads::Reads;
+use super::retention::Leaving;
 use super::sealed::{self, Sealed};
 use super::tree::{Edge, Hash, leaf_hash};
 use super::unavailable;
@@ -26,6 +27,7 @@ pub(super) struct Store {
     pub(super) checkpoints: Checkpoints,
     pub(super) anchors: Anchors,
     pub(super) sealed: Vec<Sealed>,
+    pub(super) leaving: Leaving,
     /// The tree up to the current segment.
     pub(super) before: Edge,
     pub(super) current: Current,
@@ -70,16 +72,19 @@ impl Store {
                 return Err(error);
             }
             self.count(&leaves()?, new.len() as u64, now);
+            self.leaving.hear(new, self.end());
             self.current.let_go(&self.disk);
         }
         self.sign(now, Signing::WhenDue)?;
         self.untold.clear();
+        self.remove_told();
         Ok(())
     }
 
     /// Signs and stores the tree as it is, where that was put off.
     pub(super) fn settle(&mut self, now: Moment) -> Result<(), StoreError> {
         self.mend_and_sign(now, Signing::Now)?;
+        self.remove_told();
         self.reads.clear();
         self.collect_reads();
         Ok(())
@@ -94,6 +99,7 @@ impl Store {
     /// Signs and stores the tree as it is, for good, and gives it to the anchor.
     pub(super) fn flush(&mut self, now: Moment) -> Result<(), StoreError> {
         self.mend_and_sign(now, Signing::Durable)?;
+        self.remove_told();
         match self.checkpoints.newest() {
             Some(note) => self.anchors.put_now(note),
             None => Ok(()),
@@ -134,7 +140,7 @@ impl Store {
         Arc::clone(&self.checkpoints.identity.origin)
     }
 
-    fn segments(&self) -> PathBuf {
+    pub(super) fn segments(&self) -> PathBuf {
         self.directory.join(SEGMENTS)
     }
 
@@ -243,40 +249,6 @@ impl Store {
         self.current = Current::at(head.size);
         self.sealed.push(sealed);
         Ok(())
-    }
-
-    /// Deletes the lines of segments whose time is over. A failure is told and tried again with
-    /// the next segment: it must not stop the log.
-    fn retain(&mut self, now: Moment) {
-        let segments = self.segments();
-        let limits = &self.limits;
-        let mut bytes: u64 = self
-            .sealed
-            .iter()
-            .filter(|s| s.present)
-            .map(|s| s.bytes)
-            .sum();
-        for sealed in self.sealed.iter_mut().filter(|sealed| sealed.present) {
-            let age = now.wall.duration_since(sealed.time);
-            let old = limits.keep_for.is_some_and(|limit| age >= limit);
-            if !old && limits.keep_bytes.is_none_or(|limit| bytes <= limit) {
-                break;
-            }
-            if let Err(error) = sealed::remove_lines(&self.disk, &segments, sealed) {
-                tracing::error!(
-                    target: "countersign",
-                    error = &error as &dyn std::error::Error,
-                    first = sealed.edge.first(),
-                    "an old audit segment can't be deleted"
-                );
-                break;
-            }
-            sealed.present = false;
-            bytes -= sealed.bytes;
-            let count = sealed.edge.end() - sealed.edge.first();
-            self.notices
-                .push(Notice::removed(sealed.edge.first(), count));
-        }
     }
 }
 

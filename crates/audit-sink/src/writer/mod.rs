@@ -88,7 +88,7 @@ impl<B: AuditBackend> Writer<B> {
     async fn run(&mut self) {
         self.take_notices();
         if let Some(recovery) = self.backend.take_recovery() {
-            let recovered = Notice::recovered(recovery.bytes);
+            let recovered = Notice::recovered(recovery);
             self.desk.tell(recovered, &mut self.records);
         }
         if self.desk.has_name() {

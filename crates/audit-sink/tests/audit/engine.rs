@@ -251,6 +251,7 @@ async fn what_was_set_aside_is_told_before_the_start() {
     let lines = file_lines(&directory);
     assert_eq!(lines[0]["type"], "external_api.audit.recovered");
     assert_eq!(lines[0]["metadata"]["bytes"], 9);
+    assert_eq!(lines[0]["metadata"]["lines"], 0);
     assert_eq!(lines[0]["actor"], "system");
     assert_eq!(lines[0].get("decision"), None);
     assert_eq!(lines[1]["type"], "external_api.audit.started");

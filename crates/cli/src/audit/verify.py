@@ -6,9 +6,11 @@ RFC 6962 (tree), RFC 8032 (Ed25519), c2sp.org/signed-note, /tlog-checkpoint and 
     verify.py log DIRECTORY
 """
 import base64
+import datetime
 import hashlib
 import json
 import os
+import stat
 import sys
 
 P = 2**255 - 19
@@ -21,7 +23,10 @@ LONGEST_LINE = 60_000
 LONGEST_FILE = 1_000_000
 
 
-TAMPERED, TORN, TRUNCATED, BAD_SIGNATURE = 1, 3, 4, 5
+UNSIGNED_FOR = datetime.timedelta(seconds=120)
+
+
+TAMPERED, TORN, TRUNCATED, BAD_SIGNATURE, UNACCOUNTED = 1, 3, 4, 5, 6
 
 
 class Wrong(Exception):
@@ -130,8 +135,15 @@ def root_from_proof(index, size, leaf, path):
     return result
 
 
+def open_regular(path):
+    """Opens a file, and nothing that may never begin or never end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path}: it is no regular file")
+    return open(path, "rb")
+
+
 def read_small(path):
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         content = file.read(LONGEST_FILE + 1)
     if len(content) > LONGEST_FILE:
         raise ValueError(f"{path} is too long to be what it should be")
@@ -156,7 +168,7 @@ class Line:
 
 
 def read_lines(path):
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         offset = 0
         while text := file.readline(LONGEST_LINE + 1):
             length, end = len(text), text
@@ -202,8 +214,8 @@ def read_checkpoints(directory, vkey):
     return roots, torn
 
 
-def read_leaves(path, count, origin, may_be_torn):
-    """The hash of each line of a segment, of which the first has the number `count`."""
+def read_events(path, count, origin, may_be_torn):
+    """Each line of a segment, of which the first has the number `count`."""
     lines = read_lines(path)
     for line in lines:
         number = line.number(origin)
@@ -215,15 +227,52 @@ def read_leaves(path, count, origin, may_be_torn):
                 name = os.path.basename(path)[:20]
                 raise Wrong(f"line too long at {count} (segment {name}, byte {line.offset})")
             raise Wrong(f"line {count} is not in its place")
-        yield sha256(b"\x00" + line.text[:-1])
+        yield line.text[:-1]
         count += 1
 
 
-def read_hashes(path):
-    """What is left of lines whose time was over."""
-    with open(path, "rb") as file:
+def read_hashes(path, first, following, signed):
+    """What is left of lines whose time was over: none of them is past what is signed."""
+    with open_regular(path) as file:
         while leaf := file.read(32):
+            if first == following:
+                raise Wrong(f"line inserted at {first}")
+            if first >= signed:
+                raise Wrong(f"line missing at {first}")
             yield leaf
+            first += 1
+
+
+def read_removal(line):
+    """The number behind the last line that this one says was deleted."""
+    name = "external_api.audit.removed"
+    event = json.loads(line) if name.encode() in line else {}
+    if event.get("type") != name:
+        return 0
+    return event["metadata"]["first"] + event["metadata"]["count"]
+
+
+class Tail:
+    """The lines that no checkpoint covers. The first few may have waited before they were written."""
+
+    def __init__(self):
+        self.lines, self.begin, self.newest = 0, None, None
+
+    def add(self, line):
+        try:
+            time = datetime.datetime.fromisoformat(json.loads(line)["time"].removesuffix("Z"))
+            self.newest = max(self.newest or time, time)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        if self.lines < 8:
+            self.begin = self.newest
+        self.lines += 1
+
+    def is_overdue(self):
+        if self.begin is None:
+            return self.lines > 0
+        now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+        return max(self.newest - self.begin, now - self.newest) > UNSIGNED_FOR
 
 
 def list_segments(directory):
@@ -236,35 +285,70 @@ def list_segments(directory):
     return sorted(found.items())
 
 
+class Tree:
+    """The tree over the lines so far, compared with each root that was signed."""
+
+    def __init__(self, roots):
+        self.roots, self.stack, self.count = roots, [], 0
+        if roots.get(0, sha256(b"")) != sha256(b""):
+            raise Wrong("root differs at size 0")
+
+    def add(self, leaf):
+        stack = self.stack
+        stack.append((1, leaf))
+        while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
+            (size, left), (_, right) = stack[-2:]
+            stack[-2:] = [(2 * size, node(left, right))]
+        self.count += 1
+        if self.count in self.roots:
+            root = stack[-1][1]
+            for _, left in reversed(stack[:-1]):
+                root = node(left, root)
+            if root != self.roots[self.count]:
+                raise Wrong(f"root differs at size {self.count}")
+
+
 def check_log(directory):
     vkey = read_vkey(read_small(os.path.join(directory, "vkey")).decode())
     roots, torn = read_checkpoints(directory, vkey)
-    stack, count, signed = [], 0, max(roots)
-    if roots.get(0, sha256(b"")) != sha256(b""):
-        raise Wrong("root differs at size 0")
+    tree, tail, signed, removed = Tree(roots), Tail(), max(roots), 0
+    told = told_later = 0
     segments = list_segments(os.path.join(directory, "segments"))
-    for first, (path, has_lines) in segments:
-        if first != count:
-            raise Wrong(f"line missing at {count}")
-        may_be_torn = lambda at: first == segments[-1][0] and at >= signed
-        lines = read_leaves(path, count, vkey[0], may_be_torn) if has_lines else read_hashes(path)
-        for leaf in lines:
-            stack.append((1, leaf))
-            while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
-                (size, left), (_, right) = stack[-2:]
-                stack[-2:] = [(2 * size, node(left, right))]
-            count += 1
-            if count in roots:
-                root = stack[-1][1]
-                for _, left in reversed(stack[:-1]):
-                    root = node(left, root)
-                if root != roots[count]:
-                    raise Wrong(f"root differs at size {count}")
-    if signed > count:
-        raise Wrong(f"truncated: checkpoint says {signed}, log has {count}", TRUNCATED)
-    if torn:
-        raise Wrong(f"torn tail of {torn} bytes", TORN)
-    return f"ok: {count} events, signed up to {signed}"
+    broken = None
+    for index, (first, (path, has_lines)) in enumerate(segments):
+        if first != tree.count or (not has_lines and first != removed):
+            raise Wrong(f"line missing at {tree.count}")
+        following = segments[index + 1][0] if index + 1 < len(segments) else None
+        if not has_lines:
+            for leaf in read_hashes(path, first, following, signed):
+                tree.add(leaf)
+            removed = tree.count
+            continue
+        may_be_torn = lambda at: following is None and at >= signed
+        try:
+            for line in read_events(path, first, vkey[0], may_be_torn):
+                if tree.count < signed:
+                    told = max(told, read_removal(line))
+                else:
+                    told_later = max(told_later, read_removal(line))
+                    tail.add(line)
+                tree.add(sha256(b"\x00" + line))
+        except Wrong as wrong:
+            if wrong.code != TORN:
+                raise
+            broken = wrong
+    if signed > tree.count:
+        raise Wrong(f"truncated: checkpoint says {signed}, log has {tree.count}", TRUNCATED)
+    # A log that was signed further meanwhile is written just now.
+    newest, _ = read_checkpoint(read_small(os.path.join(directory, "checkpoint")).decode(), vkey)
+    goes_on = newest > signed
+    if removed > max(told, told_later if goes_on else 0):
+        raise Wrong(f"removal not told: the first {removed} events are gone", UNACCOUNTED)
+    if tail.is_overdue() and not goes_on:
+        raise Wrong(f"unsigned for too long: the last {tail.lines} events", UNACCOUNTED)
+    if broken or torn:
+        raise broken or Wrong(f"torn tail of {torn} bytes", TORN)
+    return f"ok: {tree.count} events, signed up to {signed}"
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use countersign_audit_sink::{AuditLayer, AuditSink, FileLog};
 use countersign_core::{
-    AccessContext, ActorType, Edge, Endpoint, Environment, EventId, Identity, LifecycleEvent,
-    LifecycleKind, MatchedEndpoint, ScopeSet, Timestamp,
+    AccessContext, ActorType, Clock, Edge, Endpoint, Environment, EventId, Identity,
+    LifecycleEvent, LifecycleKind, MatchedEndpoint, ScopeSet, SystemClock,
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -104,7 +104,7 @@ fn identified(
 }
 
 fn lifecycle() -> LifecycleEvent {
-    let time = Timestamp::from_micros(1_767_225_600_000_000);
+    let time = SystemClock.now().wall;
     LifecycleEvent {
         id: EventId::generate(time),
         time,

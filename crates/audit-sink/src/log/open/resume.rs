@@ -12,8 +12,8 @@ use super::super::sealed::segment_path;
 use super::aside::set_aside;
 use super::joined::Tree;
 use super::{
-    Checkpoints, Current, Edge, FileLogOptions, Head, INCARNATION, Identity, Parts, SEGMENTS,
-    Sealed, VKEY, corrupt, known_signer, newest_anchor, sealed, unavailable,
+    Checkpoints, Current, Edge, FileLogOptions, Head, INCARNATION, Identity, Parts, Recovery,
+    SEGMENTS, Sealed, VKEY, corrupt, known_signer, newest_anchor, sealed, unavailable,
 };
 
 pub(super) fn resume(options: &FileLogOptions) -> Result<Parts, StoreError> {
@@ -106,7 +106,8 @@ impl<'a> Segments<'a> {
     fn read(&self, checkpoints: Checkpoints) -> Result<Parts, StoreError> {
         let marks: Vec<u64> = self.heads.iter().map(|head| head.size).collect();
         let signed = self.heads.first().map_or(0, |head| head.size);
-        let plan = self.plan(&marks)?;
+        self.check_removed(signed)?;
+        let plan = self.plan(&marks, signed)?;
         let read: Vec<Wanted<'_>> = plan
             .iter()
             .filter(|part| matches!(part, Part::Read { .. }))
@@ -153,14 +154,30 @@ impl<'a> Segments<'a> {
         Ok(Parts {
             checkpoints,
             sealed: all,
+            recovery: Recovery::new(torn).signed_anew(current.edge.end().saturating_sub(signed)),
             before,
             current,
-            torn,
         })
     }
 
+    /// Only the oldest lines may be gone, and only signed ones.
+    fn check_removed(&self, signed: u64) -> Result<(), StoreError> {
+        let missing = |index| {
+            let problem = format!("line {index} is missing, and only its hash is there");
+            Err(corrupt(&self.directory, &problem))
+        };
+        if let Some(first) = sealed::misplaced(&self.firsts) {
+            return missing(first);
+        }
+        let mut firsts = self.firsts.iter();
+        match firsts.rfind(|(_, has_lines)| !has_lines) {
+            Some((first, _)) if *first >= signed => missing(*first),
+            _ => Ok(()),
+        }
+    }
+
     /// Which segments must be read, from the newest back.
-    fn plan(&self, marks: &[u64]) -> Result<Vec<Part>, StoreError> {
+    fn plan(&self, marks: &[u64], signed: u64) -> Result<Vec<Part>, StoreError> {
         let mut budget = self.options.read_at_start;
         let mut plan = Vec::new();
         let mut end = None;
@@ -171,7 +188,7 @@ impl<'a> Segments<'a> {
                     sealed.present = false;
                     Part::Known(sealed)
                 }
-                None if !present => self.deleted(first)?,
+                None if !present => self.deleted(first, end.unwrap_or(signed))?,
                 Some(sealed) if end.is_some() => {
                     let cut = |mark: &u64| (first + 1..sealed.edge.end()).contains(mark);
                     if sealed.bytes > budget && !marks.iter().any(cut) {
@@ -203,10 +220,14 @@ impl<'a> Segments<'a> {
     }
 
     /// A segment whose lines were deleted and of which nothing but the leaves is known.
-    fn deleted(&self, first: u64) -> Result<Part, StoreError> {
+    fn deleted(&self, first: u64, end: u64) -> Result<Part, StoreError> {
         let mut edge = Edge::at(first);
-        for leaf in sealed::kept_leaves(&self.directory, first)? {
+        for leaf in sealed::kept_leaves(&self.directory, first, end - first)? {
             edge.push(leaf);
+        }
+        if edge.end() > end {
+            let problem = format!("line {end}: more hashes stand there than lines were deleted");
+            return Err(corrupt(&self.directory, &problem));
         }
         Ok(Part::Known(Sealed {
             edge,

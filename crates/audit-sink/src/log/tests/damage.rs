@@ -41,7 +41,9 @@ async fn an_unsigned_last_line_with_a_changed_byte_is_set_aside_or_still_a_line(
                 Ok(mut log) => {
                     let kept = log.next_seq();
                     assert!(kept == 3 || kept == 4, "at {at}");
-                    assert_eq!(log.take_recovery().is_some(), kept == 3);
+                    let recovery = log.take_recovery().unwrap();
+                    assert_eq!(recovery.lines, kept - 2, "signed anew");
+                    assert_eq!(recovery.bytes > 0, kept == 3);
                     drop(log);
                     let lines = place.verify();
                     assert_eq!(lines[..3], expected(0..3));
@@ -266,7 +268,7 @@ async fn a_beginning_anew_that_fails_is_gone_on_with() {
             fs::read(path).is_ok_and(|kept| kept == damaged)
         });
         assert!(kept, "after {after}");
-        let report = crate::LogVerifier::new(place.log()).verify().unwrap();
+        let report = place.verifier().verify().unwrap();
         assert_eq!((report.finding, report.events), (crate::Finding::Ok, 0));
     }
     assert!((8..operations).contains(&failed), "{failed}");

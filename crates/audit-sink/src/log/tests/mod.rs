@@ -12,6 +12,7 @@ mod failing;
 mod history;
 mod keeping;
 mod oracle;
+mod removed;
 mod resuming;
 mod shipping;
 
@@ -22,7 +23,7 @@ use countersign_core::{ActorType, EventId, LifecycleEvent, LifecycleKind, Manual
 use tempfile::TempDir;
 
 use super::*;
-use crate::{AuditEvent, Stamp};
+use crate::{AuditEvent, LogVerifier, Stamp};
 
 const FIRST: &str = "segments/00000000000000000000.jsonl";
 const ORIGIN: &str = "example.com/log";
@@ -98,6 +99,11 @@ impl Place {
         all
     }
 
+    /// A verifier, to whom it is when the records were made.
+    pub(super) fn verifier(&self) -> LogVerifier {
+        LogVerifier::new(self.log()).clock(ManualClock::new(made()))
+    }
+
     /// The log as somebody without our code reads it; panics when anything is wrong with it.
     pub(super) fn verify(&self) -> Vec<String> {
         oracle::verify(&self.log())
@@ -123,7 +129,7 @@ pub(super) fn records(range: std::ops::Range<u64>) -> Vec<Record> {
 }
 
 pub(super) fn record(seq: u64) -> Record {
-    let time = Timestamp::from_micros(1_767_225_600_000_000);
+    let time = made();
     let id = serde_json::json!(format!("01KDVDNA00{seq:016}"));
     let event = LifecycleEvent {
         id: serde_json::from_value::<EventId>(id).unwrap(),
@@ -140,11 +146,28 @@ pub(super) fn record(seq: u64) -> Record {
         subsidiaries: Vec::new(),
         changed: None,
     };
-    // One stamp for all, so that a record is the same whenever it is made.
-    static STAMP: std::sync::LazyLock<Stamp> =
-        std::sync::LazyLock::new(|| Stamp::new(ORIGIN.into()));
     Record::stamped(seq, AuditEvent::from(event), &STAMP)
 }
+
+/// Appends what the log has to tell of itself, as its writer would.
+pub(super) async fn tell_notices(log: &mut FileLog) -> Vec<Notice> {
+    let notices = log.take_notices();
+    let told = (log.next_seq()..).zip(&notices);
+    let told = told.map(|(seq, notice)| {
+        let event = AuditEvent::notice(notice.clone(), made());
+        Record::stamped(seq, event, &STAMP)
+    });
+    log.append(&told.collect::<Vec<_>>()).await.unwrap();
+    notices
+}
+
+/// When the records were made.
+fn made() -> Timestamp {
+    Timestamp::from_micros(1_767_225_600_000_000)
+}
+
+/// One stamp for all, so that a record is the same whenever it is made.
+static STAMP: std::sync::LazyLock<Stamp> = std::sync::LazyLock::new(|| Stamp::new(ORIGIN.into()));
 
 /// The line of record `seq`, with its newline.
 pub(super) fn line(seq: u64) -> Vec<u8> {

@@ -118,7 +118,10 @@ async fn deleted_lines_are_counted_and_passed_over() {
     let place = Place::new();
     let options = place.options().segment_bytes(1000).keep_bytes(3000);
     let mut log = options.open().unwrap();
-    append_all(&mut log, &[1; 60]).await;
+    for _ in 0..60 {
+        append_all(&mut log, &[1]).await;
+        tell_notices(&mut log).await;
+    }
     log.settle().await.unwrap();
     let broker = Broker::default();
     let mut shipping = shipper(&place, &broker);

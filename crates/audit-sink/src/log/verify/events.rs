@@ -31,7 +31,7 @@ impl LogEvents {
     /// Begins with the first event of the log in `directory`.
     ///
     /// # Errors
-    /// When there is no log.
+    /// When there is no log, or a segment of it was taken away that is not one of the oldest.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, CannotVerify> {
         Self::from_index(directory, 0)
     }
@@ -39,11 +39,15 @@ impl LogEvents {
     /// Begins with the segment that holds event `index`.
     ///
     /// # Errors
-    /// When there is no log.
+    /// As for [`LogEvents::open`].
     pub fn from_index(directory: impl AsRef<Path>, index: u64) -> Result<Self, CannotVerify> {
         let segments = directory.as_ref().join("segments");
         let list = sealed::list(&segments)
             .map_err(|error| CannotVerify::new(format!("{}: {error}", segments.display())))?;
+        if let Some(first) = sealed::misplaced(&list) {
+            let problem = format!("line missing at {first}; verify the log");
+            return Err(CannotVerify::at(&segments, &problem));
+        }
         let begin = list.partition_point(|(first, _)| *first <= index);
         let wanted = list.into_iter().skip(begin.saturating_sub(1));
         let paths: Vec<_> = wanted

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use countersign_core::StoreError;
+
 /// What became of a log, told by its own lines and checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,6 +37,14 @@ pub enum Finding {
     Ok,
     /// Every signed line is, and this many more follow that no checkpoint covers yet.
     UnsignedTail(u64),
+    /// Every signed line is, and this many more follow that should have a checkpoint by now. A
+    /// process that was killed leaves lines so, until it starts again; whoever takes the newest
+    /// checkpoints away, and writes other lines, does too.
+    UnsignedTooLong(u64),
+    /// So many of the oldest lines are gone, and no signed event tells of the last of them. In
+    /// PostgreSQL that is so until a process that signs has taken up the word of it; a log in a
+    /// directory tells before it deletes.
+    RemovalUntold(u64),
     /// A line is not what was signed: one of those from the first to the second index.
     LeafChanged(u64, u64),
     /// The line with this index is not there.
@@ -83,7 +93,8 @@ impl Finding {
         matches!(self, Self::Ok | Self::UnsignedTail(_))
     }
 
-    /// 0 ok, 1 tampered, 3 torn tail, 4 truncated, 5 bad signature.
+    /// 0 ok, 1 tampered, 3 torn tail, 4 truncated, 5 bad signature, 6 something that nothing signed
+    /// accounts for.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -91,6 +102,7 @@ impl Finding {
             Self::TornTail(_) | Self::ListEndsEarly => 3,
             Self::Truncated { .. } => 4,
             Self::BadSignature(_) => 5,
+            Self::UnsignedTooLong(_) | Self::RemovalUntold(_) => 6,
             _ => 1,
         }
     }
@@ -101,6 +113,12 @@ impl fmt::Display for Finding {
         match self {
             Self::Ok => f.write_str("ok"),
             Self::UnsignedTail(events) => write!(f, "ok, unsigned tail of {events} events"),
+            Self::UnsignedTooLong(events) => {
+                write!(f, "unsigned for too long: the last {events} events")
+            }
+            Self::RemovalUntold(events) => {
+                write!(f, "removal not told: the first {events} events are gone")
+            }
             Self::LeafChanged(first, last) if first == last => {
                 write!(f, "leaf changed at {first}")
             }
@@ -170,6 +188,11 @@ impl CannotVerify {
 
     pub(super) fn at(path: &Path, problem: &str) -> Self {
         Self::new(format!("{}: {problem}", path.display()))
+    }
+
+    pub(super) fn of_store(what: &str, error: &StoreError) -> Self {
+        let cause = error.source().map(|cause| format!(": {cause}"));
+        Self::new(format!("{what}: {error}{}", cause.unwrap_or_default()))
     }
 
     pub(super) fn reading(path: &Path, error: io::Error) -> Self {

@@ -72,6 +72,13 @@ impl Notes {
         self.heads.last().map_or(0, |head| head.size)
     }
 
+    /// Whether the log has a newer checkpoint by now than when this was read.
+    pub(super) fn is_outdated(&self, directory: &Path, identity: &Identity) -> bool {
+        let note = read_text(&directory.join("checkpoint")).ok();
+        let head = note.and_then(|note| identity.open(&note).ok());
+        head.is_some_and(|head| head.size > self.signed())
+    }
+
     fn take_given(&mut self, identity: &Identity, note: &str) -> Result<Read<()>, CannotVerify> {
         match identity.open(note) {
             Ok(head) => self.given.push(head),

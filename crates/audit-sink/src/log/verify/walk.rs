@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
+use countersign_core::Timestamp;
 use serde::Deserialize;
 
 use super::notes::Notes;
+use super::tail::Tail;
+use super::told::Told;
 use super::wrong::{Rest, Wrong};
 use super::{CannotVerify, Finding, LogReport};
 use crate::log::lines::{Known, Lines};
@@ -26,6 +30,10 @@ pub(super) struct Walk<'a> {
     segment: Option<Edge>,
     kept: HashMap<u64, Edge>,
     removed: u64,
+    told: Told,
+    /// The same by lines that no checkpoint covered when the pass began.
+    told_later: Told,
+    tail: Tail,
     first_line: Option<Vec<u8>>,
     last_line: Vec<u8>,
     /// The size up to which the roots were right.
@@ -58,6 +66,9 @@ impl<'a> Walk<'a> {
             segment: None,
             kept,
             removed: 0,
+            told: Told::default(),
+            told_later: Told::default(),
+            tail: Tail::default(),
             first_line: None,
             last_line: Vec::new(),
             right: 0,
@@ -67,23 +78,31 @@ impl<'a> Walk<'a> {
         };
         walk.compare_roots();
         let list = sealed::list(segments).map_err(failed)?;
-        let last = list.last().map(|(first, _)| *first);
-        for (first, has_lines) in list {
-            if !walk.fits(first) {
+        walk.go_through(segments, &list)?;
+        Ok(walk)
+    }
+
+    fn go_through(&mut self, segments: &Path, list: &[(u64, bool)]) -> Result<(), CannotVerify> {
+        let misplaced = sealed::misplaced(list);
+        for (index, (first, has_lines)) in list.iter().copied().enumerate() {
+            if !self.fits(first) {
                 break;
             }
-            walk.segment = walk.kept.contains_key(&first).then(|| Edge::at(first));
+            let next = list.get(index + 1).map(|(next, _)| *next);
+            self.segment = self.kept.contains_key(&first).then(|| Edge::at(first));
             if has_lines {
-                walk.read(segments, first, Some(first) == last)?;
+                self.read(segments, first, next.is_none())?;
+            } else if misplaced == Some(first) {
+                self.finding = Some(Finding::LineMissing(first));
             } else {
-                walk.take_hashes(segments, first)?;
+                self.take_hashes(segments, first, next)?;
             }
-            walk.compare_kept();
-            if walk.finding.is_some() {
+            self.compare_kept();
+            if self.finding.is_some() {
                 break;
             }
         }
-        Ok(walk)
+        Ok(())
     }
 
     fn fits(&mut self, first: u64) -> bool {
@@ -145,15 +164,37 @@ impl<'a> Walk<'a> {
         }
         self.last_line.clear();
         self.last_line.extend_from_slice(line);
+        if self.tree.end() < self.notes.signed() {
+            self.told.hear(line);
+        } else {
+            self.told_later.hear(line);
+            self.tail.push(line);
+        }
         self.take_leaf(leaf_hash(line));
     }
 
-    fn take_hashes(&mut self, segments: &Path, first: u64) -> Result<(), CannotVerify> {
-        let leaves: Vec<Hash> = sealed::kept_leaves(segments, first)
-            .map_err(|error| CannotVerify::new(format!("hashes of segment {first}: {error}")))?;
-        self.removed += leaves.len() as u64;
+    /// Takes what is left of lines whose time was over. None of them is past what is signed.
+    fn take_hashes(
+        &mut self,
+        segments: &Path,
+        first: u64,
+        next: Option<u64>,
+    ) -> Result<(), CannotVerify> {
+        let signed = self.notes.signed();
+        let end = next.map_or(signed, |next| next.min(signed)).max(first);
+        let leaves = sealed::kept_leaves(segments, first, end - first).map_err(|error| {
+            CannotVerify::of_store(&format!("hashes of segment {first}"), &error)
+        })?;
         for leaf in leaves {
+            if self.tree.end() == end {
+                self.finding = Some(match next {
+                    Some(next) if next == end => Finding::LineInserted(next),
+                    _ => Finding::LineMissing(end),
+                });
+                break;
+            }
             self.take_leaf(leaf);
+            self.removed += 1;
         }
         Ok(())
     }
@@ -177,7 +218,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn report(self, origin: &str, notes: &Notes) -> LogReport {
+    pub(super) fn report(self, origin: &str, notes: &Notes, after: &After) -> LogReport {
         let time = |line: &[u8]| {
             let timed: Option<Timed> = serde_json::from_slice(line).ok();
             timed.map(|timed| timed.time)
@@ -190,11 +231,11 @@ impl<'a> Walk<'a> {
             last_time: time(&self.last_line),
             checkpoints: notes.checked,
             signed: notes.signed(),
-            finding: self.judge(notes),
+            finding: self.judge(notes, after),
         }
     }
 
-    fn judge(&self, notes: &Notes) -> Finding {
+    fn judge(&self, notes: &Notes, after: &After) -> Finding {
         let events = self.tree.end();
         if let Some(size) = self.wrong {
             return self.differing(notes, size);
@@ -213,6 +254,13 @@ impl<'a> Walk<'a> {
         if notes.foreign_key {
             return Finding::Inconsistent;
         }
+        if !self.is_told(after) {
+            return Finding::RemovalUntold(self.removed);
+        }
+        let tail = events - notes.signed();
+        if !after.goes_on && self.tail.is_overdue(after.now, after.unsigned_for) {
+            return Finding::UnsignedTooLong(tail);
+        }
         if let Some(torn) = &self.finding {
             return torn.clone();
         }
@@ -222,10 +270,15 @@ impl<'a> Walk<'a> {
         if notes.ends_early {
             return Finding::ListEndsEarly;
         }
-        match events - notes.signed() {
+        match tail {
             0 => Finding::Ok,
             tail => Finding::UnsignedTail(tail),
         }
+    }
+
+    fn is_told(&self, after: &After) -> bool {
+        let later = after.goes_on && self.told_later.reaches(self.removed);
+        later || self.told.reaches(self.removed)
     }
 
     /// A root that is not the signed one.
@@ -247,6 +300,16 @@ impl<'a> Walk<'a> {
         }
         Finding::LeafChanged(self.right, size - 1)
     }
+}
+
+/// What is known once the lines were read.
+#[derive(Debug)]
+pub(super) struct After {
+    /// The log was signed further meanwhile: its writer lives.
+    pub(super) goes_on: bool,
+    pub(super) now: Timestamp,
+    /// How old lines without a checkpoint may be.
+    pub(super) unsigned_for: Duration,
 }
 
 #[derive(Deserialize)]

@@ -36,6 +36,16 @@ fn every_answer_has_its_text_and_its_exit_code() {
     for (finding, text, code) in [
         (Finding::Ok, "ok", 0),
         (Finding::UnsignedTail(4), "ok, unsigned tail of 4 events", 0),
+        (
+            Finding::UnsignedTooLong(4),
+            "unsigned for too long: the last 4 events",
+            6,
+        ),
+        (
+            Finding::RemovalUntold(4),
+            "removal not told: the first 4 events are gone",
+            6,
+        ),
         (Finding::LeafChanged(2, 2), "leaf changed at 2", 1),
         (
             Finding::LeafChanged(2, 5),
@@ -231,7 +241,7 @@ fn the_list_of_checkpoints_is_read_line_by_line() {
     assert_eq!(verify(log.path()), last);
     for torn in ["{\"size\":12", "{}"] {
         fs::write(list(&log), format!("{text}{torn}")).unwrap();
-        let report = LogVerifier::new(log.path()).verify().unwrap();
+        let report = verifier(log.path()).verify().unwrap();
         assert_eq!(report.finding, Finding::TornTail(torn.len() as u64));
         assert_eq!(report.checkpoints, 3);
     }
@@ -244,7 +254,7 @@ fn the_list_of_checkpoints_is_read_line_by_line() {
     fs::remove_file(list(&log)).unwrap();
     assert_eq!(verify(log.path()), Finding::ListEndsEarly);
     fs::create_dir(list(&log)).unwrap();
-    LogVerifier::new(log.path()).verify().unwrap_err();
+    verifier(log.path()).verify().unwrap_err();
 }
 
 #[test]
@@ -278,7 +288,7 @@ fn the_newest_checkpoint_is_one_note_and_the_list_has_it() {
 fn a_given_checkpoint_is_compared_at_its_own_size() {
     let log = Log::new(9, &[3, 6, 9], &[0]);
     let against = |log: &Log, notes: &[&Log]| {
-        let verifier = LogVerifier::new(log.path());
+        let verifier = verifier(log.path());
         let verifier = notes
             .iter()
             .fold(verifier, |verifier, of| verifier.against(of.note()));
@@ -304,10 +314,7 @@ fn a_given_checkpoint_is_compared_at_its_own_size() {
     assert_eq!(against(&log, &[&earlier]), Finding::LeafChanged(3, 5));
     // A forged signature is told before anything is read.
     let forged = log.note().replacen("\n9\n", "\n8\n", 1);
-    let told = LogVerifier::new(log.path())
-        .against(forged)
-        .verify()
-        .unwrap();
+    let told = verifier(log.path()).against(forged).verify().unwrap();
     assert_eq!(
         told.finding,
         Finding::BadSignature("the given checkpoint".to_owned())
@@ -318,7 +325,7 @@ fn a_given_checkpoint_is_compared_at_its_own_size() {
 #[test]
 fn why_it_could_not_be_checked_is_said() {
     let log = Log::new(1, &[1], &[0]);
-    let refused = || LogVerifier::new(log.path()).verify().unwrap_err();
+    let refused = || verifier(log.path()).verify().unwrap_err();
     let vkey = log.path().join("vkey");
     fs::write(&vkey, b"\xff").unwrap();
     assert!(refused().to_string().ends_with("vkey: it is not UTF-8"));

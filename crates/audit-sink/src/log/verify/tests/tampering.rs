@@ -114,7 +114,7 @@ proptest! {
             Some(content) => fs::write(&path, content).unwrap(),
             None => fs::remove_file(&path).unwrap(),
         }
-        let answer = LogVerifier::new(log.path()).verify();
+        let answer = verifier(log.path()).verify();
         let is_ok = answer.as_ref().is_ok_and(|report| report.finding.is_ok());
         prop_assert!(!is_ok, "{name}: {answer:?}");
     }
