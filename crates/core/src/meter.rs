@@ -60,10 +60,11 @@ impl Throttled {
 /// Counts failed authentications. An authenticating layer asks it before it asks a store, and
 /// reports each failure to it.
 pub trait FailureMeter: Debug + Send + Sync + 'static {
-    /// Whether an attempt may go on to the store.
+    /// Whether an attempt may go on to the store. Nobody is to be refused here for what was done with a
+    /// key's prefix: it is no secret, and strangers could lock its owner out by it.
     ///
     /// # Errors
-    /// When the source or the key prefix has spent its failures.
+    /// When the source has spent its failures.
     fn admit(&self, attempt: &Attempt<'_>) -> Result<(), Throttled>;
 
     /// Takes down a failure: test and count are one atomic step, so that of many attempts in

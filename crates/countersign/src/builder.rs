@@ -176,7 +176,9 @@ impl<C, K, L, A> Builder<C, K, L, A> {
 
     /// How long a verified key is believed without asking the store again: 0 to 60 seconds, 5 by
     /// default. A revocation on another node takes effect within it, and at once where
-    /// [`Countersign::follow_changes`] is in use.
+    /// [`Countersign::follow_changes`] is in use. With 0 each request asks the store, and is the first
+    /// one to the throttle of failed authentications: a source that has spent its failures waits with
+    /// right keys too, see [`SourceThrottle`](crate::SourceThrottle).
     pub fn staleness_bound(mut self, bound: Duration) -> Self {
         self.rest.staleness_bound = bound;
         self

@@ -18,11 +18,15 @@ use crate::gcra::{Verdict, decide};
 /// - Only failures count. Many callers behind one address (NAT) don't hurt each other as long as
 ///   their keys are right; one of them that keeps failing can slow down the others' *first*
 ///   requests, until their keys are known again.
-/// - The limit for a prefix protects a key against guessing from many sources. It can't be used to
-///   lock its owner out: the layer that verifies asks the meter only for a key that it did not
-///   find in its cache of verified keys, so a key that is in use keeps working.
-/// - Test and count are one step under the locks of both counters, and a failure that is turned
-///   away counts nothing.
+/// - The limit for a prefix is for guessing from many sources, and it turns away failures alone: a
+///   prefix is no secret, so nobody is kept from presenting a key by what others did with its prefix. Its
+///   owner is not locked out, whether the key is in the cache of verified keys or there is none. A
+///   guess that is turned away still counts for its source, which then is kept from the store.
+/// - The layer that verifies asks the meter only for a key that it did not find in its cache. Without
+///   a cache (a staleness bound of 0) every request is a first one: there a source that has spent its
+///   failures keeps the right keys behind the same address out too.
+/// - Test and count are one step under the locks of both counters, and a failure that the source's
+///   limit turns away counts nothing.
 ///
 /// **Bound.** At most 65 536 sources and, apart from them, 65 536 prefixes are counted by
 /// themselves. A counter leaves by itself when all its failures are forgotten, and one failure is
@@ -111,13 +115,9 @@ impl SourceThrottle {
         self.prefixes.cells.len()
     }
 
-    /// [`FailureMeter::admit`] for an attempt that has nothing to do with what others do from its
-    /// source or with its prefix: the two together are counted by themselves, by the source's quota.
-    pub(crate) fn admit_apart(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
-        self.sources.admit(&both(attempt), attempt.at)
-    }
-
-    /// [`FailureMeter::record_failure`] for such an attempt.
+    /// [`FailureMeter::record_failure`] for an attempt that has nothing to do with what others do from
+    /// its source or with its prefix: the two together are counted by themselves, by the source's
+    /// quota.
     pub(crate) fn record_apart(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
         let both = self.sources.weigh(&both(attempt), attempt.at);
         let wait = both.wait();
@@ -138,11 +138,7 @@ impl Default for SourceThrottle {
 
 impl FailureMeter for SourceThrottle {
     fn admit(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
-        self.sources.admit(&attempt.source, attempt.at)?;
-        match attempt.prefix {
-            Some(prefix) => self.prefixes.admit(prefix.as_str(), attempt.at),
-            None => Ok(()),
-        }
+        self.sources.admit(&attempt.source, attempt.at)
     }
 
     fn record_failure(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
@@ -152,8 +148,9 @@ impl FailureMeter for SourceThrottle {
             .prefix
             .map(|prefix| self.prefixes.weigh(prefix.as_str(), attempt.at));
         let prefix_wait = prefix.as_ref().and_then(Weighed::wait);
-        let wait = source.wait().max(prefix_wait);
-        self.sources.settle(source, wait.is_none());
+        let source_wait = source.wait();
+        let wait = source_wait.max(prefix_wait);
+        self.sources.settle(source, source_wait.is_none());
         if let Some(prefix) = prefix {
             self.prefixes.settle(prefix, wait.is_none());
         }

@@ -136,14 +136,16 @@ impl RequestObserver for AbuseMonitor {
     }
 }
 
-/// A correct key that is not in the cache comes here with everybody else's guesses. From a network
-/// in which it was used before, or one that is never accused, it is counted apart.
+/// A correct key that is not in the cache comes here with everybody else's guesses. What others did with
+/// its prefix keeps nobody from being looked at: penalties and counts of a prefix turn failures away.
+/// From a network in which the key was used before, or one that is never accused, neither does the source,
+/// and failures are counted apart.
 impl FailureMeter for AbuseMonitor {
     fn admit(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
         if self.0.is_at_home(attempt) {
-            return self.0.throttle.admit_apart(attempt);
+            return Ok(());
         }
-        self.0.penalty_of(attempt)?;
+        penalty(self.0.source_wait(attempt))?;
         self.0.throttle.admit(attempt)
     }
 
@@ -151,7 +153,7 @@ impl FailureMeter for AbuseMonitor {
         if self.0.is_at_home(attempt) {
             return self.0.throttle.record_apart(attempt);
         }
-        self.0.penalty_of(attempt)?;
+        penalty(self.0.source_wait(attempt).max(self.0.prefix_wait(attempt)))?;
         self.0.throttle.record_failure(attempt)
     }
 }
@@ -167,15 +169,14 @@ impl Inner {
             || self.profiles.find(self.profiles.name(prefix), knows) == Some(true)
     }
 
-    fn penalty_of(&self, attempt: &Attempt<'_>) -> Result<(), Throttled> {
-        let at = attempt.at.as_nanos();
+    fn source_wait(&self, attempt: &Attempt<'_>) -> Option<Duration> {
         let source = AbuseSubject::Source(attempt.source);
-        let prefix = attempt.prefix.copied().map(AbuseSubject::Prefix);
-        let source = self.sentences.wait(&source, at);
-        let prefix = prefix.and_then(|prefix| self.sentences.wait(&prefix, at));
-        source
-            .max(prefix)
-            .map_or(Ok(()), |wait| Err(Throttled::penalty(wait)))
+        self.sentences.wait(&source, attempt.at.as_nanos())
+    }
+
+    fn prefix_wait(&self, attempt: &Attempt<'_>) -> Option<Duration> {
+        let prefix = AbuseSubject::Prefix(*attempt.prefix?);
+        self.sentences.wait(&prefix, attempt.at.as_nanos())
     }
 
     #[inline]
@@ -308,6 +309,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn penalty(wait: Option<Duration>) -> Result<(), Throttled> {
+    wait.map_or(Ok(()), |wait| Err(Throttled::penalty(wait)))
 }
 
 /// Only a key can be suspended; anybody else is throttled instead.

@@ -140,14 +140,28 @@ fn a_correct_key_is_not_locked_out_by_its_neighbours() {
         "it was used from here before"
     );
     assert_eq!(world.admit(ELSEWHERE, 7), Ok(()));
-    // Even an attempt that is known to be at home has its bound.
-    for _ in 0..100 {
-        assert_eq!(
-            world.attempt(OFFICE, 7, |a| world.monitor.record_failure(a)),
-            Ok(())
-        );
+    // Even those that are known to be at home have a bound for their failures, and for those alone.
+    let fail = || world.attempt(OFFICE, 7, |a| world.monitor.record_failure(a));
+    (0..100).for_each(|_| assert_eq!(fail(), Ok(())));
+    assert!(fail().is_err());
+    assert_eq!(world.admit(OFFICE, 7), Ok(()));
+}
+
+#[test]
+fn a_penalty_of_a_prefix_turns_failures_away_and_not_its_owner() {
+    let rule = AbuseRule::new(3, MINUTE).react(AbuseReaction::Throttle);
+    let world = World::with_rule(AbuseKind::PrefixFailures, rule);
+    let subject = AbuseSubject::Prefix(prefix(7));
+    for _ in 0..3 {
+        let context = world.context(ELSEWHERE, None);
+        context.present_key(prefix(7), None);
+        context.deny(Reason::InvalidApiKey.into());
+        world.monitor.finished(&context);
     }
-    assert_eq!(world.admit(OFFICE, 7), Err(Reason::SourceThrottled));
+    assert_eq!(world.heard.only().subject, subject);
+    assert_eq!(world.admit(OFFICE, 7), Ok(()));
+    let failed = world.attempt(OFFICE, 7, |a| world.monitor.record_failure(a));
+    assert_eq!(failed.unwrap_err().reason(), Reason::AbuseDenied);
 }
 
 #[test]
