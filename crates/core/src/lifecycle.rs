@@ -50,6 +50,22 @@ pub enum LifecycleKind {
 }
 
 impl LifecycleKind {
+    /// Every kind there is.
+    pub const ALL: &'static [Self] = &[
+        Self::TokenCreated,
+        Self::TokenDisplayedOnce,
+        Self::TokenActivated,
+        Self::TokenScopesChanged,
+        Self::TokenLimitsChanged,
+        Self::TokenRotated,
+        Self::TokenExpired,
+        Self::TokenRevoked,
+        Self::TokenSuspended,
+        Self::TokenReactivated,
+        Self::CompanySuspended,
+        Self::CompanyReactivated,
+    ];
+
     /// The audit event's type.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

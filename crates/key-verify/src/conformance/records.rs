@@ -101,6 +101,37 @@ pub async fn refuses_what_exists_and_what_does_not(store: &impl KeyStore) {
     );
 }
 
+/// A prefix or a company's id in other letters of the alphabet's two cases is another one: it finds
+/// nothing, and can be stored beside.
+pub async fn names_are_compared_to_the_letter(store: &impl KeyStore) {
+    let [upper, lower] = [
+        ("acme_live_AbCdEfGhIjKl", "Company_12"),
+        ("acme_live_aBcDeFgHiJkL", "company_12"),
+    ];
+    let key = |(prefix, company): (&str, &str), n| {
+        let mut key = record(company, n);
+        key.prefix = prefix.parse().expect("a prefix");
+        key
+    };
+    let (first, second) = (key(upper, 1), key(lower, 2));
+    add_company(store, upper.1).await;
+    let insert = Write::InsertKey(first.clone());
+    write(store, insert).await.expect("a new key");
+    let found = store.find(&second.prefix).await.expect("find");
+    assert_eq!(found, None, "a prefix in other letters is another one");
+    let found = store.company(&second.company).await.expect("company");
+    assert_eq!(found, None, "an id in other letters is another company's");
+    let listed = store.list(&second.company, None, 10).await.expect("list");
+    assert_eq!(listed, [], "a key of another company");
+    add_company(store, lower.1).await;
+    let insert = Write::InsertKey(second.clone());
+    write(store, insert).await.expect("another prefix");
+    for key in [first, second] {
+        let found = store.find(&key.prefix).await.expect("find");
+        assert_eq!(found.map(|found| found.record), Some(key));
+    }
+}
+
 /// Ten thousand keys of one company are listed in pages by ascending id, each once, and none of
 /// another company among them.
 pub async fn pages_ten_thousand_keys(store: &impl KeyStore) {

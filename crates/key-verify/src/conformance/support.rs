@@ -88,21 +88,36 @@ pub(super) fn record(company: &str, n: u128) -> KeyRecord {
     }
 }
 
-pub(super) fn event(company: &str) -> LifecycleEvent {
+/// An event about a key, with something in every member.
+pub(super) fn event(kind: LifecycleKind, key: &KeyRecord) -> LifecycleEvent {
+    LifecycleEvent {
+        environment: Some(Environment::Live),
+        key_id: Some(key.id),
+        key_prefix: Some(key.prefix),
+        reason: Some("suspected_leakage".to_owned()),
+        linked_key: Some(KeyId::from_u128(u128::MAX)),
+        subsidiaries: vec!["company_34".parse().expect("a company id")],
+        changed: Some("networks".to_owned()),
+        ..company_event(kind, key.company)
+    }
+}
+
+/// An event with nothing in the members that an event can lack.
+pub(super) fn company_event(kind: LifecycleKind, company: CompanyId) -> LifecycleEvent {
     let time = ManualClock::default().now().wall;
     LifecycleEvent {
         id: EventId::generate(time),
-        time,
-        kind: LifecycleKind::TokenCreated,
+        time: time.saturating_add(Duration::from_micros(1)),
+        kind,
         actor_type: ActorType::Operator,
         actor: "ada".to_owned(),
-        company: company.parse().expect("a company id"),
+        company,
         environment: None,
         key_id: None,
         key_prefix: None,
         reason: None,
         linked_key: None,
-        subsidiaries: vec!["company_34".parse().expect("a company id")],
+        subsidiaries: Vec::new(),
         changed: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Clock, KeyId, ManualClock, ScopeSet, Timestamp};
+use countersign_core::{Clock, KeyId, LifecycleKind, ManualClock, ScopeSet, Timestamp};
 
 use super::support::{add_company, event, record, write};
 use crate::record::KeyRecord;
@@ -64,7 +64,7 @@ pub async fn uses_add_up(store: &impl KeyStore) {
 pub async fn uses_are_no_change_of_a_key(store: &impl KeyStore) {
     let Some(uses) = store.uses() else { return };
     let [key, _] = two_keys(store).await;
-    let told = event("company_12");
+    let told = event(LifecycleKind::TokenActivated, &key);
     let change = Change {
         writes: Vec::new(),
         events: vec![told.clone()],
