@@ -7,7 +7,7 @@ use bytes::Bytes;
 use countersign_core::body::{Flow, Watcher};
 use countersign_core::grpc::{self, Messages};
 use countersign_core::respond::Format;
-use countersign_core::{AccessContext, Asking, Denial, Monotonic, STANDING_PAUSE, Standing};
+use countersign_core::{AccessContext, Asking, Denial, Monotonic, Reason, STANDING_PAUSE, Standing};
 use http_body::Frame;
 
 use crate::recording::Recording;
@@ -37,7 +37,10 @@ impl Watcher for Incoming {
     fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow> {
         let flow = ready!(self.poll_end(cx));
         if let (Flow::On, Some(messages)) = (&flow, &mut self.messages) {
-            self.context.count_messages_received(begun(messages, frame));
+            match begun(messages, frame) {
+                Ok(count) => self.context.count_messages_received(count),
+                Err(reason) => return Poll::Ready(Flow::break_off(&self.context, reason)),
+            }
         }
         Poll::Ready(flow)
     }
@@ -98,7 +101,9 @@ impl Watcher for Answer {
                 return Poll::Ready(self.refuse(frame, denial));
             }
         }
-        self.recording.count_sent(begun(&mut self.messages, frame));
+        // An answer that is not the base64 that it says goes on: it is the handler's.
+        self.recording
+            .count_sent(begun(&mut self.messages, frame).unwrap_or(0));
         if let Some(trailers) = frame.trailers_ref() {
             self.status = grpc::status(trailers);
         }
@@ -168,6 +173,6 @@ impl Caller {
 }
 
 /// How many messages begin in `frame`.
-fn begun(messages: &mut Messages, frame: &Frame<Bytes>) -> u32 {
-    frame.data_ref().map_or(0, |data| messages.read(data))
+fn begun(messages: &mut Messages, frame: &Frame<Bytes>) -> Result<u32, Reason> {
+    frame.data_ref().map_or(Ok(0), |data| messages.read(data))
 }

@@ -27,7 +27,7 @@ impl AccessContext {
         };
         let frame = decoded.as_deref().unwrap_or(piece);
         let mut read = Messages::new(Format::GrpcWeb);
-        let is_ending = read.read(frame) == 0 && read.web_status() == Some(INTERNAL);
+        let is_ending = read.read(frame) == Ok(0) && read.web_status() == Some(INTERNAL);
         if !is_ending || denial.error().grpc_code() == i32::from(INTERNAL) {
             return None;
         }
@@ -84,7 +84,7 @@ mod tests {
         let text = context.web_ending(text.as_bytes(), Format::GrpcWebText);
         assert_eq!(STANDARD.decode(text.unwrap()).unwrap(), binary);
         let mut read = Messages::new(Format::GrpcWeb);
-        assert_eq!(read.read(&binary), 0);
+        assert_eq!(read.read(&binary), Ok(0));
         assert!(read.is_between(), "its length is right");
         assert_eq!(read.web_status(), Some(8));
     }

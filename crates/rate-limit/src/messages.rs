@@ -20,6 +20,9 @@ use crate::{LimitStore, Policies, StoreFailure};
 /// Makes each message that a gRPC caller sends draw on limits of its own, when it comes. Behind the
 /// layers that find the endpoint and verify the caller. Other requests pass.
 ///
+/// A body that should be base64 (gRPC-Web's text form) and is not breaks off as `malformed_request`:
+/// what can't be counted does not reach the handler.
+///
 /// A message that its limits refuse does not reach the handler, and the call's request breaks off
 /// with the refusal; messages before it stay handled. The call is then audited as refused. Its
 /// answer is the refusal unless the handler has begun to answer and does not end with its error.
@@ -131,7 +134,10 @@ impl MessageGate {
         let data = frame.data_ref().map_or(&[][..], |data| &data[..]);
         let mut owed = match self.owed {
             Some(owed) => owed,
-            None => self.messages.read(data),
+            None => match self.messages.read(data) {
+                Ok(owed) => owed,
+                Err(reason) => return Poll::Ready(Err(reason.into())),
+            },
         };
         while owed > 0 {
             self.owed = Some(owed);
@@ -273,6 +279,17 @@ mod tests {
             (refused.unwrap_err().reason(), waits),
             (Reason::LimitKey, 2)
         );
+    }
+
+    #[test]
+    fn what_cannot_be_counted_does_not_pass() {
+        let mut gate = gate(LocalLimits::new(), &call(&Caller::new()));
+        gate.messages = Messages::new(countersign_core::respond::Format::GrpcWebText);
+        let text = Frame::data(Bytes::from_static(b"AAAAAAA="));
+        assert_eq!(decide(&mut gate, &text).0, Ok(()));
+        // A message as a server takes it that does not know gRPC-Web.
+        let refused = decide(&mut gate, &messages(1)).0.unwrap_err();
+        assert_eq!(refused.reason(), Reason::MalformedRequest);
     }
 
     /// What becomes of a request with so many messages in one piece.

@@ -3,8 +3,13 @@
 
 mod support;
 
-use support::Service;
-use support::raw::{Ending, call};
+use std::net::SocketAddr;
+
+use prost::Message;
+use serde_json::Value;
+use support::proto::{Amount, CreatePaymentRequest, ListNotificationsRequest};
+use support::raw::{Ending, call, call_with};
+use support::{Service, with_key};
 
 const METHOD: &[u8] = b"/payments.v1.Payments/ListAccounts";
 
@@ -73,6 +78,81 @@ async fn a_path_without_its_slash_never_becomes_a_request() {
         let fields = head(&METHOD[1..], key);
         assert_eq!(call(address, &fields).await, Ending::Reset);
     }
+}
+
+/// A server takes what it does not know for plain gRPC, whatever the stack would take it for. The
+/// sandbox takes gRPC-Web's own names for plain gRPC too: there is no tonic-web on its port.
+#[tokio::test]
+async fn messages_count_whatever_the_content_type_says() {
+    let service = Service::start();
+    for (company, address, content_type) in [
+        (
+            "company_12",
+            service.production,
+            "application/grpc-web-text;x=1",
+        ),
+        (
+            "company_12",
+            service.production,
+            "application/grpc-web-text",
+        ),
+        (
+            "sandbox",
+            service.sandbox,
+            "Application/grpc-web-text+proto",
+        ),
+        ("sandbox", service.sandbox, "application/grpc-web-text"),
+    ] {
+        let mut fields = head(
+            b"/payments.v1.Payments/CreatePayments",
+            service.key(company, "full").as_bytes(),
+        );
+        fields.retain(|(name, _)| *name != "content-type");
+        let trace = format!(
+            "{:032x}",
+            content_type.len() + usize::from(address.port()) * 100
+        );
+        let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+        fields.push(("content-type", content_type.as_bytes()));
+        fields.push(("traceparent", traceparent.as_bytes()));
+        let ending = call_with(address, &fields, &order().repeat(250)).await;
+        assert_ne!(ending, Ending::Reset, "{content_type}");
+        let is_outcome = |event: &Value| {
+            event["trace_id"] == *trace && event["type"] != "external_api.request.intent"
+        };
+        let event = service.wait_for(is_outcome).await;
+        assert_eq!(event["reason"], "malformed_request", "{event}");
+        assert_eq!(made(&service, company, address).await, 0, "{content_type}");
+    }
+}
+
+/// How many payments the company has made.
+async fn made(service: &Service, company: &str, address: SocketAddr) -> usize {
+    let key = service.key(company, "full");
+    let call = with_key(key, ListNotificationsRequest {});
+    let mut client = service.client(address).await;
+    let mut notes = client.list_notifications(call).await.unwrap().into_inner();
+    let mut made = 0;
+    while let Some(note) = notes.message().await.unwrap() {
+        made += usize::from(note.kind == "payment_created");
+    }
+    made
+}
+
+/// A payment as a message of plain gRPC.
+fn order() -> Vec<u8> {
+    let order = CreatePaymentRequest {
+        source_account_id: "acct_1201".to_owned(),
+        amount: Some(Amount {
+            currency: "GBP".to_owned(),
+            value: "25.00".to_owned(),
+        }),
+        reference: "Invoice 7".to_owned(),
+    };
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(order.encoded_len()).unwrap().to_be_bytes());
+    frame.extend(order.encode_to_vec());
+    frame
 }
 
 fn head<'a>(path: &'a [u8], key: &'a [u8]) -> Vec<(&'a str, &'a [u8])> {

@@ -9,8 +9,10 @@ use tokio::net::TcpStream;
 /// The frame with which the server ends the call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Trailers-only: a head and nothing after it.
+    /// A head: a call's trailers, or all of its answer.
     Head,
+    /// A piece of the answer's body, as gRPC-Web ends a call.
+    Body,
     /// The stream is reset, or the connection closed: no request ever reached the service.
     Reset,
 }
@@ -18,11 +20,23 @@ pub(crate) enum Ending {
 /// Opens a connection, sends these fields as the head of a call with an empty message, and tells
 /// how the server ends it.
 pub(crate) async fn call(address: SocketAddr, fields: &[(&str, &[u8])]) -> Ending {
+    call_with(address, fields, &[0; 5]).await
+}
+
+/// The same with this body: at most 64 KiB, which a server takes without being asked.
+pub(crate) async fn call_with(
+    address: SocketAddr,
+    fields: &[(&str, &[u8])],
+    body: &[u8],
+) -> Ending {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     sent.extend(frame(SETTINGS, 0, 0, &[]));
     sent.extend(frame(HEADERS, END_HEADERS, 1, &head(fields)));
-    sent.extend(frame(DATA, END_STREAM, 1, &[0; 5]));
+    for piece in body.chunks(MAX_FRAME) {
+        sent.extend(frame(DATA, 0, 1, piece));
+    }
+    sent.extend(frame(DATA, END_STREAM, 1, &[]));
     stream.write_all(&sent).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), ending(&mut stream))
         .await
@@ -40,6 +54,7 @@ async fn ending(stream: &mut TcpStream) -> Ending {
         stream.read_exact(&mut payload).await.unwrap();
         match head[3] {
             HEADERS if head[4] & END_STREAM != 0 => return Ending::Head,
+            DATA if head[4] & END_STREAM != 0 => return Ending::Body,
             RESET | GO_AWAY => return Ending::Reset,
             _ => {}
         }
@@ -70,6 +85,7 @@ fn head(fields: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
+const MAX_FRAME: usize = 16 * 1024;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;

@@ -164,3 +164,26 @@ async fn a_caller_that_leaves_in_the_middle_of_a_stream_is_told_once() {
     assert_eq!(line["status"], 200);
     assert_eq!(line["metadata"]["messages_sent"], 1);
 }
+
+#[tokio::test]
+async fn a_call_that_is_not_the_base64_it_says_breaks_off() {
+    let (sink, _writer, log) = memory_log().await;
+    let handler = service_fn(|request: Request<Stream>| async {
+        let mut body = request.into_body();
+        let passed = tokio::time::timeout(std::time::Duration::ZERO, body.frame()).await;
+        assert!(passed.is_err(), "nothing passes and nothing ends");
+        Ok::<_, Infallible>(Response::new(stream(vec![trailers("13")], false)))
+    });
+    let service = ServiceBuilder::new()
+        .layer(AuditLayer::new(sink.clone()))
+        .service(handler);
+    let call = Request::post("/pay.v1.Payments/Create")
+        .header("content-type", "application/grpc-web-text")
+        .body(stream(vec![message("raw"), message("raw")], false))
+        .unwrap();
+    let response = service.oneshot(call).await.unwrap();
+    let _ = response.into_body().collect().await;
+    let line = lines(&sink, &log).await.pop().unwrap();
+    assert_eq!(line["reason"], "malformed_request");
+    assert_eq!(line["decision"], "denied");
+}
