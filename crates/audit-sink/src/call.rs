@@ -7,7 +7,9 @@ use bytes::Bytes;
 use countersign_core::body::{Flow, Watcher};
 use countersign_core::grpc::{self, Messages};
 use countersign_core::respond::Format;
-use countersign_core::{AccessContext, Asking, Denial, Monotonic, Reason, STANDING_PAUSE, Standing};
+use countersign_core::{
+    AccessContext, Asking, Denial, Monotonic, Reason, STANDING_PAUSE, Standing,
+};
 use http_body::Frame;
 
 use crate::recording::Recording;

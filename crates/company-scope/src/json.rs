@@ -33,7 +33,8 @@ pub(crate) enum Finding {
     Agreed,
     /// A claim is something else: another company, if it can be read as one.
     Other(Option<CompanyId>),
-    /// The document is broken, too deep, or says a name on the way to a claim twice.
+    /// The document is broken, too deep, says a name on the way to a claim twice, or has an array
+    /// where that name should be.
     Malformed,
 }
 
@@ -173,6 +174,10 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, '_> {
         let Self(tree, seen) = self;
         if tree.is_claim {
             seen.no_text();
+        }
+        // Readers take an array for a structure too, its members in the order of their declaration.
+        if tree.steps.iter().any(|step| step.index.is_none()) {
+            return Err(A::Error::custom("an array where a claim is in a member"));
         }
         for index in 0.. {
             let step = tree.steps.iter().find(|step| step.index == Some(index));

@@ -69,6 +69,7 @@ impl CompanyScopeLayer {
     /// Checks the text at `pointer` in JSON bodies. Requests with a body are then read before
     /// they go on, up to the bound. A body that has not come yet is waited for, with the timer of tokio's
     /// runtime: see [`body_timeout`](Self::body_timeout) and [`waiting_bodies`](Self::waiting_bodies).
+    /// An array where the pointer has a name is refused as `malformed_request`.
     pub fn claim_json(self, pointer: JsonPointer) -> Self {
         self.with(|settings| settings.claims.json.insert(pointer))
     }

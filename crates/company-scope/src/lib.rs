@@ -15,7 +15,7 @@
 //! | refusal | answer | audit reason |
 //! |---|---|---|
 //! | a claim names another company | 403 `company_boundary_violation` | `company_mismatch` |
-//! | a body with claims is broken, says a name twice, breaks off, or is over the bound | 400 `invalid_request` | `malformed_request` |
+//! | a body with claims is broken, says a name twice, has an array where a claim's name should be, breaks off, or is over the bound | 400 `invalid_request` | `malformed_request` |
 //! | a value is another company's ([`Owned`]) | 404 `resource_not_found` | `resource_outside_company` |
 //! | nobody verified the caller or matched the path, or the layer stands twice | 500 `internal_error` | `misconfigured_stack` |
 //! | a handler that asks for its scope stands on another route than the contract's endpoint (`axum`) | 500 `internal_error` | `misconfigured_stack` |
@@ -88,10 +88,14 @@
 //!
 //! | `Content-Type` | |
 //! |---|---|
-//! | `*/json`, `*/*+json` | read; what doesn't parse is refused |
+//! | `*/json`, `*/*+json`, `*/json+*`: `json` between any `/`, `+` and `;` | read; what doesn't parse is refused |
 //! | absent, or no media type | read if its first character that is no blank is `{` or `[`, and then as above |
 //! | any other | not looked at: a handler must not read JSON from it |
 //! | two of them | refused: two readers may take different ones |
+//!
+//! An array in the place of an object on the way to a claim is refused as `malformed_request`: what
+//! derives `serde::Deserialize` reads its members from an array too, by their order. A list of such
+//! objects is what a claim reaches by index alone (`/0/company_id`); wrap it in an object otherwise.
 //!
 //! What is read is bounded in bytes ([`CompanyScopeLayer::body_limit`]), in frames (1024) and in
 //! depth (127, as `serde_json`). A body that announces more than the bound is not read at all.

@@ -149,20 +149,22 @@ fn by_content_type(headers: &HeaderMap) -> Result<BodyPlan, Denial> {
         return Ok(BodyPlan::Guess);
     };
     let essence = value.as_bytes().split(|b| *b == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
+    let essence = essence.unwrap_or_default();
     Ok(if !essence.contains(&b'/') {
         BodyPlan::Guess
-    } else if ends_with(essence, b"/json") || ends_with(essence, b"+json") {
+    } else if is_json(essence) {
         BodyPlan::Json
     } else {
         BodyPlan::Skip
     })
 }
 
-fn ends_with(text: &[u8], end: &[u8]) -> bool {
-    text.len()
-        .checked_sub(end.len())
-        .is_some_and(|start| text[start..].eq_ignore_ascii_case(end))
+/// Whether some reader may take this type for JSON's: for one the suffix is what follows the last
+/// `+`, for another the first, and what stands before it (`json+x`) is the subtype to both.
+fn is_json(essence: &[u8]) -> bool {
+    let parts = essence.split(|b| matches!(b, b'/' | b'+'));
+    let mut parts = parts.skip(1).map(<[u8]>::trim_ascii);
+    parts.any(|part| part.eq_ignore_ascii_case(b"json"))
 }
 
 fn announced_length(headers: &HeaderMap) -> u64 {

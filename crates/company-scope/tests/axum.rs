@@ -6,14 +6,15 @@ mod support;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Json;
 use axum::routing::post as on_post;
 use countersign_company_scope::{CompanyScope, Owned, VerifiedKey};
 use countersign_core::{
-    AccessContext, Edge, Environment, Identity, KeyId, RequestId, Resource, ScopeSet,
+    AccessContext, Edge, Environment, Identity, KeyId, Reason, RequestId, Resource, ScopeSet,
 };
 use http::Request;
 use http_body_util::BodyExt;
-use support::{Frames, enter, every_claim, post};
+use support::{Frames, enter, every_claim, post, reason};
 use tower::ServiceExt;
 
 const CLAIM: &[u8] = br#"{"company_id":"company_34"}"#;
@@ -45,6 +46,45 @@ async fn a_handler_gets_the_scope_and_the_body() {
             (status, &*text),
             (200, r#"company_34 {"company_id":"company_34"}"#)
         );
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Order {
+    amount: String,
+    company_id: Option<String>,
+}
+
+/// axum's own `Json` reads another company from each of these.
+#[tokio::test]
+async fn what_axum_takes_for_json_is_looked_at() {
+    let read = |Json(order): Json<Order>| async move {
+        format!("{} {}", order.amount, order.company_id.unwrap_or_default())
+    };
+    let app = Router::new().route("/c/{company}", on_post(read));
+    let layered = app.clone().layer(every_claim());
+    let named = r#"{"amount":"1","company_id":"company_12"}"#;
+    let by_order = r#"["1","company_12"]"#;
+    for (content_type, body, why) in [
+        ("application/json", named, Reason::CompanyMismatch),
+        ("application/json+x", named, Reason::CompanyMismatch),
+        (
+            "Application/JSON+x; charset=utf-8",
+            named,
+            Reason::CompanyMismatch,
+        ),
+        ("application/grpc+json", named, Reason::CompanyMismatch),
+        ("application/json", by_order, Reason::MalformedRequest),
+        ("application/json+x", by_order, Reason::MalformedRequest),
+    ] {
+        let unseen = post("/c/company_34", Some(content_type), Body::from(body));
+        let handled = text(app.clone(), unseen).await;
+        assert_eq!(handled, (200, "1 company_12".to_owned()), "{content_type}");
+        let mut request = post("/c/company_34", Some(content_type), Body::from(body));
+        let context = enter(&mut request);
+        let answer = text(layered.clone(), request).await;
+        assert_eq!(reason(&context), Some(why), "{content_type} {body}");
+        assert!(!answer.1.contains("company_12"), "{content_type} {body}");
     }
 }
 

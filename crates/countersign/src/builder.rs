@@ -256,7 +256,8 @@ impl<C, K, L, A> Builder<C, K, L, A> {
         self
     }
 
-    /// Checks a company that a caller names at this JSON pointer (RFC 6901) in a JSON body.
+    /// Checks a company that a caller names at this JSON pointer (RFC 6901) in a JSON body. An array
+    /// where the pointer has a name is refused as `malformed_request`.
     pub fn claim_json(mut self, pointer: JsonPointer) -> Self {
         self.rest.claims = self.rest.claims.claim_json(pointer);
         self

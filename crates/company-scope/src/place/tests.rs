@@ -1,5 +1,6 @@
 use countersign_core::{Edge, Endpoint, Environment, Identity, MatchedEndpoint, ScopeSet};
 use http_body_util::Full;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -210,22 +211,28 @@ fn a_missing_part_fails_closed() {
     assert_eq!(why(twice), Reason::MisconfiguredStack);
 }
 
+/// What is done with a body of these content types.
+fn plan(types: &[&str]) -> Result<BodyPlan, Denial> {
+    let lines: Vec<(&str, &[u8])> = types
+        .iter()
+        .map(|t| ("content-type", t.as_bytes()))
+        .collect();
+    let (request, context) = known("/c/company_34", &lines, "{}");
+    place(&every_claim(), &request, &context).map(|placed| placed.body)
+}
+
 #[test]
 fn the_content_type_says_whether_a_body_is_looked_at() {
-    let plan = |types: &[&str]| {
-        let lines: Vec<(&str, &[u8])> = types
-            .iter()
-            .map(|t| ("content-type", t.as_bytes()))
-            .collect();
-        let (request, context) = known("/c/company_34", &lines, "{}");
-        place(&every_claim(), &request, &context).map(|placed| placed.body)
-    };
     for json in [
         "application/json",
         "APPLICATION/JSON; charset=utf-8",
         "application/merge-patch+json",
         "application/vnd.x+JSON;v=1",
         "text/json",
+        "application/json+x",
+        "application/x+json+y",
+        "application/json+",
+        "application/grpc+json",
     ] {
         assert_eq!(plan(&[json]), Ok(BodyPlan::Json), "{json}");
     }
@@ -233,6 +240,7 @@ fn the_content_type_says_whether_a_body_is_looked_at() {
         "text/plain",
         "application/grpc",
         "application/jsonp",
+        "application/+x",
         "multipart/form-data; x",
     ] {
         assert_eq!(plan(&[other]), Ok(BodyPlan::Skip), "{other}");
@@ -242,6 +250,28 @@ fn the_content_type_says_whether_a_body_is_looked_at() {
     assert_eq!(plan(&[""]), Ok(BodyPlan::Guess));
     let two = plan(&["text/plain", "application/json"]).unwrap_err();
     assert_eq!(two.reason(), Reason::MalformedRequest);
+}
+
+/// As axum's `Json` decides which content types it takes.
+fn axum_takes(content_type: &str) -> bool {
+    let Ok(mime) = content_type.parse::<mime::Mime>() else {
+        return false;
+    };
+    let is_suffix = mime.suffix().is_some_and(|name| name == "json");
+    mime.type_() == "application" && (mime.subtype() == "json" || is_suffix)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn what_axum_takes_for_json_is_never_skipped(
+        content_type in "[aA]pplication/(json|JSON|Json|x|[+;. a-z]){1,5}(; ?(charset|q)=(utf-8|\"a;b\"|json))?",
+    ) {
+        if axum_takes(&content_type) {
+            prop_assert_eq!(plan(&[&content_type]), Ok(BodyPlan::Json));
+        }
+    }
 }
 
 #[test]
