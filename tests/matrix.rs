@@ -124,6 +124,9 @@ async fn credentials() {
     for target in [
         format!("{ACCOUNTS}?q={}", keys.full),
         format!("{ACCOUNTS}?api_key=x"),
+        format!("{ACCOUNTS}?auth=Bearer%20{}", keys.full),
+        format!("{ACCOUNTS}?next=%2Fx%3Fapi_key%3D{}", keys.full),
+        format!("{ACCOUNTS}?token={},", keys.full),
     ] {
         let answer = server.get(&target, &[("x-api-key", &keys.full)]).await;
         check(&server, &answer, &failed("key_in_query")).await;

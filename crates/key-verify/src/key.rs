@@ -206,7 +206,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Whether a text has the shape of a key, its checksum aside.
-pub(crate) fn has_shape(text: &[u8]) -> bool {
+fn has_shape(text: &[u8]) -> bool {
     if !(MIN..=MAX).contains(&text.len()) {
         return false;
     }
@@ -214,6 +214,13 @@ pub(crate) fn has_shape(text: &[u8]) -> bool {
     KeyPrefix::from_ascii(prefix).is_ok()
         && rest[0] == b'_'
         && rest[1..].iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// Whether anything in a text has the shape of a key, whatever stands around it.
+pub(crate) fn is_within(text: &[u8]) -> bool {
+    // The end of a longer brand is one of two characters, and its separator follows it.
+    let mut starts = text.windows(MIN).filter(|start| start[2] == b'_');
+    starts.any(has_shape)
 }
 
 /// Writes the number that 43 base-62 digits spell, most significant first, into `bytes`; `None`
@@ -317,7 +324,7 @@ const CHUNK: usize = 10;
 const FACTOR: u64 = 62_u64.pow(CHUNK as u32);
 const MAX: usize = KeyPrefix::MAX + 1 + SECRET + CHECK;
 /// The shortest brand has eight characters less than the longest.
-const MIN: usize = MAX - 8;
+pub(crate) const MIN: usize = MAX - 8;
 
 const fn values(place: u32) -> [u32; 256] {
     let mut values = [NO_DIGIT; 256];

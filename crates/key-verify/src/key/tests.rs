@@ -152,6 +152,21 @@ fn every_key_has_the_shape_and_none_with_a_changed_separator() {
 }
 
 #[test]
+fn a_key_is_found_within_any_text() {
+    for brand in ["ab", "acme", "abcdefghij"] {
+        let key = RawKey::generate(brand, Environment::Test).unwrap();
+        let text = key.expose();
+        for around in ["", ",", "\u{e9}", "_", "a", "Z9"] {
+            let whole = format!("{around}{}{around}", *text);
+            assert!(is_within(whole.as_bytes()), "{around}");
+        }
+        assert!(!is_within(&text.as_bytes()[..text.len() - 1]));
+        assert!(!is_within(&text.as_bytes()[brand.len() - 1..]));
+    }
+    assert!(!is_within(&[b'_'; 500]));
+}
+
+#[test]
 fn a_brand_that_would_hold_the_separator_is_refused() {
     for bad in ["", "a", "my_brand", "ACME", "abcdefghijk", "é1"] {
         assert!(RawKey::generate(bad, Environment::Live).is_err(), "{bad}");
