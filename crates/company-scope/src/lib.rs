@@ -97,6 +97,10 @@
 //! derives `serde::Deserialize` reads its members from an array too, by their order. A list of such
 //! objects is what a claim reaches by index alone (`/0/company_id`); wrap it in an object otherwise.
 //!
+//! The messages of a gRPC method (by the contract) are never read, whatever their content type
+//! says: its handlers take the [`CompanyScope`], open what they find by it ([`Owned`]), and compare
+//! a company that a message names by themselves.
+//!
 //! What is read is bounded in bytes ([`CompanyScopeLayer::body_limit`]), in frames (1024) and in
 //! depth (127, as `serde_json`). A body that announces more than the bound is not read at all.
 //! [`OverLimit`] says whether longer bodies are refused or go on unchecked. A compressed body that

@@ -1,6 +1,6 @@
 //! Whose data a request may touch: the decision, without services.
 
-use countersign_core::{AccessContext, CompanyBinding, CompanyId, Denial, Reason};
+use countersign_core::{AccessContext, CompanyBinding, CompanyId, Denial, Endpoint, Reason};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body::Body;
@@ -71,7 +71,7 @@ pub(crate) fn place<'a, B: Body>(
     }
     let mut choice = Choice::new(identity, None);
     let checked = settings.claims.check_head(request, context, &mut choice);
-    match checked.and_then(|()| plan(settings, request)) {
+    match checked.and_then(|()| plan(settings, request, context)) {
         Ok(body) => Ok(Placed {
             chosen: choice.chosen(),
             body,
@@ -122,9 +122,13 @@ fn bind(context: &AccessContext, effective: CompanyId) -> Result<(), Denial> {
 }
 
 /// The method plays no part: a handler may read the body of a `GET` or a `DELETE` too.
-fn plan<B: Body>(settings: &Settings, request: &Request<B>) -> Result<BodyPlan, Denial> {
+fn plan<B: Body>(
+    settings: &Settings,
+    request: &Request<B>,
+    context: &AccessContext,
+) -> Result<BodyPlan, Denial> {
     let body = request.body();
-    if settings.claims.json.is_empty() || body.is_end_stream() {
+    if settings.claims.json.is_empty() || body.is_end_stream() || calls_grpc(context) {
         return Ok(BodyPlan::Skip);
     }
     let plan = by_content_type(request.headers())?;
@@ -136,6 +140,13 @@ fn plan<B: Body>(settings: &Settings, request: &Request<B>) -> Result<BodyPlan, 
         OverLimit::Refuse => Err(Reason::MalformedRequest.into()),
         OverLimit::Pass => Ok(BodyPlan::Skip),
     }
+}
+
+/// Whether a gRPC method is called: its messages are framed and may be a stream without an end,
+/// whatever its content type says of them (`application/grpc+json`). The content type alone does
+/// not tell: to a handler of HTTP that one is JSON.
+fn calls_grpc(context: &AccessContext) -> bool {
+    context.endpoint().is_some_and(Endpoint::is_grpc)
 }
 
 fn by_content_type(headers: &HeaderMap) -> Result<BodyPlan, Denial> {

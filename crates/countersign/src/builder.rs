@@ -257,7 +257,8 @@ impl<C, K, L, A> Builder<C, K, L, A> {
     }
 
     /// Checks a company that a caller names at this JSON pointer (RFC 6901) in a JSON body. An array
-    /// where the pointer has a name is refused as `malformed_request`.
+    /// where the pointer has a name is refused as `malformed_request`. Messages of gRPC methods are
+    /// not read.
     pub fn claim_json(mut self, pointer: JsonPointer) -> Self {
         self.rest.claims = self.rest.claims.claim_json(pointer);
         self

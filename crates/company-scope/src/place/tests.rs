@@ -274,6 +274,26 @@ proptest! {
     }
 }
 
+/// Its messages are no document, and a stream of them would be waited for to its end.
+#[test]
+fn the_messages_of_a_grpc_method_are_not_read() {
+    let json: &[(&str, &[u8])] = &[("content-type", b"application/grpc+json")];
+    let (mut request, _) = known("/pay.v1.Payments/Create", json, "{}");
+    request.extensions_mut().clear();
+    let entered = Edge::default().enter(&mut request);
+    let context = entered.context(&request);
+    let company = "company_34".parse().unwrap();
+    let identity = Identity::new(company, Environment::Live, ScopeSet::new());
+    context.identify(identity).unwrap();
+    let matched = MatchedEndpoint {
+        endpoint: Endpoint::grpc("/pay.v1.Payments/Create").kept(),
+        target: request.uri().path_and_query().unwrap().clone(),
+    };
+    context.match_endpoint(matched).unwrap();
+    let placed = place(&every_claim(), &request, context).unwrap();
+    assert_eq!(placed.body, BodyPlan::Skip);
+}
+
 #[test]
 fn only_a_body_with_claims_in_it_is_looked_at() {
     let json: &[(&str, &[u8])] = &[("content-type", b"application/json")];
