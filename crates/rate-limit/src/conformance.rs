@@ -5,27 +5,41 @@
 //! use countersign_rate_limit::{LocalLimits, conformance};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
-//! # runtime.block_on(async {
+//! # let mut runtime = tokio::runtime::Builder::new_multi_thread();
+//! # runtime.worker_threads(2).enable_time().build()?.block_on(async {
 //! conformance::run(Arc::new(LocalLimits::new())).await;
 //! # });
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Quotas refill in hours and counters are of companies that nobody else has, so the suite may run
-//! against a store that others use, and beside itself. It leaves its counters behind.
+//! Quotas refill in hours, but for two that show that they do, and counters are of companies, or of
+//! policies, that nobody else has: the suite may run against a store that others use, and beside
+//! itself. It leaves its counters behind.
+//!
+//! It takes a few seconds, in which requests come in as late as the clock on the wall says: a store
+//! that decides by [`LimitRequest::received`](crate::LimitRequest::received) and one that decides by a
+//! clock of its own see the same time pass.
+
+mod apart;
+mod case;
+mod time;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use countersign_core::{AccessContext, Endpoint, Quota};
-use tokio::task::JoinSet;
+use countersign_core::Quota;
 
+pub use self::apart::{
+    counters_are_apart, operations_are_apart_where_a_policy_says_so, sources_and_the_platform_too,
+};
+use self::case::{Case, DAY, FITS, INTERVAL, crowd};
+pub use self::time::{
+    a_clock_that_goes_back_grants_nothing, a_spent_quota_stays_spent, units_come_back_one_by_one,
+};
 use crate::samples::{Caller, after};
-use crate::{Dimension, LimitDecision, LimitStore, Policies, Policy};
+use crate::{Dimension, LimitStore, Policies, Policy};
 
-/// Runs the whole suite, in a Tokio runtime, best one with several threads.
+/// Runs the whole suite, in a Tokio runtime with its timer on, best one with several threads.
 ///
 /// # Panics
 /// When the store breaks one of the rules that stand on [`LimitStore::check`], or fails.
@@ -38,8 +52,12 @@ pub async fn run(store: Arc<dyn LimitStore>) {
     a_cost_of_nothing_only_looks(&store).await;
     a_cost_over_the_burst_never_fits(&store).await;
     counters_are_apart(&store).await;
+    sources_and_the_platform_too(&store).await;
+    operations_are_apart_where_a_policy_says_so(&store).await;
     the_longest_wait_speaks(&store).await;
     answers_hold_no_more_than_they_must(&store).await;
+    a_spent_quota_stays_spent(&store).await;
+    units_come_back_one_by_one(&store).await;
 }
 
 /// `burst` units pass, the next one waits for an interval, and the numbers say so.
@@ -102,19 +120,6 @@ pub async fn all_or_nothing_in_a_crowd(store: &Arc<dyn LimitStore>) {
     assert_eq!(case.remaining(store).await, [70, 70, 0]);
 }
 
-/// A spent quota stays spent for requests that come in with an earlier time.
-pub async fn a_clock_that_goes_back_grants_nothing(store: &Arc<dyn LimitStore>) {
-    let case = Case::new([("key", Dimension::Key, 2)]);
-    for earlier in [0, 1, 3600, 7200] {
-        let received = after(DAY - Duration::from_secs(earlier));
-        let request = case.policies.request(&case.context).expect(FITS);
-        let answer = store.check(&request.with_received(received));
-        let decision = answer.resolve().await.expect(WORKS);
-        assert_eq!(decision.is_allowed(), earlier < 2, "{earlier} s earlier");
-    }
-    assert!(!case.ask(store).await.is_allowed());
-}
-
 /// Looking is always allowed and changes nothing.
 pub async fn a_cost_of_nothing_only_looks(store: &Arc<dyn LimitStore>) {
     let case = Case::new([("key", Dimension::Key, 1)]);
@@ -143,29 +148,6 @@ pub async fn a_cost_over_the_burst_never_fits(store: &Arc<dyn LimitStore>) {
     assert_eq!(case.remaining(store).await, [0, 4]);
     let decision = case.ask_for(store, u32::MAX).await;
     assert!(!decision.is_allowed(), "the largest cost doesn't wrap");
-}
-
-/// Keys, endpoints, companies and policies don't share counters.
-pub async fn counters_are_apart(store: &Arc<dyn LimitStore>) {
-    let caller = Caller::new();
-    let limits = [
-        ("key", Dimension::Key, 4),
-        ("company", Dimension::Company, 4),
-        ("endpoint", Dimension::Endpoint, 4),
-        ("operation", Dimension::Operation, 4),
-    ];
-    let case = |caller: &Caller, endpoint| Case::of(limits, caller, endpoint);
-    let first = case(&caller, Endpoint::get("/a"));
-    assert!(first.ask(store).await.is_allowed());
-    let others = [
-        (case(&caller, Endpoint::get("/b")), [3, 3, 4, 3]),
-        (case(&caller, Endpoint::post("/a")), [3, 3, 4, 4]),
-        (case(&caller.colleague(), Endpoint::get("/a")), [4, 3, 4, 4]),
-        (case(&Caller::new(), Endpoint::get("/a")), [4, 4, 4, 4]),
-    ];
-    for (other, left) in others {
-        assert_eq!(other.remaining(store).await, left);
-    }
 }
 
 /// Of several limits that refuse, the one with the longest wait is named.
@@ -198,63 +180,3 @@ pub async fn answers_hold_no_more_than_they_must(store: &Arc<dyn LimitStore>) {
     assert!(full.ask(store).await.is_allowed());
     assert_eq!(full.remaining(store).await, [0, 1, 2, 3, 4, 5, 6, 7]);
 }
-
-/// Policies, and a request that meets them.
-struct Case {
-    policies: Policies,
-    context: AccessContext,
-}
-
-impl Case {
-    fn new<const N: usize>(limits: [(&'static str, Dimension, u32); N]) -> Self {
-        Self::of(limits, &Caller::new(), Endpoint::get("/accounts"))
-    }
-
-    fn of<const N: usize>(
-        limits: [(&'static str, Dimension, u32); N],
-        caller: &Caller,
-        endpoint: Endpoint,
-    ) -> Self {
-        let policies = limits.map(|(name, dimension, burst)| {
-            let quota = Quota::new(burst, INTERVAL).expect("a burst of at least 1");
-            Policy::new(name, dimension, quota)
-        });
-        Self {
-            policies: Policies::new(policies).expect(FITS),
-            context: caller.asks(endpoint, after(DAY)),
-        }
-    }
-
-    async fn ask(&self, store: &Arc<dyn LimitStore>) -> LimitDecision {
-        self.ask_for(store, 1).await
-    }
-
-    async fn ask_for(&self, store: &Arc<dyn LimitStore>, units: u32) -> LimitDecision {
-        let request = self.policies.request(&self.context).expect(FITS);
-        let answer = store.check(&request.with_cost(units));
-        answer.resolve().await.expect(WORKS)
-    }
-
-    async fn remaining(&self, store: &Arc<dyn LimitStore>) -> Vec<u32> {
-        let decision = self.ask_for(store, 0).await;
-        assert!(decision.is_allowed(), "looking is allowed");
-        decision.outcomes().iter().map(|o| o.remaining()).collect()
-    }
-}
-
-/// How many of `count` requests at once pass.
-async fn crowd(store: &Arc<dyn LimitStore>, case: &Arc<Case>, count: usize) -> usize {
-    let mut tasks = JoinSet::new();
-    for _ in 0..count {
-        let (store, case) = (Arc::clone(store), Arc::clone(case));
-        tasks.spawn(async move { case.ask(&store).await.is_allowed() });
-    }
-    let passed = tasks.join_all().await;
-    passed.into_iter().filter(|allowed| *allowed).count()
-}
-
-/// So long that no unit comes back while the suite runs.
-const INTERVAL: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
-const FITS: &str = "the suite's own policies fit its requests";
-const WORKS: &str = "the store answers";

@@ -3,11 +3,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-#[cfg(test)]
-use countersign_core::PeerAddr;
 use countersign_core::{
     AccessContext, Clock, CompanyId, Edge, Endpoint, Environment, Identity, KeyId, LimitOverrides,
-    MatchedEndpoint, Moment, Monotonic, ScopeSet, Timestamp,
+    MatchedEndpoint, Moment, Monotonic, PeerAddr, ScopeSet, Timestamp,
 };
 use http::Request;
 use http::uri::PathAndQuery;
@@ -92,7 +90,7 @@ impl Caller {
         self.asks_from(source, Endpoint::get("/accounts"), at)
     }
 
-    #[cfg(test)]
+    /// The record of a request by this caller to `endpoint` from an address.
     pub(crate) fn asks_from(&self, source: &str, endpoint: Endpoint, at: Moment) -> AccessContext {
         self.fill(anonymous(source, at), endpoint)
     }
@@ -118,7 +116,6 @@ impl Caller {
 }
 
 /// The record of a request of which nothing is known but the address it came from.
-#[cfg(test)]
 pub(crate) fn anonymous(source: &str, at: Moment) -> AccessContext {
     let mut request = Request::new(());
     let address = source.parse().expect("an address");

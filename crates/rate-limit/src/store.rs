@@ -27,8 +27,12 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     ///   a write is not that.
     /// - **Exact.** Counters follow [`gcra`](crate::gcra): a quota of `burst` units admits exactly
     ///   `burst` at once, and one unit more after each interval.
-    /// - A clock that goes back grants nothing. A cost of 0 takes nothing and is always allowed; a
-    ///   cost over the quota's burst never is.
+    /// - **Never back in time.** A request whose time is earlier than that of one that was decided is
+    ///   decided at the latest time that the store has seen: the units that are left then are there
+    ///   for it, and a clock that goes back grants nothing. A store that decides by its own clock
+    ///   keeps this where that clock never goes back, or where it keeps the latest time itself.
+    /// - **Kept.** A counter may be forgotten once its quota is whole again, and not before.
+    /// - A cost of 0 takes nothing and is always allowed; a cost over the quota's burst never is.
     /// - The outcomes stand in the order of [`LimitRequest::limits`], one for each.
     ///
     /// # Errors
