@@ -13,11 +13,17 @@
 mod grpc;
 #[rustfmt::skip]
 mod others;
+#[rustfmt::skip]
+mod stores;
 
 use std::path::Path;
 
 /// What this target compiles.
-const COMPILED: [&str; 2] = [include_str!("grpc.rs"), include_str!("others.rs")];
+const COMPILED: [&str; 3] = [
+    include_str!("grpc.rs"),
+    include_str!("others.rs"),
+    include_str!("stores.rs"),
+];
 
 /// Names the guides that are doc tests.
 const FACADE: &str = include_str!("../../src/lib.rs");
