@@ -56,6 +56,26 @@ fn every_fence_of_the_guides_compiles() {
     assert!(seen >= 20, "{seen}");
 }
 
+#[test]
+fn whoever_follows_changes_by_the_guides_brings_their_events_over_too() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = vec![root.join("README.md")];
+    let docs = std::fs::read_dir(root.join("docs")).unwrap();
+    files.extend(docs.map(|file| file.unwrap().path()));
+    let mut seen = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (line, _, code) in fences(&text) {
+            if code.contains(".follow_changes()") {
+                seen += 1;
+                let at = format!("{}:{line}", file.display());
+                assert!(code.contains(".drain_outbox("), "{at} drains no outbox");
+            }
+        }
+    }
+    assert!(seen >= 2, "{seen}");
+}
+
 /// The Rust fences of a text: the line, what stands behind `rust`, and the code.
 fn fences(text: &str) -> Vec<(usize, &str, String)> {
     let mut lines = text.lines().enumerate();
