@@ -1,11 +1,13 @@
 //! What callers say about a company, and the comparison with who they are.
 
-use countersign_core::{AccessContext, ClaimPlace, CompanyId, Denial, Reason};
+use countersign_core::{
+    AccessContext, ClaimPlace, CompanyId, ConfigError, Denial, Endpoint, Reason,
+};
 use http::{HeaderName, Request};
 
 use crate::chosen::{Choice, Foreign};
 use crate::json::{ClaimTree, Finding};
-use crate::params::{Unreadable, path_value, query_values};
+use crate::params::{Unreadable, has_parameter, path_value, query_values};
 
 /// The places in which callers may name a company.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,29 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
+    /// Whether each name can be found in requests for `endpoints`.
+    pub(crate) fn check_names(&self, endpoints: &[&Endpoint]) -> Result<(), ConfigError> {
+        for (place, names) in [("path", &self.path), ("query", &self.query)] {
+            if names.iter().any(|name| name.is_empty()) {
+                return Err(ConfigError::new(
+                    format!("{place} claim"),
+                    "its name is empty",
+                ));
+            }
+        }
+        let has = |name: &str| {
+            let mut endpoints = endpoints.iter();
+            endpoints.any(|endpoint| has_parameter(endpoint.template(), name))
+        };
+        match self.path.iter().find(|name| !has(name)) {
+            None => Ok(()),
+            Some(name) => Err(ConfigError::new(
+                format!("path claim {name}"),
+                "no template of the contract has this parameter",
+            )),
+        }
+    }
+
     /// Takes every claim outside the body into `choice`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::body::ReplayBody;
-use countersign_core::{AccessContext, Edge, Guard, Guarded, Verdict, Wait};
+use countersign_core::{AccessContext, ConfigError, Edge, Endpoint, Guard, Guarded, Verdict, Wait};
 use http::{HeaderName, Request};
 use tower_layer::Layer;
 
@@ -51,7 +51,8 @@ impl CompanyScopeLayer {
         self
     }
 
-    /// Checks the path parameter `name` wherever an endpoint's template has it.
+    /// Checks the path parameter `name` wherever an endpoint's template has it:
+    /// [`CompanyScopeLayer::check_all`] says whether one has.
     pub fn claim_path(self, name: impl Into<Box<str>>) -> Self {
         self.with(|settings| settings.claims.path.push(name.into()))
     }
@@ -96,6 +97,20 @@ impl CompanyScopeLayer {
     /// bound one key could take all of them.
     pub fn waiting_bodies(self, most: usize) -> Self {
         self.with(|settings| settings.patience.most = most)
+    }
+
+    /// Whether each claim that is looked for can be found in requests for `endpoints`, a contract's. A
+    /// path claim under a name that no template has, a mistyped one, is looked for nowhere.
+    ///
+    /// # Errors
+    /// When no template has the parameter of a path claim, or the name of a path or query claim is
+    /// empty.
+    pub fn check_all<'a>(
+        &self,
+        endpoints: impl IntoIterator<Item = &'a Endpoint>,
+    ) -> Result<(), ConfigError> {
+        let endpoints: Vec<&Endpoint> = endpoints.into_iter().collect();
+        self.settings.claims.check_names(&endpoints)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

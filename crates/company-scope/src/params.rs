@@ -33,6 +33,14 @@ pub(crate) fn path_value<'p>(
     Ok(None)
 }
 
+/// Whether `template` has the parameter `name`.
+pub(crate) fn has_parameter(template: &str, name: &str) -> bool {
+    template.split('/').any(|segment| match parameter(segment) {
+        Parameter::One(found) | Parameter::Tail(found) => found == name,
+        Parameter::None | Parameter::Unknown => false,
+    })
+}
+
 /// The values of the query parameter `name`, decoded as `application/x-www-form-urlencoded`:
 /// pairs end at `&`, `+` is a blank, a parameter without `=` is empty.
 pub(crate) fn query_values<'q>(
@@ -108,6 +116,16 @@ mod tests {
     fn a_template_without_the_parameter_has_no_value() {
         for template in ["/", "/a/b", "/{other}/7", "/{*rest}", "/id"] {
             assert_eq!(path(template, "/a/7"), Ok(None), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_template_has_its_parameters_and_no_others() {
+        for template in ["/{id}", "/a/{id}/b", "/a/{x}/{*id}", "/{id}/{*rest}"] {
+            assert!(has_parameter(template, "id"), "{template}");
+        }
+        for template in ["/", "/id", "/{ID}", "/{id_}", "/{*ids}", "/{}"] {
+            assert!(!has_parameter(template, "id"), "{template}");
         }
     }
 

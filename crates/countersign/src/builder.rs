@@ -238,7 +238,8 @@ impl<C, K, L, A> Builder<C, K, L, A> {
         self
     }
 
-    /// Checks a company that a caller names in this path parameter.
+    /// Checks a company that a caller names in this path parameter, wherever a template of the
+    /// contract has it.
     pub fn claim_path(mut self, parameter: &str) -> Self {
         self.rest.claims = self.rest.claims.claim_path(parameter);
         self
@@ -290,10 +291,12 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
     /// The stack, as one layer.
     ///
     /// # Errors
-    /// When a setting is out of its bounds or contradicts another, or the limits can't count an
-    /// endpoint as the contract says ([`Policies::check_all`]).
+    /// When a setting is out of its bounds or contradicts another, the limits can't count an
+    /// endpoint as the contract says ([`Policies::check_all`]), or a claim can't be found in any
+    /// request that the contract has ([`CompanyScopeLayer::check_all`]).
     pub fn build(self) -> Result<Countersign, ConfigError> {
         self.limits.check_all(self.contract.endpoints())?;
+        self.rest.claims.check_all(self.contract.endpoints())?;
         check_names(&self.limits, self.rest.message_limits.as_ref())?;
         let mut rest = self.rest;
         let (abuse, throttle) = rest.watch(&self.audit)?;
