@@ -115,6 +115,9 @@
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! On an axum router (`Router::layer`) the layers need the feature `axum`: refusals then have axum's
+//! body, and its `ConnectInfo` is the peer's address.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;

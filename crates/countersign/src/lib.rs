@@ -52,9 +52,9 @@ pub use countersign_audit_sink::{
     CannotVerify, ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventBroker,
     EventHistory, EventProof, EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog,
     FileLogOptions, FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogShipper,
-    LogVerifier, LoggedEvent, MemoryBackend, MemoryLog, ProofFault, ProvenEvent, Record,
-    ShippedEvent, ShutdownReport, SourceForm, SourceKey, TracingBackend, check_proof, prove_event,
-    record_read,
+    LogTree, LogVerifier, LoggedEvent, MemoryBackend, MemoryLog, Notice, ProofFault, ProvenEvent,
+    Record, Recovery, ShippedEvent, ShutdownReport, SourceForm, SourceKey, Stamp, TracingBackend,
+    check_proof, prove_event, record_read,
 };
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub use countersign_company_scope::VerifiedKey;
@@ -93,8 +93,8 @@ pub use countersign_postgres as postgres;
 pub use countersign_rate_limit::{
     AbuseLayer, AbuseMonitor, AbuseMonitorBuilder, AbusePenalties, AbuseRule, AbuseRules, Call,
     Concurrency, Dimension, Limit, LimitDecision, LimitFuture, LimitKey, LimitOutcome,
-    LimitRequest, LimitStore, LocalLimits, MessageLimitLayer, Policies, Policy, RateLimitLayer,
-    SourceThrottle, StoreFailure,
+    LimitRequest, LimitStore, LocalLimits, MAX_LIMITS, MessageLimitLayer, Policies, Policy,
+    RateLimitLayer, SourceThrottle, StoreFailure, StoreFull, gcra,
 };
 /// Limits that a fleet keeps together.
 #[cfg(feature = "redis")]

@@ -85,6 +85,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! On an axum router (`Router::layer`) the layer needs the feature `axum`: refusals then have axum's
+//! body, and its `ConnectInfo` is the peer's address.
 
 mod cache;
 mod cached;

@@ -60,6 +60,9 @@
 //! # }
 //! ```
 //!
+//! On an axum router (`Router::layer`) the layers need the feature `axum`: refusals then have axum's
+//! body, and its `ConnectInfo` is the peer's address.
+//!
 //! # What callers see
 //! Allowed and limited responses alike carry `RateLimit-Policy` and `RateLimit`, as
 //! draft-ietf-httpapi-ratelimit-headers-10 has them: a structured list (RFC 9651) with one member
