@@ -2,12 +2,16 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 
 use super::{AccessContext, Held, RateLimitFields};
 use crate::body::DenialBody;
 use crate::respond::X_REQUEST_ID;
+#[cfg(feature = "axum")]
+use crate::respond::{DenialStyle, Format, render};
+#[cfg(feature = "axum")]
+use crate::{Clock, RequestId, SystemClock};
 use crate::{Denial, Deprecation, Notes, grpc};
 
 /// What waits for the answer, and is taken when it goes out.
@@ -70,6 +74,8 @@ impl AccessContext {
             let headers = response.headers_mut();
             headers.remove(CONTENT_LENGTH);
             headers.remove(CONTENT_TYPE);
+            // A layer in between may have compressed the body that is replaced.
+            headers.remove(CONTENT_ENCODING);
             headers.extend(parts.headers);
         }
         self.show_request_id(response.headers_mut());
@@ -142,13 +148,14 @@ fn handler_denial<B>(response: &mut Response<B>) -> Option<Denial> {
     denial
 }
 
-/// A handler's error: plain JSON by itself, and in the caller's form, with the request's id and
-/// its audit event, behind any layer of the stack.
+/// A handler's error: plain JSON by itself, with an id of its own that no audit knows; and in the
+/// caller's form, with the request's id and its audit event, behind any layer of the stack.
 #[cfg(feature = "axum")]
 impl axum_core::response::IntoResponse for Denial {
     fn into_response(self) -> axum_core::response::Response {
-        let mut response = Response::new(axum_core::body::Body::empty());
-        *response.status_mut() = self.error().status();
+        let id = RequestId::generate(SystemClock.now().wall);
+        let style = DenialStyle::default();
+        let mut response: axum_core::response::Response = render(&self, &id, Format::Json, &style);
         response.extensions_mut().insert(HandlerDenial(self));
         response
     }
