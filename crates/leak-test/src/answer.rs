@@ -1,22 +1,21 @@
 //! Calls and their answers.
 
 use std::error::Error;
-use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::pin;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use countersign_core::PeerAddr;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, TE};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use serde_json::Value;
 use tower_service::Service;
 
 use crate::grpc::Codec;
 use crate::outcome::{Outcome, plain};
+use crate::read::Bounds;
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -33,8 +32,10 @@ pub(crate) struct Call {
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     status: StatusCode,
+    /// The trailers too.
     headers: HeaderMap,
     body: Bytes,
+    is_whole: bool,
     /// Of a gRPC call.
     outcome: Option<Outcome>,
 }
@@ -78,7 +79,12 @@ impl Call {
     }
 
     /// Sends it with `key`. A caller that is told to come back later does so, a few times.
-    pub(crate) async fn send<S, R>(&self, service: &S, key: &str) -> Result<Answer, String>
+    pub(crate) async fn send<S, R>(
+        &self,
+        service: &S,
+        key: &str,
+        bounds: Bounds,
+    ) -> Result<Answer, String>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -86,16 +92,16 @@ impl Call {
         R::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         for _ in 0..PATIENCE {
-            let answer = self.once(service, key).await?;
+            let answer = self.once(service, key, bounds).await?;
             match answer.retry_after() {
                 Some(after) => tokio::time::sleep(after).await,
                 None => return Ok(answer),
             }
         }
-        self.once(service, key).await
+        self.once(service, key, bounds).await
     }
 
-    async fn once<S, R>(&self, service: &S, key: &str) -> Result<Answer, String>
+    async fn once<S, R>(&self, service: &S, key: &str, bounds: Bounds) -> Result<Answer, String>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -103,29 +109,18 @@ impl Call {
         R::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let request = self.request(key).map_err(|error| error.to_string())?;
-        let mut service = service.clone();
-        let told = |error: S::Error| error.into().to_string();
-        poll_fn(|cx| service.poll_ready(cx)).await.map_err(told)?;
-        let response = service.call(request).await.map_err(told)?;
-        let (parts, body) = response.into_parts();
-        let (status, mut headers) = (parts.status, parts.headers);
-        let Some(codec) = &self.codec else {
-            let collected = body.collect().await;
-            let body = collected.map_err(|error| error.into().to_string())?;
-            return Ok(Answer {
-                status,
-                headers,
-                body: body.to_bytes(),
-                outcome: None,
-            });
-        };
-        let (body, is_over) = read(body, &mut headers).await?;
-        let outcome = Outcome::read(codec, status, &headers, &body, is_over);
+        let read = bounds.read(service, request).await?;
+        let (status, mut headers) = (read.head.status, read.head.headers);
+        headers.extend(read.trailers);
+        let outcome = self.codec.as_ref();
+        let outcome =
+            outcome.map(|codec| Outcome::read(codec, status, &headers, &read.body, read.is_whole));
         Ok(Answer {
             status,
             headers,
-            body,
-            outcome: Some(outcome),
+            body: read.body,
+            is_whole: read.is_whole,
+            outcome,
         })
     }
 
@@ -158,6 +153,11 @@ impl Answer {
             Some(outcome) => outcome.messages.clone(),
             None => serde_json::from_slice(&self.body).ok(),
         }
+    }
+
+    /// Whether it was read to its end.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -233,32 +233,8 @@ impl Answer {
     }
 }
 
-/// The messages of a gRPC call, whose trailers go to its headers, and whether it came to its end. One
-/// that goes on without anything to tell is left: some never end.
-async fn read<R>(body: R, headers: &mut HeaderMap) -> Result<(Bytes, bool), String>
-where
-    R: Body,
-    R::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let mut body = pin!(body);
-    let mut read = BytesMut::new();
-    loop {
-        let Ok(frame) = tokio::time::timeout(LONGEST_SILENCE, body.frame()).await else {
-            return Ok((read.freeze(), false));
-        };
-        let Some(frame) = frame else {
-            return Ok((read.freeze(), true));
-        };
-        match frame.map_err(|error| error.into().to_string())?.into_data() {
-            Ok(mut data) => read.put(data.copy_to_bytes(data.remaining())),
-            Err(frame) => headers.extend(frame.into_trailers().unwrap_or_default()),
-        }
-    }
-}
-
 const PATIENCE: usize = 5;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// Fields that two answers to the same call may differ in.
 const VOLATILE: [&str; 6] = [

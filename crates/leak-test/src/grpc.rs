@@ -116,6 +116,19 @@ fn frames_of(mut frames: &[u8], descriptor: &MessageDescriptor) -> Option<Vec<Va
     frames.is_empty().then_some(documents)
 }
 
+/// The frames that are whole, of an answer that was left before its end.
+pub(crate) fn whole_frames(frames: &[u8]) -> &[u8] {
+    let mut rest = frames;
+    while let Some(([_, length @ ..], behind)) = rest.split_first_chunk::<5>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok();
+        let Some(behind) = length.and_then(|length| behind.get(length..)) else {
+            break;
+        };
+        rest = behind;
+    }
+    &frames[..frames.len() - rest.len()]
+}
+
 fn walk(
     message: &MessageDescriptor,
     at: &[String],

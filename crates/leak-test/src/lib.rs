@@ -23,8 +23,12 @@
 //! | `ForeignAccess` | a foreign id, or a claim to be the other company, was answered with success |
 //! | `Distinguishable` | a foreign id was answered in another way than one that never existed |
 //! | `Touched` | afterwards the other company's own data were not what they were |
-//! | `Failed` | the service failed (5xx, or too many requests in the end), so nothing was shown |
+//! | `Failed` | the service failed (5xx, no answer in time, or too many requests in the end), so nothing was shown |
 //! | `Unreached` | no call of the endpoint's own company succeeded, so nothing was tested |
+//!
+//! Of each answer at most [`LeakTest::answer_bytes`] are read, for at most [`LeakTest::answer_time`]: an
+//! answer that never ends, a stream of events for example, is searched as far as it came, and nothing is
+//! learned from what of it is not whole. One that does not even begin in that time is a failure.
 //!
 //! It is a test for a throw-away instance with made-up data: it creates, changes and deletes what
 //! both companies have.
@@ -67,6 +71,7 @@ mod fill;
 mod form;
 mod grpc;
 mod outcome;
+mod read;
 mod report;
 mod run;
 mod test;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
-use crate::grpc::Codec;
+use crate::grpc::{Codec, whole_frames};
 
 /// The status of a gRPC call, and its messages.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl Outcome {
         Self {
             status,
             code: if is_over { code } else { Some(OK) },
-            messages: codec.decode(body),
+            messages: codec.decode(if is_over { body } else { whole_frames(body) }),
         }
     }
 

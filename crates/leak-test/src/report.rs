@@ -16,7 +16,7 @@ pub enum Kind {
     Distinguishable,
     /// Afterwards the other company's own data were not what they were.
     Touched,
-    /// The service failed, so nothing was shown.
+    /// The service failed, or gave no answer in time, so nothing was shown.
     Failed,
     /// No call of the endpoint's own company succeeded, so nothing was tested.
     Unreached,

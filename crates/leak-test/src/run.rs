@@ -160,7 +160,7 @@ where
     ) -> Option<Answer> {
         self.report.calls += 1;
         let key = &self.company(caller).key;
-        let why = match call.send(self.service, key).await {
+        let why = match call.send(self.service, key, self.plan.bounds).await {
             Ok(answer) if !answer.is_failure() => return Some(answer),
             Ok(answer) => format!("answered {}", answer.told()),
             Err(error) => error,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_core::ConfigError;
@@ -12,6 +13,7 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use crate::grpc::Methods;
+use crate::read::Bounds;
 use crate::report::LeakReport;
 use crate::run::Run;
 use crate::{TestCompany, fill};
@@ -36,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) public: BTreeSet<String>,
     pub(crate) skipped: Vec<(Method, String)>,
     pub(crate) methods: Methods,
+    pub(crate) bounds: Bounds,
 }
 
 impl<S> LeakTest<S> {
@@ -54,6 +57,7 @@ impl<S> LeakTest<S> {
                 public: BTreeSet::new(),
                 skipped: Vec::new(),
                 methods: Methods::default(),
+                bounds: Bounds::default(),
             },
         }
     }
@@ -111,6 +115,20 @@ impl<S> LeakTest<S> {
     /// Doesn't call this endpoint. Whoever reads the test sees that nothing was shown of it.
     pub fn skip(mut self, method: Method, template: impl Into<String>) -> Self {
         self.plan.skipped.push((method, template.into()));
+        self
+    }
+
+    /// How long one answer is waited for and read, from the call to its end: 5 seconds unless set. An
+    /// endpoint whose answers never end costs as much with each of its calls, and has some dozens:
+    /// give it just the time in which it says what it has.
+    pub fn answer_time(mut self, time: Duration) -> Self {
+        self.plan.bounds.time = time;
+        self
+    }
+
+    /// How many bytes of one answer are read: 8 MiB unless set.
+    pub fn answer_bytes(mut self, bytes: usize) -> Self {
+        self.plan.bounds.bytes = bytes;
         self
     }
 

@@ -73,16 +73,16 @@ where
         name.is_some_and(|name| MAKERS.iter().any(|maker| name.starts_with(maker)))
     }
 
-    /// Takes down what the company's readings look like; those that differ by themselves are left
-    /// out.
+    /// Takes down what the company's readings look like; those that differ by themselves, or have no
+    /// end to compare, are left out.
     pub(super) async fn look(&mut self, company: usize) {
         for (at, endpoint) in self.readings() {
             for call in self.calls(company, endpoint) {
                 let mut outlines = Vec::new();
                 for _ in 0..2 {
-                    if let Some(answer) = self.own(company, at, endpoint, call.clone()).await {
-                        outlines.push(answer.outline(&[]));
-                    }
+                    let answer = self.own(company, at, endpoint, call.clone()).await;
+                    let answer = answer.filter(Answer::is_whole);
+                    outlines.extend(answer.map(|answer| answer.outline(&[])));
                 }
                 if let [first, second] = &outlines[..]
                     && first == second
