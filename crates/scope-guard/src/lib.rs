@@ -121,7 +121,24 @@
 //! template of the declared endpoint, letter by letter, names of parameters included. Only a gRPC
 //! method ([`Endpoint::grpc`](countersign_core::Endpoint::grpc)) may be routed as a wildcard, that of
 //! its service, as tonic's routes are (`/package.Service/{*rest}`).
-//! Routes that are added after `Router::layer` was called are not covered by any layer.
+//! Routes that are added after `Router::layer` was called are not covered by any layer. Nor is a path
+//! below a nested router that none of its routes has: the outer router answers it, past the layers. A
+//! fallback on the nested router, before the layers, brings it to them:
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::{Router, http::StatusCode, routing::get};
+//! use countersign_scope_guard::{Contract, ContractLayer};
+//!
+//! fn service(contract: Contract) -> Router {
+//!     let external = Router::new()
+//!         .route("/accounts", get(async || "accounts"))
+//!         .fallback(async || StatusCode::NOT_FOUND)
+//!         .layer(ContractLayer::new(contract));
+//!     Router::new().nest("/v1", external)
+//! }
+//! # }
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod contract;
