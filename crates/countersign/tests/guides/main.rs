@@ -18,11 +18,12 @@ mod stores;
 
 use std::path::Path;
 
-/// What this target compiles.
-const COMPILED: [&str; 3] = [
+/// What this target compiles, and a test of its own.
+const COMPILED: [&str; 4] = [
     include_str!("grpc.rs"),
     include_str!("others.rs"),
     include_str!("stores.rs"),
+    include_str!("../beside_tower_http.rs"),
 ];
 
 /// Names the guides that are doc tests.
