@@ -1,6 +1,7 @@
 //! Errors: bad text, bad configuration, a store that failed.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 /// A text that is not what its type demands. It names the type and the rule, never the text:
 /// what was given may hold a secret.
@@ -112,11 +113,33 @@ impl StoreError {
         }
     }
 
+    /// The same failure, with the part and the file at fault, an audit log or a key store, told
+    /// before its cause.
+    #[must_use]
+    pub fn at(self, part: &'static str, path: impl Into<PathBuf>) -> Self {
+        let source = AtFile {
+            part,
+            path: path.into(),
+            source: self.source,
+        };
+        Self::with_source(self.kind, source)
+    }
+
     /// What kind of failure this is.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
     }
+}
+
+/// Where a failure was.
+#[derive(Debug, thiserror::Error)]
+#[error("{part} {}", path.display())]
+struct AtFile {
+    part: &'static str,
+    path: PathBuf,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl From<StoreErrorKind> for StoreError {

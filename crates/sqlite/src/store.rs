@@ -42,10 +42,12 @@ impl SqliteKeyStore {
     /// # Errors
     /// `Unavailable` when the file can't be opened, `Corrupt` when it is not a database,
     /// or one of another program, `UnsupportedVersion` when a newer version of this crate wrote it.
-    /// Such a file is left as it is.
+    /// Such a file is left as it is. The error's source names it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let database = Database::open(path).map_err(|error| error.at("key store", path))?;
         Ok(Self(Arc::new(Inner {
-            database: Arc::new(Database::open(path.as_ref())?),
+            database: Arc::new(database),
             next: AtomicUsize::new(0),
         })))
     }

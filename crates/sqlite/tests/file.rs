@@ -166,3 +166,14 @@ async fn the_file_is_private_and_holds_no_secret() {
         assert!(!bytes.windows(secret.len()).any(|w| w == secret));
     }
 }
+
+#[test]
+fn a_place_that_holds_no_store_is_named_and_so_is_what_was_to_be_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = SqliteKeyStore::open(directory.path()).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let source = std::error::Error::source(&error).unwrap();
+    let told = format!("key store {}", directory.path().display());
+    assert_eq!(source.to_string(), told);
+    assert!(source.source().is_some(), "the system's own error");
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Clock, StoreError, SystemClock};
+use countersign_core::{Clock, StoreError, StoreErrorKind, SystemClock};
 
 use super::anchor::CheckpointAnchor;
 use super::disk::{Disk, beside};
@@ -167,6 +167,10 @@ impl FileLogOptions {
     /// # Errors
     /// As [`FileLog::open`].
     pub fn open(self) -> Result<FileLog, StoreError> {
-        open::open(&self)
+        open::open(&self).map_err(|error| match error.kind() {
+            // It names the file in the directory that is at fault.
+            StoreErrorKind::Corrupt => error,
+            _ => error.at("audit log", &self.directory),
+        })
     }
 }

@@ -367,3 +367,14 @@ impl AuditBackend for Panics {
         Ok(())
     }
 }
+
+#[test]
+fn a_place_that_holds_no_log_is_named_and_so_is_what_was_to_be_there() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("audit");
+    std::fs::write(&file, "").unwrap();
+    let error = FileLog::open(&file).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), format!("audit log {}", file.display()));
+    assert!(source.source().is_some(), "the system's own error");
+}
