@@ -42,9 +42,21 @@ fn send(signal: &str, child: &Child) {
     assert!(sent.unwrap().success());
 }
 
+/// Whether this program was started with the signal ignored, as a shell does with SIGINT for what it
+/// runs in the background: what this starts ignores it too.
+fn is_ignored_here(code: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+    mask >> (code - 128 - 1) & 1 == 1
+}
+
 #[test]
 fn a_copy_of_a_log_goes_when_a_signal_ends_the_program() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        if is_ignored_here(code) {
+            continue;
+        }
         let (_server, address) = silent();
         let place = TempDir::new().unwrap();
         let to = place.path().join("copy");
