@@ -68,7 +68,9 @@ fn keeper_of(place: &Place) -> String {
 /// What the verifier says of a copy, and of how many lines there only hashes are.
 async fn verify(place: &Place, directory: &Path) -> (Finding, u64) {
     copy_log(place.owner(), directory).await.unwrap();
-    let report = LogVerifier::new(directory).verify().unwrap();
+    // The events have times of the test's own.
+    let verifier = LogVerifier::new(directory).unsigned_for(Duration::MAX);
+    let report = verifier.verify().unwrap();
     (report.finding, report.removed)
 }
 

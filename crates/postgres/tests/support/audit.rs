@@ -1,6 +1,7 @@
 //! An audit log of one's own on the server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_audit_sink::{AuditEvent, FileSigner, Finding, LogVerifier};
 use countersign_core::{ActorType, EventId, LifecycleEvent, LifecycleKind, StoreError, Timestamp};
@@ -105,7 +106,9 @@ impl Place {
     pub(crate) async fn try_verify(&self, against: Option<&str>) -> Result<Finding, StoreError> {
         let directory = tempfile::tempdir().unwrap();
         copy_log(self.owner(), directory.path()).await?;
-        let mut verifier = LogVerifier::new(directory.path());
+        // The events have times of the test's own.
+        let verifier = LogVerifier::new(directory.path());
+        let mut verifier = verifier.unsigned_for(Duration::MAX);
         if let Some(note) = against {
             verifier = verifier.against(note);
         }
