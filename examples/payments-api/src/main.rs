@@ -107,13 +107,21 @@ fn stack(
         .claim_json("/company_id".parse()?))
 }
 
-/// Serves until the process is told to stop; requests in flight are answered first.
+/// Serves until the process is told to stop; requests in flight are answered first, those that end in
+/// time: who holds back the rest of a request does not keep the process.
 async fn serve(listener: TcpListener, routes: Router) -> std::io::Result<()> {
     // The peer's address is what failed authentications are counted by.
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(stopped())
-        .await
+    let served = axum::serve(listener, service).with_graceful_shutdown(stopped());
+    tokio::select! {
+        ended = served.into_future() => ended,
+        () = out_of_patience() => Ok(()),
+    }
+}
+
+async fn out_of_patience() {
+    stopped().await;
+    tokio::time::sleep(PATIENCE).await;
 }
 
 async fn stopped() {
@@ -133,3 +141,5 @@ fn announce([production, sandbox]: [SocketAddr; 2]) -> std::io::Result<()> {
     out.write_all(lines.as_bytes())?;
     out.flush()
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -148,13 +148,15 @@ fn messages() -> Result<Policies, ConfigError> {
     Policies::new([Policy::new("messages", Dimension::Key, quota)])
 }
 
-/// HTTP, gRPC and gRPC-Web on one port, all behind one layer.
+/// HTTP, gRPC and gRPC-Web on one port, all behind one layer. Once the process is told to stop, what is
+/// in flight is answered, as far as it ends in time.
 async fn serve_one_port(listener: TcpListener, routes: Router) -> Result<(), Box<dyn Error>> {
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(stopped())
-        .await?;
-    Ok(())
+    let served = axum::serve(listener, service).with_graceful_shutdown(stopped());
+    tokio::select! {
+        ended = served.into_future() => Ok(ended?),
+        () = out_of_patience() => Ok(()),
+    }
 }
 
 fn one_port(app: App, keys: KeyManager) -> Result<Router, ConfigError> {
@@ -172,12 +174,20 @@ async fn serve_grpc(
     service: PaymentsService,
     stack: Countersign,
 ) -> Result<(), Box<dyn Error>> {
-    Server::builder()
+    let served = Server::builder()
         .layer(stack)
         .add_service(PaymentsServer::new(service))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stopped())
-        .await?;
-    Ok(())
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stopped());
+    tokio::select! {
+        ended = served => Ok(ended?),
+        () = out_of_patience() => Ok(()),
+    }
+}
+
+/// Whoever holds back the rest of a request, or keeps a stream open, does not keep the process.
+async fn out_of_patience() {
+    stopped().await;
+    tokio::time::sleep(PATIENCE).await;
 }
 
 async fn stopped() {
@@ -196,6 +206,8 @@ fn announce([production, sandbox]: [SocketAddr; 2]) -> std::io::Result<()> {
     writeln!(out, "listening on {production}")?;
     out.flush()
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
