@@ -1,6 +1,9 @@
 //! A key store, a limit store and an audit backend of one's own, written with the facade alone.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/key.rs"]
+mod key;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,16 +11,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::{
-    Actor, AuditBackend, AuditSink, Change, ChangeFeed, Clock, CompanyId, CompanyRecord,
-    CompanyScope, Contract, Countersign, Dimension, Endpoint, Environment, EventClaim,
-    EventHistory, EventId, FoundKey, HeldClaim, IssueRequest, KeyId, KeyManager, KeyPrefix,
-    KeyRecord, KeyStore, LifecycleEvent, LimitDecision, LimitFuture, LimitOutcome, LimitRequest,
-    LimitStore, MAX_LIMITS, MemoryKeyStore, Notice, PeerAddr, Policies, Policy, Quota, Record,
-    Recovery, ScopeSet, StoreError, StoreErrorKind, StoreFull, SystemClock, Timestamp, UseStore,
+    AuditBackend, AuditSink, Change, ChangeFeed, CompanyId, CompanyRecord, CompanyScope, Contract,
+    Countersign, Dimension, Endpoint, EventClaim, EventHistory, EventId, FoundKey, HeldClaim,
+    KeyId, KeyPrefix, KeyRecord, KeyStore, LifecycleEvent, LimitDecision, LimitFuture,
+    LimitOutcome, LimitRequest, LimitStore, MAX_LIMITS, MemoryKeyStore, Notice, PeerAddr, Policies,
+    Policy, Quota, Record, Recovery, StoreError, StoreErrorKind, StoreFull, Timestamp, UseStore,
     gcra,
 };
 use http::Request;
 use tower::ServiceExt;
+
+use self::key::key;
 
 #[derive(Debug, Default)]
 struct Keys(MemoryKeyStore);
@@ -183,24 +187,6 @@ impl EventHistory for History {
         let known = lines.iter().map(|(id, _)| *id);
         Ok(known.filter(|id| ids.contains(id)).collect())
     }
-}
-
-async fn key(store: &Arc<Keys>) -> String {
-    let manager = KeyManager::builder(Arc::clone(store)).build().unwrap();
-    let ada = Actor::operator("ada").unwrap();
-    let company = "company_12".parse().unwrap();
-    manager.create_company(&ada, company).await.unwrap();
-    let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
-    let expiry = SystemClock
-        .now()
-        .wall
-        .saturating_add(Duration::from_secs(3600));
-    let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
-    let issued = manager
-        .issue(&ada, request.activate_now(true))
-        .await
-        .unwrap();
-    issued.key.expose().to_string()
 }
 
 #[tokio::test]

@@ -1,17 +1,19 @@
 //! A stack with a key, and the requests and events of it.
 
+mod key;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use countersign::{
-    Actor, AuditSink, AuditWriter, Clock, Contract, Countersign, Dimension, Endpoint, Environment,
-    IssueRequest, KeyManager, MemoryBackend, MemoryKeyStore, MemoryLog, PeerAddr, Policies, Policy,
-    Quota, ScopeSet, SystemClock,
+    AuditSink, AuditWriter, Contract, Countersign, Dimension, Endpoint, MemoryBackend,
+    MemoryKeyStore, MemoryLog, PeerAddr, Policies, Policy, Quota,
 };
 use http::Request;
 use serde_json::Value;
+
+use self::key::key;
 
 /// Its contract has `/accounts` and `/v1/accounts`.
 pub(crate) struct World {
@@ -71,22 +73,4 @@ fn contract() -> Contract {
         .endpoint(Endpoint::get("/v1/accounts").scope(scope))
         .build()
         .unwrap()
-}
-
-async fn key(store: &Arc<MemoryKeyStore>) -> String {
-    let manager = KeyManager::builder(Arc::clone(store)).build().unwrap();
-    let ada = Actor::operator("ada").unwrap();
-    let company = "company_12".parse().unwrap();
-    manager.create_company(&ada, company).await.unwrap();
-    let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
-    let expiry = SystemClock
-        .now()
-        .wall
-        .saturating_add(Duration::from_secs(3600));
-    let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
-    let issued = manager
-        .issue(&ada, request.activate_now(true))
-        .await
-        .unwrap();
-    issued.key.expose().to_string()
 }

@@ -1,3 +1,6 @@
+mod costs;
+mod overrides;
+
 use std::time::Duration;
 
 use countersign_core::Quota;
@@ -121,28 +124,6 @@ fn a_policys_name_and_that_of_its_quota_are_taken() {
 }
 
 #[test]
-fn a_cost_that_is_none_is_refused() {
-    let export = || Endpoint::post("/exports");
-    let cases = [
-        policy("a").cost_of(export(), 2).cost_of(export(), 3),
-        policy("a").cost_of(export(), 11),
-        policy("a").cost(2).cost_by(|_| 1),
-        policy("a").cost_of(export(), 2).cost_by(|_| 1),
-        policy("a")
-            .cost_of(export(), 5)
-            .for_operation(OperationType::Write, Quota::per_second(4, 1).unwrap()),
-    ];
-    for policy in cases {
-        assert_eq!(subject_of_error([policy]), "policy a");
-    }
-    // Too dear for writes, and it is a read.
-    let cheap = policy("a")
-        .cost_of(Endpoint::get("/exports"), 5)
-        .for_operation(OperationType::Write, Quota::per_second(4, 1).unwrap());
-    assert!(Policies::new([cheap]).is_ok());
-}
-
-#[test]
 fn ten_quotas_apply_to_one_request_and_no_more() {
     let named = |i: usize| policy(&format!("p{i}"));
     assert!(Policies::new((0..10).map(named)).is_ok());
@@ -159,134 +140,6 @@ fn ten_quotas_apply_to_one_request_and_no_more() {
 
 fn noon() -> countersign_core::Moment {
     after(Duration::from_secs(43_200))
-}
-
-fn costs(policies: &Policies, endpoint: Endpoint) -> Vec<(String, u32)> {
-    let context = Caller::new().asks(endpoint, noon());
-    let request = policies.request(&context).unwrap();
-    let tell = |limit: Limit<'_>| (limit.policy().to_owned(), limit.cost());
-    request.limits().map(tell).collect()
-}
-
-#[test]
-fn an_endpoint_has_its_own_cost_in_every_quota_of_the_policy() {
-    let sustained = Quota::per_minute(100, 100).unwrap();
-    let policies = Policies::new([
-        policy("key")
-            .cost(2)
-            .cost_of(
-                Endpoint::post("/exports").with_operation(OperationType::Administration),
-                7,
-            )
-            .cost_of(Endpoint::get("/health"), 0)
-            .and("day", sustained),
-        policy("plain"),
-    ])
-    .unwrap();
-    let expected = |units| {
-        let own = |name: &str| (name.to_owned(), units);
-        vec![own("key"), own("key-day"), ("plain".to_owned(), 1)]
-    };
-    let export = Endpoint::post("/exports").with_operation(OperationType::Administration);
-    assert_eq!(costs(&policies, export), expected(7));
-    assert_eq!(costs(&policies, Endpoint::get("/exports")), expected(2));
-    assert_eq!(costs(&policies, Endpoint::get("/health")), expected(0));
-}
-
-#[test]
-fn a_function_is_asked_once_for_all_quotas_of_its_policy() {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    let asked = Arc::new(AtomicU32::new(0));
-    let counting = Arc::clone(&asked);
-    let policies = Policies::new([
-        policy("plain"),
-        policy("batch")
-            .and("day", Quota::per_minute(100, 100).unwrap())
-            .cost_by(move |call| {
-                counting.fetch_add(1, Ordering::Relaxed);
-                call.headers().len() as u32
-            }),
-    ])
-    .unwrap();
-    let context = Caller::new().reads(noon());
-    let denial = policies.request(&context).unwrap_err();
-    assert_eq!(
-        denial.reason(),
-        countersign_core::Reason::MisconfiguredStack
-    );
-    let mut request = Request::new(());
-    for name in ["a", "b", "c"] {
-        let value = http::HeaderValue::from_static("x");
-        request
-            .headers_mut()
-            .insert(http::HeaderName::from_static(name), value);
-    }
-    let costs = policies.costs(&request, &context).unwrap();
-    let limits = policies.request_costing(&context, &costs).unwrap();
-    let units: Vec<u32> = limits.limits().map(|limit| limit.cost()).collect();
-    assert_eq!((units, asked.load(Ordering::Relaxed)), (vec![1, 3, 3], 1));
-    assert!(
-        Policies::new([policy("a")])
-            .unwrap()
-            .costs(&request, &context)
-            .is_none()
-    );
-}
-
-fn own(policy: &str, burst: u32) -> LimitOverride {
-    LimitOverride {
-        policy: policy.to_owned(),
-        quota: Quota::per_minute(burst, burst).unwrap(),
-    }
-}
-
-fn bursts(policies: &Policies, context: &AccessContext) -> Vec<u32> {
-    let request = policies.request(context).unwrap();
-    request
-        .limits()
-        .map(|limit| limit.quota().burst())
-        .collect()
-}
-
-#[test]
-fn the_nearest_override_counts() {
-    let policies = Policies::new([
-        policy("key").and("day", Quota::per_minute(100, 100).unwrap()),
-        Policy::new("company", Dimension::Company, quota()),
-        Policy::new("platform", Dimension::Platform, quota()),
-    ])
-    .unwrap();
-    let caller = Caller::new();
-    let partner = caller.company();
-    let policies = policies
-        .for_company(
-            partner,
-            [own("key", 20), own("key-day", 200), own("company", 21)],
-        )
-        .unwrap()
-        .for_key(caller.key(), [own("key", 30)])
-        .unwrap();
-    let other = Caller::new().reads(noon());
-    assert_eq!(bursts(&policies, &other), [10, 100, 10, 10]);
-    let successor = caller.successor().successor();
-    assert_eq!(
-        bursts(&policies, &successor.reads(noon())),
-        [30, 200, 21, 10],
-        "what was said of the first of a chain holds for the rest"
-    );
-    let nearer = policies
-        .clone()
-        .for_key(successor.key(), [own("key", 25)])
-        .unwrap();
-    assert_eq!(bursts(&nearer, &successor.reads(noon())), [25, 200, 21, 10]);
-    let colleague = caller.colleague().reads(noon());
-    assert_eq!(bursts(&policies, &colleague), [20, 200, 21, 10]);
-    assert_eq!(bursts(&policies, &caller.reads(noon())), [30, 200, 21, 10]);
-    let recorded = caller.with_limits([own("key", 40), own("company", 99)].into_iter().collect());
-    assert_eq!(
-        bursts(&policies, &recorded.reads(noon())),
-        [40, 200, 21, 10]
-    );
 }
 
 #[test]
@@ -310,37 +163,6 @@ fn a_key_and_its_successors_have_one_counter() {
     assert_eq!(names(&caller.successor().successor()), names(&caller));
     assert_eq!(names(&caller)[0], format!("key/{}", caller.key()));
     assert_ne!(names(&caller.colleague()), names(&caller));
-}
-
-#[test]
-fn an_override_that_replaces_nothing_is_refused() {
-    let policies = Policies::new([
-        policy("key").cost(5),
-        Policy::new("company", Dimension::Company, quota())
-            .for_operation(OperationType::Write, quota()),
-        Policy::new("platform", Dimension::Platform, quota()),
-        Policy::new("source", Dimension::Source, quota()),
-    ])
-    .unwrap();
-    let caller = Caller::new();
-    let company = |overrides: &[LimitOverride]| {
-        let policies = policies.clone();
-        let told = policies.for_company(caller.company(), overrides.to_vec());
-        told.map_err(|error| error.subject().to_owned()).err()
-    };
-    let fault = |name: &str| Some(format!("policy {name}"));
-    assert_eq!(company(&[own("company", 5), own("company:write", 5)]), None);
-    assert_eq!(company(&[own("nobody", 5)]), fault("nobody"));
-    assert_eq!(company(&[own("platform", 5)]), fault("platform"));
-    assert_eq!(company(&[own("source", 5)]), fault("source"));
-    assert_eq!(
-        company(&[own("key", 4)]),
-        fault("key"),
-        "less than it costs"
-    );
-    assert_eq!(company(&[own("key", 9), own("key", 8)]), fault("key"));
-    let error = policies.clone().for_key(caller.key(), [own("company", 5)]);
-    assert_eq!(error.unwrap_err().subject(), "policy company");
 }
 
 #[test]
@@ -368,50 +190,6 @@ fn burst_and_sustained_quota_hold_together() {
         }
     }
     assert_eq!((passed, first_refusals), (50, vec!["key-hour".to_owned()]));
-}
-
-#[test]
-fn a_cost_for_an_endpoint_that_the_contract_lacks_is_a_mistake() {
-    let export = Endpoint::post("/exports");
-    let policies = Policies::new([policy("a").cost_of(export.clone(), 5)]).unwrap();
-    let contract = [Endpoint::get("/exports"), export];
-    assert!(policies.check_all(&contract).is_ok());
-    let error = policies.check_all(&contract[..1]).unwrap_err();
-    assert_eq!(error.subject(), "policy a");
-    let dear = Endpoint::get("/dear").cost(11.try_into().unwrap());
-    let error = policies
-        .check_all(contract.iter().chain([&dear]))
-        .unwrap_err();
-    assert_eq!(error.subject(), "GET /dear");
-}
-
-#[test]
-fn an_endpoints_own_cost_multiplies_what_a_policy_doesnt_name() {
-    let export = || Endpoint::post("/exports").cost(3.try_into().unwrap());
-    let policies = Policies::new([
-        policy("plain").cost(2),
-        policy("named").cost_of(export(), 5),
-    ])
-    .unwrap();
-    let told = |name: &str, units| (name.to_owned(), units);
-    assert_eq!(
-        costs(&policies, export()),
-        [told("plain", 6), told("named", 5)]
-    );
-}
-
-#[test]
-fn an_endpoints_own_quota_stands_behind_overrides_and_replaces_the_first_alone() {
-    let hour = Quota::at_most(500, Duration::from_secs(3600)).unwrap();
-    let endpoint = Policy::new("endpoint", Dimension::Endpoint, quota()).and("hour", hour);
-    let policies = Policies::new([policy("key"), endpoint]).unwrap();
-    let own_quota = Quota::per_second(3, 3).unwrap();
-    let export = || Endpoint::post("/exports").limit(own_quota);
-    let caller = Caller::new();
-    let at = |policies: &Policies| bursts(policies, &caller.asks(export(), noon()));
-    assert_eq!(at(&policies), [10, 3, 250]);
-    let partner = policies.for_company(caller.company(), [own("endpoint", 7)]);
-    assert_eq!(at(&partner.unwrap()), [10, 7, 250]);
 }
 
 #[test]
