@@ -12,7 +12,7 @@ use crate::migrate::AUDIT;
 use crate::options::PostgresOptions;
 
 /// Deletes the oldest lines of the log on this server: those before the first one that is not older
-/// than `before`, as far as they are signed; the newest signed line always stays. Their hashes stay,
+/// than `before`, as far as they are signed when it is called; the newest of those always stays. Their hashes stay,
 /// 32 bytes a line, so that the log verifies as before, every proof that could be made before still
 /// can, and a line that somebody kept can still be proved. Resolves to how many lines were deleted.
 ///
@@ -38,9 +38,10 @@ pub async fn remove_lines(
             "the schema is older than this program: open the log once as its owner first",
         ));
     }
+    let last = newest_signed(&link.client).await?;
     let mut all = 0;
     loop {
-        let Some(lines) = oldest(&link.client, before).await? else {
+        let Some(lines) = oldest(&link.client, before, last).await? else {
             return Ok(all);
         };
         remove(&link.client, &lines, actor).await?;
@@ -54,10 +55,26 @@ struct Lines {
     count: u64,
 }
 
-/// The next lines that may go.
-async fn oldest(client: &Client, before: Timestamp) -> Result<Option<Lines>, StoreError> {
+/// The number of the newest line that is signed now. Without such a bound a time to come would follow
+/// the log for as long as it grows, and take along the word of what it removed.
+async fn newest_signed(client: &Client) -> Result<i64, StoreError> {
+    let sql = "SELECT coalesce(max(size), 0) - 1 FROM checkpoints";
+    let row = client.query_typed_one(sql, &[]).await;
+    row.map_err(store_error)?.try_get(0).map_err(corrupt)
+}
+
+/// The next lines that may go, all of them before number `last`.
+async fn oldest(
+    client: &Client,
+    before: Timestamp,
+    last: i64,
+) -> Result<Option<Lines>, StoreError> {
     let before = before.to_string();
-    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&before, Type::TEXT), (&STEP, Type::INT8)];
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&before, Type::TEXT),
+        (&STEP, Type::INT8),
+        (&last, Type::INT8),
+    ];
     let row = client.query_typed_one(OLDEST, &parameters).await;
     let row = row.map_err(store_error)?;
     let column = |at| -> Result<Option<i64>, StoreError> { row.try_get(at).map_err(corrupt) };
@@ -119,7 +136,7 @@ const OLDEST: &str = "
     WITH oldest AS MATERIALIZED (
         SELECT seq, convert_from(line, 'UTF8')::json ->> 'time' AS time
         FROM events
-        WHERE seq < (SELECT max(size) - 1 FROM checkpoints)
+        WHERE seq < $3
         ORDER BY seq LIMIT $2
     )
     SELECT min(seq), coalesce(min(seq) FILTER (WHERE time COLLATE \"C\" >= $1), max(seq) + 1)
