@@ -19,6 +19,8 @@ pub(crate) fn event() -> AuditEvent {
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
         subsidiaries: Vec::new(),
+        scopes: Vec::new(),
+        ends_at: None,
         changed: None,
     })
 }

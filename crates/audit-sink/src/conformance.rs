@@ -242,6 +242,8 @@ fn event(actor: String) -> AuditEvent {
         reason: None,
         linked_key: None,
         subsidiaries: Vec::new(),
+        scopes: Vec::new(),
+        ends_at: None,
         changed: None,
     };
     AuditEvent::from(change)

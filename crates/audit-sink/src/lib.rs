@@ -107,6 +107,8 @@
 //!     reason: Some("suspected_leakage".to_owned()),
 //!     linked_key: None,
 //!     subsidiaries: Vec::new(),
+//!     scopes: Vec::new(),
+//!     ends_at: None,
 //!     changed: None,
 //! };
 //! sink.append_durable(AuditEvent::from(revoked)).await?;

@@ -173,6 +173,13 @@ pub struct LifecycleEvent {
     /// The companies that the key may act for besides its owner, as they stand after the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subsidiaries: Vec<CompanyId>,
+    /// The scopes that the key has after the change, sorted, where it was issued or its scopes were changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Until when the key can be used at most, where it was issued (its expiry) or rotated (the end of
+    /// its overlap).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
     /// What was changed, in one word, where the kind leaves it open: `limits_changed` tells of
     /// `quotas` or of `networks`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

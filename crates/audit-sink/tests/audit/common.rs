@@ -116,6 +116,8 @@ pub(crate) fn lifecycle_event(actor: &str) -> LifecycleEvent {
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
         subsidiaries: Vec::new(),
+        scopes: Vec::new(),
+        ends_at: None,
         changed: None,
     }
 }

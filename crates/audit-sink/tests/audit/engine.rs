@@ -43,6 +43,34 @@ async fn a_lifecycle_event_keeps_its_id_and_time() {
 }
 
 #[tokio::test]
+async fn a_lifecycle_event_tells_scopes_as_far_as_a_line_holds_them() {
+    let (sink, _writer, log) = memory_log().await;
+    let mut event = lifecycle_event("alice");
+    event.scopes = ["accounts:read", "payments:create"]
+        .map(str::to_owned)
+        .into();
+    event.ends_at = Some(event.time.saturating_add(LONG));
+    sink.append_durable(event.clone().into()).await.unwrap();
+    let many = (0..16_384).map(|n| format!("{}:{n:x<40}", "r".repeat(48)));
+    event.scopes = many.map(|name| name.replacen(':', ":a", 1)).collect();
+    sink.append_durable(event.clone().into()).await.unwrap();
+    let lines = lines(&sink, &log).await;
+    let metadata = |line: usize| &lines[line]["metadata"];
+    assert_eq!(metadata(0)["scopes"], "accounts:read,payments:create");
+    assert_eq!(metadata(0)["ends_at"], "2026-01-01T00:00:20.000000Z");
+    assert_eq!(metadata(0).get("scopes_left_out"), None);
+    let told: Vec<_> = metadata(1)["scopes"].as_str().unwrap().split(',').collect();
+    let left_out = metadata(1)["scopes_left_out"].as_u64().unwrap() as usize;
+    assert_eq!(told.len() + left_out, event.scopes.len());
+    assert_eq!(told, event.scopes[..told.len()]);
+    assert!(
+        log.lines()
+            .iter()
+            .all(|line| line.len() <= Record::MAX_LINE)
+    );
+}
+
+#[tokio::test]
 async fn everything_queued_goes_into_one_write() {
     let (sink, _writer, log) = memory_log().await;
     log.hang(true);

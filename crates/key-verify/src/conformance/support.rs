@@ -97,6 +97,8 @@ pub(super) fn event(kind: LifecycleKind, key: &KeyRecord) -> LifecycleEvent {
         reason: Some("suspected_leakage".to_owned()),
         linked_key: Some(KeyId::from_u128(u128::MAX)),
         subsidiaries: vec!["company_34".parse().expect("a company id")],
+        scopes: vec!["accounts:read".to_owned()],
+        ends_at: Some(key.expires_at),
         changed: Some("networks".to_owned()),
         ..company_event(kind, key.company)
     }
@@ -118,6 +120,8 @@ pub(super) fn company_event(kind: LifecycleKind, company: CompanyId) -> Lifecycl
         reason: None,
         linked_key: None,
         subsidiaries: Vec::new(),
+        scopes: Vec::new(),
+        ends_at: None,
         changed: None,
     }
 }

@@ -1,6 +1,6 @@
 //! What the audit log is told.
 
-use countersign_core::{CompanyId, Environment, EventId, LifecycleEvent, LifecycleKind};
+use countersign_core::{CompanyId, Environment, EventId, LifecycleEvent, LifecycleKind, Timestamp};
 
 use super::{Actor, KeyManager};
 use crate::record::{KeyRecord, KeyStatus};
@@ -35,6 +35,8 @@ impl KeyManager {
             key_id: Some(record.id),
             key_prefix: Some(record.prefix),
             subsidiaries: record.subsidiaries.clone(),
+            scopes: scopes_told(kind, record),
+            ends_at: end_told(kind, record),
             ..self.company_event(actor, kind, record.company)
         }
     }
@@ -59,7 +61,29 @@ impl KeyManager {
             reason: None,
             linked_key: None,
             subsidiaries: Vec::new(),
+            scopes: Vec::new(),
+            ends_at: None,
             changed: None,
         }
+    }
+}
+
+/// What the key may do, told when it is granted.
+fn scopes_told(kind: LifecycleKind, record: &KeyRecord) -> Vec<String> {
+    use LifecycleKind::{TokenCreated, TokenScopesChanged};
+    if !matches!(kind, TokenCreated | TokenScopesChanged) {
+        return Vec::new();
+    }
+    let names = record.scopes.names().into_iter();
+    names.map(str::to_owned).collect()
+}
+
+fn end_told(kind: LifecycleKind, record: &KeyRecord) -> Option<Timestamp> {
+    match (kind, &record.status) {
+        (LifecycleKind::TokenCreated, _) => Some(record.expires_at),
+        (LifecycleKind::TokenRotated, KeyStatus::Rotated { until, .. }) => {
+            Some(record.expires_at.min(*until))
+        }
+        _ => None,
     }
 }

@@ -135,6 +135,8 @@ pub(crate) fn event_at(actor: &str, time: Timestamp) -> AuditEvent {
         reason: None,
         linked_key: None,
         subsidiaries: Vec::new(),
+        scopes: Vec::new(),
+        ends_at: None,
         changed: None,
     })
 }

@@ -118,6 +118,8 @@ fn lifecycle() -> LifecycleEvent {
         reason: None,
         linked_key: None,
         subsidiaries: Vec::new(),
+        scopes: Vec::new(),
+        ends_at: None,
         changed: None,
     }
 }

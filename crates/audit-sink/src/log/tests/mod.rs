@@ -144,6 +144,8 @@ pub(super) fn record(seq: u64) -> Record {
         reason: Some("suspected_leakage".to_owned()),
         linked_key: None,
         subsidiaries: Vec::new(),
+        scopes: Vec::new(),
+        ends_at: None,
         changed: None,
     };
     Record::stamped(seq, AuditEvent::from(event), &STAMP)

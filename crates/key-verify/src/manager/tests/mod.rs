@@ -79,6 +79,36 @@ async fn issuing_tells_who_and_what() {
     );
     assert_eq!(events[0].actor, "ada");
     assert_eq!(events[0].key_id, Some(issued.record.id));
+    assert_eq!(events[0].scopes, ["accounts:read"]);
+    assert_eq!(events[0].ends_at, Some(issued.record.expires_at));
+    let later = |event: &LifecycleEvent| event.scopes.is_empty() && event.ends_at.is_none();
+    assert!(events[1..].iter().all(later), "told once");
+}
+
+#[tokio::test]
+async fn an_event_tells_what_a_key_may_do_from_then_on() {
+    let world = World::new().await;
+    let (m, ada) = (&world.manager, &world.operator);
+    let id = world.issue().await.record.id;
+    let scopes = ScopeSet::from_names(["payments:create", "accounts:read"]).unwrap();
+    m.set_scopes(ada, &world.company, id, scopes).await.unwrap();
+    let end = world.clock.now().wall.saturating_add(DAY);
+    m.rotate(ada, &world.company, id, DAY).await.unwrap();
+    let events = world.store.pending_events(10).await.unwrap();
+    let told: Vec<_> = events[3..6]
+        .iter()
+        .map(|event| (event.kind, event.scopes.join(" "), event.ends_at))
+        .collect();
+    let both = "accounts:read payments:create".to_owned();
+    let expiry = world.request().expires_at;
+    assert_eq!(
+        told,
+        [
+            (LifecycleKind::TokenScopesChanged, both.clone(), None),
+            (LifecycleKind::TokenRotated, String::new(), Some(end)),
+            (LifecycleKind::TokenCreated, both, Some(expiry)),
+        ]
+    );
 }
 
 #[tokio::test]
