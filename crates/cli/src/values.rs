@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use countersign::source::canonical_network;
 use countersign::{
     AbuseKind, Decision, Environment, LimitOverride, ParseError, Quota, Reason, RevocationReason,
     Timestamp,
@@ -81,17 +82,10 @@ pub(crate) fn network(text: &str) -> Result<IpNet, ParseError> {
     let error = ParseError::new("network", "an address and a length: 203.0.113.0/24");
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let network = text.parse::<IpNet>().or_else(|_| address());
-    let network = network.map_err(|_| error)?;
-    let IpAddr::V6(inner) = network.addr() else {
-        return Ok(network.trunc());
-    };
-    let Some(mapped) = inner.to_ipv4_mapped() else {
-        return Ok(network.trunc());
-    };
+    let network = canonical_network(network.map_err(|_| error)?);
     // A shorter one is of mapped addresses and others.
-    let length = network.prefix_len().checked_sub(96).ok_or(error)?;
-    let network = IpNet::new(mapped.into(), length).map_err(|_| error)?;
-    Ok(network.trunc())
+    let is_mixed = matches!(network, IpNet::V6(six) if six.addr().to_ipv4_mapped().is_some());
+    (!is_mixed).then(|| network.trunc()).ok_or(error)
 }
 
 pub(crate) fn environments() -> impl TypedValueParser<Value = Environment> {

@@ -2,7 +2,8 @@
 //!
 //! Without trusted proxies the source is the peer. With them it is the right-most entry of the
 //! chosen header that is not itself a trusted proxy: every entry further left was written by
-//! somebody who is not trusted. An entry that can't be read ends the walk at the last trusted hop.
+//! somebody who is not trusted, and is not even looked at. An entry that can't be read ends the walk
+//! at the last trusted hop.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +11,7 @@ use std::str::FromStr;
 
 use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +92,11 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Believes the proxies in `networks` and no others.
+    /// Believes the proxies in `networks` and no others. A network of IPv4-mapped IPv6 addresses is
+    /// the IPv4 network that it stands for.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self {
-            networks: networks.into_iter().collect(),
+            networks: networks.into_iter().map(canonical_network).collect(),
             header: ForwardedHeader::default(),
         }
     }
@@ -126,15 +128,8 @@ impl TrustedProxies {
             ForwardedHeader::Forwarded => FORWARDED,
         };
         for line in headers.get_all(name).iter().rev() {
-            let Ok(line) = line.to_str() else {
-                return found(hop, false);
-            };
-            for entry in split_right(line) {
-                let node = match self.header {
-                    ForwardedHeader::XForwardedFor => Some(entry.trim()),
-                    ForwardedHeader::Forwarded => forwarded_for(entry),
-                };
-                let Some(address) = node.and_then(parse_node) else {
+            for entry in split_right(line.as_bytes()) {
+                let Some(address) = self.node(entry).and_then(parse_node) else {
                     return found(hop, false);
                 };
                 hop = address;
@@ -145,14 +140,39 @@ impl TrustedProxies {
         }
         found(hop, true)
     }
+
+    /// Whom one entry names.
+    fn node<'a>(&self, entry: &'a [u8]) -> Option<&'a str> {
+        let entry = str::from_utf8(entry).ok()?;
+        match self.header {
+            ForwardedHeader::XForwardedFor => Some(entry.trim()),
+            ForwardedHeader::Forwarded => forwarded_for(entry),
+        }
+    }
+}
+
+/// `network` as the sources of requests are compared with it: they are never IPv4-mapped IPv6
+/// addresses, so that a network of such addresses is the IPv4 network that it stands for. A larger
+/// IPv6 network, of those and others, stays as it is.
+#[must_use]
+pub fn canonical_network(network: IpNet) -> IpNet {
+    let IpNet::V6(six) = network else {
+        return network;
+    };
+    let four = six.addr().to_ipv4_mapped();
+    let length = six.prefix_len().checked_sub(96);
+    let four = four
+        .zip(length)
+        .map(|(four, length)| Ipv4Net::new(four, length));
+    four.and_then(Result::ok).map_or(network, IpNet::V4)
 }
 
 /// The comma-separated entries of a line from right to left; commas within quotes don't separate.
-fn split_right(line: &str) -> impl Iterator<Item = &str> {
+fn split_right(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
-    line.rsplit(move |c| {
-        quoted ^= c == '"';
-        c == ',' && !quoted
+    line.rsplit(move |byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
     })
 }
 
@@ -223,6 +243,52 @@ mod tests {
             let source = resolve(ForwardedHeader::Forwarded, "forwarded", &[line]);
             assert_eq!(source.address().to_string(), address, "{line}");
             assert_eq!(source.is_resolved(), resolved, "{line}");
+        }
+    }
+
+    /// Proxies append to what the caller sent.
+    #[test]
+    fn what_stands_left_of_the_caller_is_not_looked_at() {
+        let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+        let resolve = |header, name: HeaderName, line: &[u8]| {
+            let line = http::HeaderValue::from_bytes(line).unwrap();
+            let headers = HeaderMap::from_iter([(name, line)]);
+            let proxies = proxies.clone().with_header(header);
+            proxies.resolve("10.0.0.1".parse().unwrap(), &headers)
+        };
+        for left in [
+            &b"\xe9, "[..],
+            b"\xff,",
+            b"\"\xe9, ",
+            b"\", ",
+            b"a\xc3\"b,\t",
+        ] {
+            let line = [left, b"203.0.113.9"].concat();
+            let plain = resolve(ForwardedHeader::XForwardedFor, X_FORWARDED_FOR, &line);
+            let line = [left, b"for=203.0.113.9"].concat();
+            let forwarded = resolve(ForwardedHeader::Forwarded, FORWARDED, &line);
+            for source in [plain, forwarded] {
+                assert_eq!(source.address().to_string(), "203.0.113.9", "{left:?}");
+                assert!(source.is_resolved());
+            }
+        }
+        let own = resolve(ForwardedHeader::XForwardedFor, X_FORWARDED_FOR, b"\xe9");
+        assert!(!own.is_resolved(), "the proxy's own entry");
+    }
+
+    #[test]
+    fn a_network_of_mapped_addresses_is_the_one_that_it_stands_for() {
+        let canonical = |text: &str| canonical_network(text.parse().unwrap()).to_string();
+        assert_eq!(canonical("::ffff:10.0.0.0/104"), "10.0.0.0/8");
+        assert_eq!(canonical("::ffff:10.0.0.1/128"), "10.0.0.1/32");
+        assert_eq!(canonical("::ffff:0.0.0.0/96"), "0.0.0.0/0");
+        for same in ["::ffff:0.0.0.0/95", "2001:db8::/32", "10.0.0.0/8", "::/0"] {
+            let network: IpNet = same.parse().unwrap();
+            assert_eq!(canonical_network(network), network);
+        }
+        let proxies = TrustedProxies::new(["::ffff:10.0.0.0/104".parse().unwrap()]);
+        for address in ["10.0.0.1", "::ffff:10.0.0.1"] {
+            assert!(proxies.contains(address.parse().unwrap()));
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use countersign_core::source::canonical_network;
 use countersign_core::{Identity, KeyId, Monotonic, Reason, ScopeSet, Timestamp};
 use ipnet::IpNet;
 
@@ -47,7 +48,7 @@ impl CachedKey {
             expires_at: record.expires_at,
             status: record.status,
             company: found.company,
-            networks: record.networks.into(),
+            networks: record.networks.into_iter().map(canonical_network).collect(),
             version: record.version,
         }
     }

@@ -69,6 +69,7 @@ impl AuditEvent {
         let latency = now.duration_since(context.received().monotonic);
         self.latency_us = Some(micros(latency));
         self.add_limit(context);
+        self.add_unresolved(context);
         self.add_stage();
         if let Some(notes) = context.take_notes() {
             self.add_notes(notes);
@@ -88,6 +89,7 @@ impl AuditEvent {
         event.kind = EventType::Intent;
         event.decision = Some(Decision::Allowed);
         event.add_limit(context);
+        event.add_unresolved(context);
         event
     }
 
@@ -247,6 +249,13 @@ impl AuditEvent {
         }
         if note.fallback {
             self.add("limit_fallback", MetadataValue::Bool(true));
+        }
+    }
+
+    /// That the source is the last proxy that is trusted, because what it said of the caller can't be read.
+    fn add_unresolved(&mut self, context: &AccessContext) {
+        if context.source().is_some_and(|source| !source.is_resolved()) {
+            self.add("source_unresolved", MetadataValue::Bool(true));
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::common::*;
 use bytes::Bytes;
 use countersign_audit_sink::*;
+use countersign_core::source::TrustedProxies;
 use countersign_core::testing::{NeverAnswers, ReadinessProbe};
 use countersign_core::{
     AccessContext, ClaimPlace, CompanyBinding, Denial, Deprecation, Edge, Endpoint, LimitNote,
@@ -21,6 +22,7 @@ use http::uri::PathAndQuery;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use serde_json::json;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 static_assertions::assert_impl_all!(AuditLayer: Send, Sync, Clone);
@@ -204,6 +206,28 @@ async fn sources_are_recorded_in_the_form_that_was_chosen() {
             "{line}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_source_that_a_proxy_said_illegibly_is_told_as_such() {
+    let (sink, _writer, log) = memory_log().await;
+    let proxies = TrustedProxies::new(["203.0.113.0/24".parse().unwrap()]);
+    let edge = Edge::builder().trusted_proxies(proxies).build();
+    let layer = AuditLayer::new(sink.clone()).with_edge(edge);
+    for entry in ["unknown", "198.51.100.7"] {
+        let mut request = request();
+        let entry = http::HeaderValue::from_static(entry);
+        request.headers_mut().insert("x-forwarded-for", entry);
+        let service = layer_over(&layer, ReadinessProbe::default());
+        service.oneshot(request).await.unwrap();
+    }
+    let told = lines(&sink, &log).await;
+    let told = told
+        .iter()
+        .map(|line| (&line["source"], &line["metadata"]["source_unresolved"]));
+    let told: Vec<_> = told.collect();
+    let (proxy, caller) = (json!("203.0.113.9"), json!("198.51.100.7"));
+    assert_eq!(told, [(&proxy, &json!(true)), (&caller, &json!(null))]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What a key may do: scopes, quotas, networks, subsidiaries.
 
+use countersign_core::source::canonical_network;
 use countersign_core::{CompanyId, KeyId, LifecycleKind, LimitOverride, ScopeSet};
 use ipnet::IpNet;
 
@@ -65,6 +66,7 @@ impl KeyManager {
     ) -> Result<KeyRecord, ManageError> {
         operators_only(actor)?;
         let kind = LifecycleKind::TokenLimitsChanged;
+        let networks: Vec<_> = networks.into_iter().map(canonical_network).collect();
         self.change(actor, company, id, kind, |record, now| {
             transition::in_life(record, now, "given other networks")?;
             record.networks = networks.clone();

@@ -1,5 +1,6 @@
 //! How keys come into being.
 
+use countersign_core::source::canonical_network;
 use countersign_core::{CompanyId, Environment, KeyPrefix, LimitOverride, ScopeSet, Timestamp};
 use ipnet::IpNet;
 
@@ -51,9 +52,10 @@ impl IssueRequest {
         self
     }
 
-    /// Accepts the key from these networks only.
+    /// Accepts the key from these networks only. A network of IPv4-mapped IPv6 addresses is the IPv4
+    /// network that it stands for.
     pub fn networks(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
-        self.networks = networks.into_iter().collect();
+        self.networks = networks.into_iter().map(canonical_network).collect();
         self
     }
 

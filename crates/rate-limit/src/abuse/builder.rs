@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 
-use countersign_core::source::SourceBucket;
+use countersign_core::source::{SourceBucket, canonical_network};
 use countersign_core::{AbuseObserver, ConfigError};
 use ipnet::IpNet;
 
@@ -45,9 +45,12 @@ impl AbuseMonitorBuilder {
     /// Never gives a signal about a source in `network`, nor refuses one, and never finds it new
     /// for a key: an office, a partner's gateway, a probe of one's own. Keys that are used from
     /// there are watched like all others. Sources are told apart by /64, so an IPv6 network is a
-    /// /64 or larger.
+    /// /64 or larger, and one of IPv4-mapped addresses is the IPv4 network that it stands for.
+    ///
+    /// Never a network of trusted proxies: a caller whose address a proxy wrote in a form that can't
+    /// be read counts as the proxy.
     pub fn allow_network(mut self, network: IpNet) -> Self {
-        self.allowed.push(network);
+        self.allowed.push(canonical_network(network));
         self
     }
 
