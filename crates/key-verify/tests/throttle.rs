@@ -5,11 +5,14 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use countersign_core::testing::ReadinessProbe;
 use countersign_core::{Attempt, Environment, FailureMeter, KeyPrefix, Throttled};
 use countersign_key_verify::{KeyVerifyLayer, RawKey};
 use support::{World, from, request, with_key, wrong_secret};
+use tower::{Layer, ServiceExt};
 
 /// Lets `quota` failures be told, and keeps what it was asked.
 #[derive(Debug)]
@@ -225,4 +228,47 @@ async fn of_many_failures_at_once_exactly_the_quota_are_told_401() {
     let told = statuses.iter().filter(|status| **status == 401).count();
     assert_eq!(told, 7);
     assert!(statuses.iter().all(|status| matches!(status, 401 | 429)));
+}
+
+/// A caller that sends its head and resets the request in one go.
+async fn leave(layer: &KeyVerifyLayer, key: &str) {
+    let probe = ReadinessProbe::default();
+    let request = from(request(&[("x-api-key", key)]), HERE);
+    let mut asking = Box::pin(layer.layer(probe.clone()).oneshot(request));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(asking.as_mut().poll(&mut cx).is_pending());
+    drop(asking);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(probe.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_guess_counts_although_its_caller_leaves_before_the_answer() {
+    let world = World::new().await;
+    let issued = world.key().await;
+    let meter = Meter::new(1);
+    let layer = metered(&world, &meter);
+    leave(&layer, &issued.key.expose()).await;
+    assert_eq!(meter.failures(), 0, "a good key is no failure");
+    let unknown = RawKey::generate("acme", Environment::Live).unwrap();
+    leave(&layer, &unknown.expose()).await;
+    let guess = ("192.0.2.7".to_owned(), Some(*unknown.prefix()));
+    assert_eq!(*meter.told.lock().unwrap(), [guess]);
+    let next = RawKey::generate("acme", Environment::Live).unwrap();
+    let next = request(&[("x-api-key", &next.expose())]);
+    let seen = world.send(&layer, from(next, HERE)).await;
+    assert_eq!(seen.reason(), Some("source_throttled"));
+}
+
+#[tokio::test]
+async fn who_leaves_a_store_that_is_down_has_not_failed() {
+    let world = World::new().await;
+    let issued = world.key().await;
+    let meter = Meter::new(1);
+    let layer = metered(&world, &meter);
+    world.store.set_available(false);
+    leave(&layer, &issued.key.expose()).await;
+    assert_eq!(meter.failures(), 0);
 }

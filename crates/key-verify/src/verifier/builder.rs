@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign_core::{Clock, ConfigError, Environment, FailureMeter, SystemClock};
 
+use super::asked::Left;
 use super::{KeyVerifier, Settings};
 use crate::cache::{CacheSettings, KeyCache};
 use crate::digest::Digester;
@@ -192,6 +193,7 @@ impl KeyVerifierBuilder {
             environment: self.environment,
             bearer: self.bearer,
             meter: self.meter,
+            left: Left::default(),
             imported: self.imported,
             renewal: self.redigest.then(Renewal::default),
         })))

@@ -1,5 +1,6 @@
 //! The decision: who is calling.
 
+mod asked;
 mod builder;
 mod standing;
 
@@ -14,8 +15,9 @@ use countersign_core::{
 };
 use http::HeaderMap;
 
+use self::asked::Left;
 pub use self::builder::KeyVerifierBuilder;
-use crate::cache::{KeyCache, Outcome};
+use crate::cache::KeyCache;
 use crate::cached::CachedKey;
 use crate::credentials;
 use crate::digest::Digester;
@@ -35,6 +37,7 @@ struct Settings {
     environment: Environment,
     bearer: bool,
     meter: Option<Arc<dyn FailureMeter>>,
+    left: Left,
     imported: bool,
     renewal: Option<Renewal>,
 }
@@ -105,17 +108,6 @@ impl KeyVerifier {
             (Ok(()), Ok(key)) => Step::Ask(key),
             (Err(denial), _) => Step::Refused(denial),
             (_, Err(_)) => refuse(Reason::MalformedApiKey),
-        }
-    }
-
-    /// Asks the store and decides.
-    pub(crate) async fn ask(self, context: AccessContext, key: RawKey) -> Result<(), Denial> {
-        match self.0.cache.look_up(*key.prefix()).await {
-            Outcome::Found(found) => self.decide(&context, &key, &found),
-            Outcome::Unavailable => {
-                context.present_key(*key.prefix(), None);
-                Err(Reason::KeyStoreUnavailable.into())
-            }
         }
     }
 
