@@ -113,7 +113,11 @@ pub(crate) fn logged_reason(text: &str) -> Result<String, ParseError> {
     let refusals = Reason::ALL.iter().map(|reason| reason.as_str());
     let revocations = RevocationReason::ALL.map(RevocationReason::as_str);
     let signals = AbuseKind::ALL.iter().map(|kind| kind.as_str());
-    let mut all = refusals.chain(revocations).chain(signals);
+    // What a key that was taken over from another system was created for.
+    let mut all = refusals
+        .chain(revocations)
+        .chain(signals)
+        .chain(["imported"]);
     all.find(|known| *known == text)
         .map(str::to_owned)
         .ok_or_else(|| {

@@ -43,9 +43,14 @@ fn end(key: &KeyRecord) -> Timestamp {
     }
 }
 
-/// Whether `key` is bound at least as tightly as `own` is, by networks and by limits.
+/// Whether `key` may do no more than `own` as both stand in the store: the actor may be one that was
+/// verified before something was taken from it.
 fn is_within(key: &KeyRecord, own: &KeyRecord) -> bool {
-    is_inside(&key.networks, &own.networks) && is_no_wider(&key.limits, &own.limits)
+    let mut companies = key.subsidiaries.iter();
+    key.scopes.iter().all(|scope| own.scopes.contains(scope))
+        && companies.all(|company| own.subsidiaries.contains(company))
+        && is_inside(&key.networks, &own.networks)
+        && is_no_wider(&key.limits, &own.limits)
 }
 
 fn is_inside(networks: &[IpNet], own: &[IpNet]) -> bool {

@@ -223,3 +223,32 @@ async fn a_caller_at_its_end_is_handed_nothing_that_outlives_it() {
         "it was revoked since it was verified: {refused:?}"
     );
 }
+
+#[tokio::test]
+async fn what_was_taken_from_a_caller_since_it_was_verified_is_not_handed_on() {
+    let world = World::new().await;
+    let (m, company, ada) = (&world.manager, &world.company, &world.operator);
+    let rights = Rights {
+        scopes: vec![0, 1],
+        networks: vec![],
+        limits: vec![],
+        group: true,
+        days: 9,
+    };
+    for takes_scope in [true, false] {
+        let own = world.issue_with(&rights).await;
+        let other = world.issue_with(&rights).await;
+        let caller = caller(&own);
+        if takes_scope {
+            let one = ScopeSet::from_names([SCOPES[0]]).unwrap();
+            m.set_scopes(ada, company, own.id, one).await.unwrap();
+        } else {
+            let none = Vec::new();
+            m.set_subsidiaries(ada, company, own.id, none)
+                .await
+                .unwrap();
+        }
+        let refused = m.rotate(&caller, company, other.id, DAY).await;
+        assert!(matches!(refused, Err(ManageError::BeyondActor { .. })));
+    }
+}
