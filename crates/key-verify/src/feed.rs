@@ -32,6 +32,12 @@ pub trait ChangeStream: Debug + Send {
     /// too, but nothing less. Where that can't be said, because `after` is `None` or is not a place
     /// in this store's history, the answer is [`Changed::Everything`].
     ///
+    /// A position that an earlier stream told may be of another history that nobody can tell from this
+    /// one: a server that took over may lack the last changes, and have made as many others since.
+    /// Whoever reads on from there must not rely on the answer alone;
+    /// [`ChangeFollower`](crate::ChangeFollower) believes what it knew before for the fallback bound.
+    /// Within one stream there is one history: a stream whose server is replaced under it fails.
+    ///
     /// # Errors
     /// `Unavailable` when the connection is lost; the stream is then of no more use.
     async fn read(&mut self, after: Option<FeedPosition>) -> Result<Changes, StoreError>;

@@ -6,7 +6,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{StoreError, StoreErrorKind};
+use countersign_core::{Monotonic, StoreError, StoreErrorKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -24,6 +24,14 @@ use crate::metrics;
 /// A feed that breaks is opened again, at a growing and random distance, and goes on where it
 /// stopped; only then is it trusted again. One log line tells of the break and one of the
 /// recovery; the gauge `countersign_change_feed_up` (feature `metrics`) is 0 in between.
+///
+/// The server behind a feed that was opened again may be another one, that took over without the
+/// last changes, and whose own changes have taken their places: no position tells. What the cache
+/// read before is therefore believed for the fallback bound, as it was while the feed was broken,
+/// and for the staleness bound once it is read anew. That costs at most one look-up for each key
+/// that is used, however often the feed breaks within a fallback bound: those younger than half of
+/// it are asked for in the background when they come to that age, the others at their next use. The
+/// nodes of a fleet come to that at different times, because their pauses are random.
 #[derive(Debug)]
 #[must_use = "shut it down before the process ends"]
 pub struct ChangeFollower {
@@ -129,15 +137,19 @@ impl Follow {
             Err(error) => return error,
         };
         loop {
-            if let Err(error) = self.catch_up(&mut *stream).await {
-                return error;
+            let resumed = came_to.is_none() && self.position.is_some();
+            let asked = match self.catch_up(&mut *stream).await {
+                Ok(asked) => asked,
+                Err(error) => return error,
+            };
+            if resumed {
+                self.cache.doubt();
             }
             if came_to.is_none() {
-                metrics::change_feed_up(true);
-                if self.told {
-                    tracing::info!(target: "countersign", "the key store's change feed works again");
-                }
+                self.works();
             }
+            // Only now: what the answer told of is not believed any more.
+            self.cache.trust(asked, ChangeFollower::LEASE);
             *came_to = self.position;
             // A heartbeat without news is no error.
             let news = tokio::time::timeout(ChangeFollower::HEARTBEAT, stream.wait());
@@ -147,7 +159,8 @@ impl Follow {
         }
     }
 
-    async fn catch_up(&mut self, stream: &mut dyn ChangeStream) -> Result<(), StoreError> {
+    /// Forgets what changed; says when it asked.
+    async fn catch_up(&mut self, stream: &mut dyn ChangeStream) -> Result<Monotonic, StoreError> {
         let asked = self.cache.now();
         let changes = in_time(stream.read(self.position)).await?;
         for changed in &changes.changed {
@@ -158,9 +171,14 @@ impl Follow {
             }
         }
         self.position = Some(changes.position);
-        // Only now: what the answer told of is not believed any more.
-        self.cache.trust(asked, ChangeFollower::LEASE);
-        Ok(())
+        Ok(asked)
+    }
+
+    fn works(&self) {
+        metrics::change_feed_up(true);
+        if self.told {
+            tracing::info!(target: "countersign", "the key store's change feed works again");
+        }
     }
 
     fn broke(&mut self, came_to: Option<FeedPosition>, error: &StoreError) {

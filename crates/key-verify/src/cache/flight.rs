@@ -177,7 +177,8 @@ impl Inner {
         // bound is no evidence of that: the store may have been restored.
         let now = self.clock.monotonic();
         let newer = self.room.read(&prefix, |held| {
-            let believed = fresh(held.key.fetched, now, self.bound(now));
+            let fetched = held.key.fetched;
+            let believed = fresh(fetched, now, self.bounds(now).of(fetched));
             let newer = key.known && held.key.version > key.version;
             (believed && newer).then(|| held.key.clone())
         });

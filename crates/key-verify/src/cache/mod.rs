@@ -27,7 +27,8 @@ use crate::uses::UseTracker;
 /// clone is a handle to the same cache.
 ///
 /// - An entry older than the staleness bound is never used, whatever the store does. While a change
-///   feed is followed and broken, the bound is the fallback bound.
+///   feed is followed and broken, the bound is the fallback bound; for entries read before the feed
+///   was opened again it stays so.
 /// - Past half the bound the first use asks the store again in the background. If that fails the
 ///   entry goes on until the bound.
 /// - Of many requests for one key that is not here, one asks the store. No more than a set number of
@@ -69,6 +70,9 @@ struct Inner {
     flights: Flights,
     /// Until when, in nanoseconds of the clock, a change made elsewhere would have been heard of.
     trusted_until: AtomicU64,
+    /// What was read before then, in nanoseconds of the clock, may be of a history that the feed does
+    /// not know.
+    doubted_until: AtomicU64,
     followed: AtomicBool,
     failures: FailureLog,
     /// Who counts the uses of keys, once somebody wants to know.
@@ -105,6 +109,7 @@ impl KeyCache {
             flights: Flights::default(),
             // Nobody promised to tell of changes, so there is no promise to break.
             trusted_until: AtomicU64::new(u64::MAX),
+            doubted_until: AtomicU64::new(0),
             followed: AtomicBool::new(false),
             failures: FailureLog::default(),
             uses: OnceLock::new(),
@@ -180,10 +185,11 @@ impl KeyCache {
         now: Monotonic,
         read: impl FnOnce(&CachedKey) -> T,
     ) -> Option<T> {
-        let bound = self.0.bound(now);
+        let bounds = self.0.bounds(now);
         let absent_for = self.0.lifetimes.absent_for;
         self.0.room.read(prefix, |slot| {
             let CachedKey { known, fetched, .. } = slot.key;
+            let bound = bounds.of(fetched);
             let lifetime = if known { bound } else { absent_for };
             fresh(fetched, now, lifetime).then(|| {
                 let age = now.as_nanos().saturating_sub(fetched.as_nanos());
@@ -221,13 +227,20 @@ impl KeyCache {
 
     #[cfg(test)]
     pub(crate) fn bound_now(&self) -> Duration {
-        Duration::from_nanos(self.0.bound(self.now()))
+        Duration::from_nanos(self.0.bounds(self.now()).bound)
     }
 
     /// Everything that was committed before `asked` is known here.
     pub(crate) fn trust(&self, asked: Monotonic, lease: Duration) {
         let until = asked.as_nanos().saturating_add(nanos(lease));
         self.0.trusted_until.store(until, Ordering::Release);
+    }
+
+    /// The feed was opened again. Its server may be another one, which lost the last changes and has
+    /// made others since: what was read up to now is believed for the fallback bound, trusted or not.
+    pub(crate) fn doubt(&self) {
+        let until = self.now().as_nanos().saturating_add(1);
+        self.0.doubted_until.store(until, Ordering::Release);
     }
 
     /// Nobody follows the feed any more: it may be followed again.
@@ -249,16 +262,37 @@ impl KeyCache {
 }
 
 impl Inner {
-    /// How old an entry may be at `now`, in nanoseconds.
-    fn bound(&self, now: Monotonic) -> u64 {
+    /// How old entries may be at `now`.
+    fn bounds(&self, now: Monotonic) -> Bounds {
         let Lifetimes {
             bound, fallback, ..
         } = self.lifetimes;
-        // Most caches have one bound, and those that have two read a word that seldom changes.
-        if bound == fallback || now.as_nanos() < self.trusted_until.load(Ordering::Acquire) {
-            bound
+        // Most caches have one bound, and those that have two read words that seldom change.
+        let trusted =
+            bound == fallback || now.as_nanos() < self.trusted_until.load(Ordering::Acquire);
+        Bounds {
+            bound: if trusted { bound } else { fallback },
+            fallback,
+            doubted_until: self.doubted_until.load(Ordering::Acquire),
+        }
+    }
+}
+
+/// How old entries may be at one moment, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Bounds {
+    bound: u64,
+    fallback: u64,
+    doubted_until: u64,
+}
+
+impl Bounds {
+    /// How old an entry may be that was read at `fetched`.
+    fn of(self, fetched: Monotonic) -> u64 {
+        if fetched.as_nanos() < self.doubted_until {
+            self.fallback
         } else {
-            fallback
+            self.bound
         }
     }
 }

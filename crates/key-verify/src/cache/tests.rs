@@ -330,3 +330,15 @@ async fn a_store_that_was_restored_is_believed_after_the_bound() {
     assert_eq!(world.look_up().await, Some(3));
     assert_eq!(world.peek(), Some(3));
 }
+
+#[tokio::test]
+async fn a_newer_version_of_another_history_gives_way_after_the_fallback_bound() {
+    let world = World::new(BOUND, 100);
+    world.store.set(key(1, 5));
+    world.look_up().await;
+    world.cache.doubt();
+    world.store.set(key(1, 3));
+    world.clock.advance(FALLBACK);
+    assert_eq!(world.peek(), None);
+    assert_eq!(world.look_up().await, Some(3));
+}

@@ -1,3 +1,5 @@
+mod history;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

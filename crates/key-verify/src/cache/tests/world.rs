@@ -16,6 +16,7 @@ use crate::record::{CompanyRecord, CompanyStatus, KeyRecord, KeyStatus};
 use crate::store::{Change, FoundKey};
 
 pub(super) const BOUND: Duration = Duration::from_secs(4);
+pub(super) const FALLBACK: Duration = Duration::from_secs(2);
 pub(super) const TICK: Duration = Duration::from_nanos(1);
 
 /// Reads its record, then waits at the gate, then answers, as over a slow network.
@@ -129,7 +130,7 @@ impl World {
             keys: 100,
             absent: 10,
             deadline: Duration::from_secs(2),
-            fallback: bound,
+            fallback: bound.min(FALLBACK),
             look_ups: 8,
             nothing: SecretDigest::Sha256([0; 32]),
         };
