@@ -1,6 +1,5 @@
 //! A key store that tells of its changes.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,8 +17,9 @@ use crate::RedisChanges;
 /// [`RedisChanges::announce`].
 ///
 /// A change is told after it was committed, and the commit is done when it was told. Where the
-/// server can't be reached the commit is done all the same, and the change is told as soon as the
-/// server is back, as long as this process lives.
+/// server can't be reached, or takes nothing, the commit is done all the same, and the change is told
+/// as soon as the server takes it, as long as this process lives. Until then this store's change feed
+/// is broken, and its cache believes its entries for the fallback bound.
 #[derive(Debug)]
 pub struct Announced<S> {
     store: S,
@@ -37,17 +37,9 @@ impl<S: KeyStore> Announced<S> {
     }
 
     async fn announce(&self, changed: Vec<Changed>) {
-        let Err(error) = self.changes.tell(&changed).await else {
-            return;
-        };
-        tracing::warn!(
-            target: "countersign",
-            error = &error as &dyn Error,
-            changes = changed.len(),
-            "a committed change could not be told to other processes; it is told when redis is back"
-        );
-        let changes = self.changes.clone();
-        tokio::spawn(async move { changes.tell_at_last(&changed).await });
+        if let Err(error) = self.changes.tell(&changed).await {
+            self.changes.tell_later(changed, &error);
+        }
     }
 }
 

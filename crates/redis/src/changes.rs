@@ -1,5 +1,6 @@
 //! The feed of changes.
 
+use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,12 +11,13 @@ use async_trait::async_trait;
 use countersign_core::{StoreError, StoreErrorKind};
 use countersign_key_verify::{ChangeFeed, ChangeStream, Changed, Changes, FeedPosition, KeyStore};
 use futures_core::Stream;
-use redis::{Cmd, Msg, RedisError, Value};
+use redis::{Msg, RedisError};
 
 use crate::error::{corrupt, store_error};
-use crate::link::{Link, open};
+use crate::link::{Connection, Link, open, pause};
 use crate::options::Nodes;
 use crate::script::Script;
+use crate::untold::Untold;
 use crate::{Announced, RedisOptions};
 
 /// Tells every process of changes of keys and companies, so that their caches forget what changed:
@@ -25,12 +27,15 @@ use crate::{Announced, RedisOptions};
 /// A change is taken down in a log on the server and its readers are woken by publish and subscribe.
 /// A message that is lost is therefore no change that is lost: whoever listens asks the log for what
 /// came after the last place it knows. A log that was trimmed (10 000 changes), has expired (a day
-/// without a change) or is gone with its server answers [`Changed::Everything`].
+/// without a change) or is gone with its server answers [`Changed::Everything`]. A server that would
+/// not take a change down, because it is full or a replica now, is no feed: asking it writes a key.
 ///
 /// **What it can't promise.** The key store and the server are two: a process that ends after it
 /// committed a change and before it told of it leaves that change to the staleness bound of the
-/// caches, which always holds. While the server is gone, the caches know it and believe their
-/// entries for the fallback bound.
+/// caches, which always holds; so does one that can't reach a server that the others reach, until it
+/// can. While the server is gone, the caches know it and believe their entries for the fallback bound.
+/// Of changes that could not be told at most 1000 are kept in memory; beyond that every cache is told
+/// to forget everything.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -53,7 +58,9 @@ struct Inner {
     options: RedisOptions,
     link: Link,
     log: String,
+    written: String,
     channel: String,
+    untold: Untold,
     tell: Script,
     read: Script,
 }
@@ -68,7 +75,9 @@ impl RedisChanges {
         let name = |what| format!("{}:{{/changes}}:{what}", options.prefix);
         Self(Arc::new(Inner {
             log: name("log"),
+            written: name("written"),
             channel: name("told"),
+            untold: Untold::default(),
             link: Link::start(options.clone()),
             options,
             tell: Script::new(include_str!("lua/tell.lua")),
@@ -86,45 +95,68 @@ impl RedisChanges {
     /// # Errors
     /// `Unavailable` when the server can't be reached, or it is not known whether it heard.
     pub async fn tell(&self, changed: &[Changed]) -> Result<(), StoreError> {
-        let mut call = self.call(&self.0.tell);
+        let Some(mut connection) = self.0.link.connection() else {
+            return Err(StoreErrorKind::Unavailable.into());
+        };
+        let mut call = self.0.tell.call(1);
+        call.arg(&self.0.log);
         call.arg(&self.0.channel).arg(KEPT.as_millis().to_string());
         for changed in changed {
             call.arg(write(changed));
         }
-        self.send(&self.0.tell, &call).await.map(drop)
+        let answer = self.0.tell.run(&call, &mut connection).await;
+        answer.map(drop).map_err(store_error)
     }
 
-    /// Tells of changes as soon as there is a server that hears it.
-    pub(crate) async fn tell_at_last(&self, changed: &[Changed]) {
-        loop {
-            self.0.link.connected().await;
-            match self.tell(changed).await {
-                Ok(()) => return,
-                // The connection that broke is not noticed to be gone at once.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
+    /// Tells of changes as soon as there is a server that hears it; until then this feed is broken.
+    /// One task does it for all changes, with a growing pause.
+    pub(crate) fn tell_later(&self, changed: Vec<Changed>, error: &StoreError) {
+        if self.0.untold.add(changed) {
+            tracing::warn!(
+                target: "countersign",
+                error = error as &dyn Error,
+                "a committed change could not be told to other processes; it and those that follow \
+                 are told when redis takes them"
+            );
+            let changes = self.clone();
+            tokio::spawn(async move { changes.tell_untold().await });
         }
     }
 
-    fn call(&self, script: &Script) -> Cmd {
-        let mut call = script.call(1);
-        call.arg(&self.0.log);
-        call
+    async fn tell_untold(&self) {
+        let mut failures = 0;
+        while let Some(changed) = self.0.untold.take() {
+            tokio::time::sleep(pause(failures)).await;
+            self.0.link.connected().await;
+            failures = match self.tell(&changed).await {
+                Ok(()) => 0,
+                Err(_) => {
+                    self.0.untold.add(changed);
+                    failures.saturating_add(1)
+                }
+            };
+        }
+        tracing::info!(target: "countersign", "all committed changes are told to other processes");
     }
 
-    async fn send(&self, script: &Script, call: &Cmd) -> Result<Value, StoreError> {
-        let Some(mut connection) = self.0.link.connection() else {
-            return Err(StoreErrorKind::Unavailable.into());
-        };
-        let answer = script.run(call, &mut connection).await;
-        answer.map_err(store_error)
-    }
-
-    async fn read(&self, after: Option<FeedPosition>) -> Result<Changes, StoreError> {
-        let mut call = self.call(&self.0.read);
+    async fn read(
+        &self,
+        connection: &mut Connection,
+        after: Option<FeedPosition>,
+    ) -> Result<Changes, StoreError> {
+        if !self.0.untold.is_empty() {
+            let problem = "a committed change is not told yet";
+            return Err(StoreError::with_source(
+                StoreErrorKind::Unavailable,
+                problem,
+            ));
+        }
+        let mut call = self.0.read.call(2);
         let after = after.map_or_else(String::new, |after| after.0.to_string());
+        call.arg(&self.0.log).arg(&self.0.written);
         call.arg(KEPT.as_millis().to_string()).arg(after);
-        let answer = self.send(&self.0.read, &call).await?;
+        let answer = self.0.read.run(&call, connection).await;
+        let answer = answer.map_err(store_error)?;
         let answer: (u64, bool, Vec<String>) =
             redis::from_redis_value(answer).map_err(|error| store_error(error.into()))?;
         let (position, whole, changed) = answer;
@@ -172,13 +204,18 @@ impl RedisChanges {
 impl ChangeFeed for RedisChanges {
     async fn open(&self) -> Result<Box<dyn ChangeStream>, StoreError> {
         let messages = self.listen().await?;
-        let connected = self.0.link.connected();
+        let connected = async {
+            self.0.untold.emptied().await;
+            self.0.link.connected().await
+        };
         let connected = tokio::time::timeout(self.0.options.connect_timeout, connected).await;
-        connected.map_err(|late| StoreError::with_source(StoreErrorKind::Unavailable, late))?;
+        let mut connection =
+            connected.map_err(|late| StoreError::with_source(StoreErrorKind::Unavailable, late))?;
         // That connection may be lost, and nobody has noticed yet.
-        self.read(None).await?;
+        self.read(&mut connection, None).await?;
         Ok(Box::new(Listening {
             changes: self.clone(),
+            connection,
             messages,
         }))
     }
@@ -188,13 +225,15 @@ type Messages = Pin<Box<dyn Stream<Item = Msg> + Send>>;
 
 struct Listening {
     changes: RedisChanges,
+    /// The stream ends with it: the next one may be to a server that lost changes.
+    connection: Connection,
     messages: Messages,
 }
 
 #[async_trait]
 impl ChangeStream for Listening {
     async fn read(&mut self, after: Option<FeedPosition>) -> Result<Changes, StoreError> {
-        self.changes.read(after).await
+        self.changes.read(&mut self.connection, after).await
     }
 
     async fn wait(&mut self) -> Result<(), StoreError> {

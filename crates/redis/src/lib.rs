@@ -53,6 +53,7 @@ mod link;
 mod options;
 mod queue;
 mod script;
+mod untold;
 
 pub use announced::Announced;
 pub use changes::RedisChanges;

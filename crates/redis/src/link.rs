@@ -234,7 +234,7 @@ fn choose_cryptography() {
 
 /// Any time up to twice as long as before the last attempt, and never more than two seconds. All
 /// nodes of a fleet lose a server at the same moment; they must not come back at the same moment.
-fn pause(failures: u32) -> Duration {
+pub(crate) fn pause(failures: u32) -> Duration {
     let longest = FIRST_PAUSE
         .saturating_mul(1 << failures.min(10))
         .min(LONGEST_PAUSE);

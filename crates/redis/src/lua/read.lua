@@ -1,9 +1,13 @@
 -- What was told after a position.
 --
--- KEYS[1]  the log, see tell.lua.
--- ARGV     how long it is kept (milliseconds), and the position, or nothing.
+-- KEYS     the log, see tell.lua, and a key that is written for nothing.
+-- ARGV     how long both are kept (milliseconds), and the position, or nothing.
 -- Answers  the last position, 1 if the log holds everything after the one that was asked for, and
 --          the changes after it.
+--
+-- A server that takes no change tells of none: one that is full, or a replica now, or not allowed
+-- to write refuses this as it refuses what tell.lua takes down, and whoever asks knows.
+redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if not last then
   -- A log that is gone, or was never there, begins with a place that nobody has seen.
