@@ -69,9 +69,9 @@ pub(super) struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     pub(super) fn new(record: &'a KeyRecord, now: Timestamp) -> Self {
-        let (successor, accepted_until) = match record.status {
-            KeyStatus::Rotated { successor, until } => (Some(successor), Some(until)),
-            _ => (None, None),
+        let successor = match record.status {
+            KeyStatus::Rotated { successor, .. } => Some(successor),
+            _ => None,
         };
         let (revoked_at, reason) = match record.status {
             KeyStatus::Revoked { at, reason } => (Some(at), Some(reason)),
@@ -93,7 +93,7 @@ impl<'a> Shown<'a> {
             predecessor: record.predecessor,
             origin: record.origin,
             successor,
-            accepted_until,
+            accepted_until: record.status.accepted_until(),
             revoked_at,
             reason,
         }

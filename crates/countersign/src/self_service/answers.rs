@@ -59,9 +59,9 @@ struct Token<'a> {
 
 impl<'a> Token<'a> {
     fn new(record: &'a KeyRecord, now: Timestamp) -> Self {
-        let (replaced_by, accepted_until) = match record.status {
-            KeyStatus::Rotated { successor, until } => (Some(successor), Some(until)),
-            _ => (None, None),
+        let replaced_by = match record.status {
+            KeyStatus::Rotated { successor, .. } => Some(successor),
+            _ => None,
         };
         Self {
             id: record.id,
@@ -73,7 +73,7 @@ impl<'a> Token<'a> {
             created_at: record.created_at,
             expires_at: record.expires_at,
             replaced_by,
-            accepted_until,
+            accepted_until: record.status.accepted_until(),
         }
     }
 }

@@ -30,14 +30,15 @@ impl KeyManager {
         record: &KeyRecord,
     ) -> LifecycleEvent {
         let environment: Environment = record.environment();
+        let told = self.company_event(actor, kind, record.company);
         LifecycleEvent {
             environment: Some(environment),
             key_id: Some(record.id),
             key_prefix: Some(record.prefix),
             subsidiaries: record.subsidiaries.clone(),
             scopes: scopes_told(kind, record),
-            ends_at: end_told(kind, record),
-            ..self.company_event(actor, kind, record.company)
+            ends_at: end_told(kind, record, told.time),
+            ..told
         }
     }
 
@@ -78,11 +79,13 @@ fn scopes_told(kind: LifecycleKind, record: &KeyRecord) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn end_told(kind: LifecycleKind, record: &KeyRecord) -> Option<Timestamp> {
-    match (kind, &record.status) {
-        (LifecycleKind::TokenCreated, _) => Some(record.expires_at),
-        (LifecycleKind::TokenRotated, KeyStatus::Rotated { until, .. }) => {
-            Some(record.expires_at.min(*until))
+/// Until when the key is accepted; a rotated one without an overlap until `now`.
+fn end_told(kind: LifecycleKind, record: &KeyRecord, now: Timestamp) -> Option<Timestamp> {
+    match kind {
+        LifecycleKind::TokenCreated => Some(record.expires_at),
+        LifecycleKind::TokenRotated => {
+            let until = record.status.accepted_until().unwrap_or(now);
+            Some(record.expires_at.min(until))
         }
         _ => None,
     }

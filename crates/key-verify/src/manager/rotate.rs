@@ -11,8 +11,9 @@ use crate::store::Write;
 
 impl KeyManager {
     /// Gives a key a successor of the same company, scopes, limits, networks and
-    /// subsidiaries. The old key goes on for `overlap`, 0 allowed. The successor of a key that was
-    /// taken over from another system is one of our format.
+    /// subsidiaries. The old key goes on for `overlap`, by this manager's clock; at 0 it ends at once,
+    /// by every clock. The successor of a key that was taken over from another system is one of our
+    /// format.
     ///
     /// Where an operator rotates, the successor lives as long as the old key was issued for. Where a
     /// company does, it ends when the old key would have: a company renews its secret and never its
@@ -50,7 +51,7 @@ impl KeyManager {
                 self.check_chain(&old, now).await?;
             }
             let new = self.successor(&old, &key, now, end)?;
-            transition::rotate(&mut old, new.id, now.saturating_add(overlap), now)?;
+            transition::rotate(&mut old, new.id, end_of_overlap(now, overlap), now)?;
             old.version += 1;
             let mut rotated = self.event(actor, LifecycleKind::TokenRotated, &old);
             rotated.linked_key = Some(new.id);
@@ -114,5 +115,13 @@ impl KeyManager {
             version: 1,
             ..old.clone()
         })
+    }
+}
+
+fn end_of_overlap(now: Timestamp, overlap: Duration) -> Timestamp {
+    if overlap.is_zero() {
+        KeyStatus::AT_ONCE
+    } else {
+        now.saturating_add(overlap)
     }
 }

@@ -31,7 +31,7 @@ pub enum KeyStatus {
     Rotated {
         /// The key that replaces this one.
         successor: KeyId,
-        /// When this key stops being accepted.
+        /// When this key stops being accepted: [`KeyStatus::AT_ONCE`] where it goes on for no time.
         until: Timestamp,
     },
     /// Its time came while it was active.
@@ -46,6 +46,20 @@ pub enum KeyStatus {
 }
 
 impl KeyStatus {
+    /// The end of a key that ended when it was rotated: the beginning of 1970, so that no clock that
+    /// is behind the one of whoever rotated it accepts the key for longer.
+    pub const AT_ONCE: Timestamp = Timestamp::from_micros(0);
+
+    /// Until when a key in this state is accepted although another replaced it. None for a key that
+    /// none replaced, and for one that ended when it was rotated.
+    #[must_use]
+    pub fn accepted_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Rotated { until, .. } => Some(*until).filter(|until| *until != Self::AT_ONCE),
+            _ => None,
+        }
+    }
+
     /// The state's name.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -4,7 +4,7 @@ mod machine;
 
 use std::sync::Arc;
 
-use countersign_core::{CompanyId, Environment, Identity, KeyPrefix, ManualClock};
+use countersign_core::{CompanyId, Environment, Identity, KeyPrefix, ManualClock, Reason};
 use proptest::prelude::*;
 
 use super::*;
@@ -179,6 +179,27 @@ async fn a_rotation_links_both_and_keeps_the_owner() {
         .rotate(&world.operator, &old.company, new.record.id, 31 * DAY)
         .await;
     assert!(matches!(long, Err(ManageError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn without_an_overlap_a_key_ends_by_every_clock() {
+    let world = World::new().await;
+    let (here, five_minutes) = (world.clock.now().wall, Duration::from_secs(300));
+    let ahead = ManualClock::new(here.saturating_add(five_minutes));
+    let manager = KeyManager::builder(Arc::clone(&world.store)).clock(ahead.clone());
+    let (manager, ada) = (manager.build().unwrap(), &world.operator);
+    let id = world.issue().await.record.id;
+    let rotated = manager.rotate(ada, &world.company, id, Duration::ZERO);
+    rotated.await.unwrap();
+    let old = world.store.get(id).await.unwrap().unwrap();
+    for now in [here, here.saturating_sub(DAY), Timestamp::default()] {
+        assert_eq!(old.standing(now), Err(Reason::RotatedApiKey));
+    }
+    assert_eq!(old.status.accepted_until(), None);
+    let events = world.store.pending_events(20).await.unwrap();
+    let told = |event: &&LifecycleEvent| event.kind == LifecycleKind::TokenRotated;
+    let told = events.iter().find(told).unwrap();
+    assert_eq!(told.ends_at, Some(ahead.now().wall), "not 1970");
 }
 
 #[tokio::test]
