@@ -84,7 +84,8 @@ impl LogVerifier {
     /// For how long the last lines may be without a checkpoint, by their own times: from the first of
     /// them to the newest, and from there until now. Two minutes unless set, which is what a log in
     /// PostgreSQL can have while nobody signs, and a minute. Set it to more than the
-    /// [`checkpoint_interval`](crate::FileLogOptions::checkpoint_interval) where that is longer.
+    /// [`checkpoint_interval`](crate::FileLogOptions::checkpoint_interval) where that is longer, and,
+    /// where several processes write the log, than their clocks differ: a line has its writer's time.
     pub const fn unsigned_for(mut self, limit: Duration) -> Self {
         self.unsigned_for = limit;
         self
