@@ -79,6 +79,7 @@ impl Common {
         self.call();
     }
 
+    /// Before the queue is closed: whom it refuses then finds why.
     pub(crate) fn set_ended(&self) {
         self.state.fetch_or(ENDED, Ordering::SeqCst);
     }
@@ -157,7 +158,7 @@ impl Common {
 const FAILING: u8 = 1;
 /// No new request is let in; those inside are waited for.
 const STOPPING: u8 = 2;
-/// The writer is gone.
+/// The writer takes nothing any more: it makes its last write, or is gone.
 const ENDED: u8 = 4;
 /// The writer sleeps until it is woken.
 const PARKED: u8 = 8;

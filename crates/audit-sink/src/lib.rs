@@ -45,10 +45,15 @@
 //! # What is lost, and when
 //!
 //! - A crash of the process or the machine takes what was not yet written: at most one tick (3 ms)
-//!   and the time of one write, and never an event that somebody was told is durable.
+//!   and the time of one write, and never an event that somebody was told is durable. Of requests that
+//!   are inside, a gRPC call whose answer is a stream for however long it is open, no outcome was
+//!   written by then: what tells of them is their intent, where the endpoint is sensitive.
 //! - While the log can't take events, requests are refused; they are counted, and one
 //!   `external_api.audit.gap` event tells how many they were once the log is back.
-//! - [`AuditWriter::shutdown`] drains, with a deadline, and reports what is left.
+//! - [`AuditWriter::shutdown`] drains, with a deadline. A gap event tells how many events are not in
+//!   the log then, requests that are still inside among them, and the report does too. A log that
+//!   could not even write that has no `external_api.audit.stopped` before its next
+//!   `external_api.audit.started`.
 //!
 //! Order in the log is `seq`, not `time`: the time of a request's events is when it came in.
 //!

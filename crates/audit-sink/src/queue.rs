@@ -5,6 +5,7 @@
 //! that events come to lie where others lay a moment ago, and not in a ring of some megabytes that is
 //! in nobody's cache any more.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,8 +32,15 @@ pub(crate) struct Shard {
     reserved: AtomicUsize,
     capacity: usize,
     /// Held for one move of an event, or of the list.
-    queue: Mutex<Vec<Queued>>,
+    queue: Mutex<Queue>,
     common: Arc<Common>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    events: Vec<Queued>,
+    /// The writer has looked for the last time.
+    is_closed: bool,
 }
 
 /// A place in the queue for one event. Dropped unused, the place is free again.
@@ -49,7 +57,10 @@ impl Shard {
             Arc::new(Self {
                 reserved: AtomicUsize::new(0),
                 capacity: places(index),
-                queue: Mutex::new(Vec::with_capacity(ROOM)),
+                queue: Mutex::new(Queue {
+                    events: Vec::with_capacity(ROOM),
+                    is_closed: false,
+                }),
                 common: Arc::clone(common),
             })
         };
@@ -70,19 +81,32 @@ impl Shard {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().events.is_empty()
     }
 
     /// Takes the oldest events, `most` of them where there are more, in place of what `emptied` held.
     /// Their places stay taken until [`Shard::release`].
     pub(crate) fn take(&self, emptied: &mut Vec<Queued>, most: usize) {
         emptied.clear();
-        let mut queue = self.lock();
+        let queue = &mut self.lock().events;
         if queue.len() <= most {
-            std::mem::swap(&mut *queue, emptied);
+            std::mem::swap(queue, emptied);
         } else {
             emptied.extend(queue.drain(..most));
         }
+    }
+
+    /// Moves what is queued behind `backlog` and lets nothing in any more. How many events are promised
+    /// and are not there: they will be refused. None are when this is called again.
+    pub(crate) fn close(&self, backlog: &mut VecDeque<Queued>) -> usize {
+        let mut queue = self.lock();
+        if std::mem::replace(&mut queue.is_closed, true) {
+            return 0;
+        }
+        self.release(queue.events.len());
+        backlog.extend(queue.events.drain(..));
+        // Under the lock: a promise that is kept now is refused, and gives back its place after this.
+        self.reserved()
     }
 
     pub(crate) fn release(&self, places: usize) {
@@ -144,39 +168,33 @@ impl Shard {
     #[inline]
     fn put(&self, queued: Queued) -> Result<(), Queued> {
         let mut queue = self.lock();
-        if queue.len() >= self.capacity {
+        if queue.is_closed || queue.events.len() >= self.capacity {
             return Err(queued);
         }
-        queue.push(queued);
+        queue.events.push(queued);
         Ok(())
     }
 
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Vec<Queued>> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cold]
     fn after_push(&self, refused: bool) {
         if refused {
-            // A permit is a place, so this is a fault in the counting; it must not pass quietly.
-            tracing::error!(target: "countersign", "audit queue refused an event that had its place");
             self.release(1);
-            self.common.count_lost(1);
         }
         if self.common.is_ended() {
-            self.drop_all();
-        } else {
-            self.common.wake_parked();
+            // The writer has counted the place before it closed the shard.
+            return;
         }
-    }
-
-    /// Counts what is queued as lost and lets those who wait for it know. Only for a queue whose
-    /// writer is gone.
-    pub(crate) fn drop_all(&self) {
-        let lost = std::mem::take(&mut *self.lock());
-        self.release(lost.len());
-        self.common.count_lost(lost.len() as u64);
+        if refused {
+            // A permit is a place, so this is a fault in the counting; it must not pass quietly.
+            tracing::error!(target: "countersign", "audit queue refused an event that had its place");
+            self.common.count_lost(1);
+        }
+        self.common.wake_parked();
     }
 }
 

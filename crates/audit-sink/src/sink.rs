@@ -276,8 +276,13 @@ pub struct AuditWriter(Arc<Common>);
 
 impl AuditWriter {
     /// Ends the log: lets no new request in, waits for those inside, writes what is queued and
-    /// closes the backend. What is not done after `deadline` is given up and told in the report.
-    /// Durable events are still taken while requests are inside.
+    /// closes the backend. Durable events are still taken while requests are inside.
+    ///
+    /// What is not done after `deadline` is lost: an `external_api.audit.gap` event before the last
+    /// one tells how many events that are, those of requests that are still inside among them, and
+    /// the report does too. The write under way at the deadline, and the one with these last events,
+    /// have one second more in all. A log that can't be written even then has no
+    /// `external_api.audit.stopped` at its end.
     pub async fn shutdown(self, deadline: Duration) -> ShutdownReport {
         let (reply, answer) = oneshot::channel();
         {
@@ -322,7 +327,7 @@ pub struct AuditHealth {
     pub accepting: bool,
     /// The backend fails or hangs; what was taken is tried again.
     pub backend_failing: bool,
-    /// The writer was shut down or panicked. It never comes back.
+    /// The writer was shut down, and at most makes its last write, or panicked. It never comes back.
     pub ended: bool,
     /// Places that are taken: requests under way and events in the queue.
     pub reserved: usize,

@@ -75,14 +75,21 @@ fn a_durable_event_calls_the_writer_at_once() {
 }
 
 #[test]
-fn what_comes_after_the_writers_end_is_lost_and_counted() {
+fn what_comes_after_the_writers_end_was_counted_as_promised() {
     let (shards, common) = one(4);
+    let [queued, promised, durable] = [(); 3].map(|()| Shard::reserve(&shards).unwrap());
+    queued.send(event(0));
     common.set_ended();
-    let mut answer = Shard::reserve(&shards).unwrap().send_durable(event(0));
+    let mut backlog = VecDeque::new();
+    assert_eq!(shards[0].close(&mut backlog), 2);
+    assert_eq!(shards[0].close(&mut backlog), 0, "they are counted once");
+    promised.send(event(1));
+    let mut answer = durable.send_durable(event(2));
     assert!(matches!(answer.try_recv(), Err(TryRecvError::Closed)));
-    Shard::reserve(&shards).unwrap().send(event(1));
-    assert_eq!((lost(&common), shards[0].reserved()), (2, 0));
+    assert_eq!((lost(&common), shards[0].reserved()), (0, 0));
     assert!(shards[0].is_empty());
+    let backlog = backlog.into_iter().map(|queued| queued.event);
+    assert!(backlog.eq([event(0)]));
 }
 
 #[test]

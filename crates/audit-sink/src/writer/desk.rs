@@ -182,7 +182,7 @@ impl Desk {
     }
 
     /// Runs `work` to its end. A hang closes the gate, and the end of the hang is waited for. None
-    /// when the log is to end before.
+    /// when the log is to end before; work that is under way then has a short time more.
     pub(super) async fn watch<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         let due = Instant::now() + self.settings.deadline;
@@ -193,7 +193,7 @@ impl Desk {
                 self.stalled();
                 Instant::now() + self.settings.tick
             };
-            let next = self.stop_at().map_or(next, |at| next.min(at));
+            let next = self.give_up_at().map_or(next, |at| next.min(at));
             tokio::select! {
                 biased;
                 done = &mut work => return Some(done),
@@ -201,7 +201,7 @@ impl Desk {
                 () = self.common.wake.notified() => {}
             }
             self.read_stop();
-            if self.is_expired() {
+            if self.give_up_at().is_some_and(|at| Instant::now() >= at) {
                 return None;
             }
         }
@@ -370,13 +370,19 @@ impl Desk {
         self.stop.as_ref().and_then(|stop| stop.at)
     }
 
+    fn give_up_at(&self) -> Option<Instant> {
+        self.stop_at().and_then(|at| at.checked_add(CLOSING_TIME))
+    }
+
     fn is_expired(&self) -> bool {
         self.stop_at().is_some_and(|at| Instant::now() >= at)
     }
 }
 
 /// The most records in one write.
-const BATCH: usize = 8192;
+pub(super) const BATCH: usize = 8192;
+/// For how long beyond the deadline of its end a log may still write.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// How many lines' room is kept, and of what size at most: under a steady load no line asks the
 /// system for memory, and what a burst took is given back.
 const ROOMS: usize = 1024;

@@ -1,5 +1,6 @@
 //! The thread that writes: drain, batch, append, answer.
 
+mod closing;
 mod desk;
 mod flood;
 
@@ -7,7 +8,6 @@ use std::io;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::desk::Desk;
 use crate::gate::Common;
 use crate::queue::Shard;
-use crate::{AuditBackend, Notice, Record, ShutdownReport};
+use crate::{AuditBackend, Notice, Record};
 
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -195,58 +195,19 @@ impl<B: AuditBackend> Writer<B> {
         }
     }
 
+    /// Writes what is left, what is lost and that the log ends, in one last write.
     async fn close(&mut self) {
+        self.desk.take_last(&mut self.records);
         if self.desk.has_name() {
             self.take_notices();
             self.desk.tell(Notice::stopped(), &mut self.records);
-            if !self.commit().await {
-                return;
-            }
+        }
+        if !self.records.is_empty() && !self.commit().await {
+            return;
         }
         if let Some(Err(error)) = self.desk.watch(self.backend.flush()).await {
             tracing::error!(target: "countersign", error = &error as &dyn std::error::Error, "audit log could not be flushed");
         }
-    }
-}
-
-/// What is left to say once the backend is closed.
-struct Closing {
-    common: Arc<Common>,
-    report: ShutdownReport,
-}
-
-impl Closing {
-    fn report(self) {
-        let mut requests = self.common.lock_requests();
-        requests.report = Some(self.report);
-        requests.flushes.clear();
-        if let Some(request) = requests.shutdown.take() {
-            // Nobody may be waiting any longer; the report stays for whoever asks again.
-            let _ = request.reply.send(self.report);
-        }
-    }
-}
-
-impl Desk {
-    fn end(mut self, unwritten: usize) -> Closing {
-        let common = Arc::clone(&self.common);
-        common.set_ended();
-        self.fail_waiters();
-        common.count_lost((unwritten + self.backlog.len()) as u64 + self.flood.count());
-        let mut inside = 0;
-        for shard in &self.shards {
-            shard.drop_all();
-            inside += shard.reserved() as u64;
-        }
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let report = ShutdownReport {
-            written: count(&common.counters.written),
-            lost: count(&common.counters.lost) + inside,
-        };
-        if let Some(stop) = self.stop.take() {
-            common.lock_requests().shutdown = Some(stop.request);
-        }
-        Closing { common, report }
     }
 }
 

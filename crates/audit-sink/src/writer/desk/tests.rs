@@ -185,6 +185,22 @@ fn what_found_no_room_is_told_once_with_its_number() {
 }
 
 #[test]
+fn a_last_write_tells_how_many_events_it_has_no_room_for() {
+    let more = BATCH as u64 + 6;
+    let mut room = Room::new(BATCH + 9, 2);
+    room.send(0..more);
+    let promised = [(); 3].map(|()| Shard::reserve(&room.desk.shards).unwrap());
+    room.desk.take_last(&mut room.records);
+    assert_eq!(room.numbers(7).len(), BATCH + 1);
+    let gap = room.records.last().unwrap().event();
+    assert_eq!(gap.metadata("count").unwrap(), 6 + 3);
+    drop(promised);
+    room.desk.written(&mut room.records);
+    let _ = room.desk.end(0);
+    assert_eq!(room.common.counters.lost.load(Ordering::Relaxed), 6 + 3);
+}
+
+#[test]
 fn an_event_without_a_reading_of_the_clock_is_given_one() {
     let mut room = Room::new(1, 1);
     room.send(0..1);

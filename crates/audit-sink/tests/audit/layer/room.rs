@@ -79,11 +79,32 @@ async fn shutdown_waits_for_those_inside() {
 
 #[tokio::test]
 async fn shutdown_counts_those_who_stay_inside() {
-    let (sink, writer, _log) = memory_log().await;
+    let (sink, writer, log) = memory_log().await;
     let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
     let inside = service.call(request());
     let report = writer.shutdown(Duration::from_millis(20)).await;
-    assert_eq!((report.written, report.lost), (0, 1));
+    assert_eq!((report.written, report.lost), (1, 1));
+    assert_eq!(parse(&log.lines())[0]["metadata"]["count"], 1);
     drop(inside);
     assert_eq!(sink.health().reserved, 0);
+    assert_eq!(sink.health().lost, 1, "they are counted once");
+    assert_eq!(log.lines().len(), 1);
+}
+
+/// Whoever was let in, and has perhaps done its work, is told at least as well as who was refused.
+#[tokio::test]
+async fn the_log_itself_tells_of_those_who_stay_inside() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = FileLog::open(directory.path()).unwrap();
+    let (sink, writer) = AuditSink::builder(log).spawn().unwrap();
+    let mut service = layer_over(&AuditLayer::new(sink.clone()), NeverAnswers);
+    let inside: Vec<_> = (0..3).map(|_| service.call(request())).collect();
+    let report = writer.shutdown(Duration::from_millis(20)).await;
+    drop(inside);
+    let lines = file_lines(directory.path());
+    let kinds: Vec<_> = lines.iter().map(|line| line["type"].as_str()).collect();
+    let expected = ["started", "gap", "stopped"].map(|kind| format!("external_api.audit.{kind}"));
+    assert!(kinds.iter().flatten().eq(&expected), "{kinds:?}");
+    assert_eq!(lines[1]["metadata"]["count"], 3);
+    assert_eq!((report.written, report.lost), (3, 3));
 }

@@ -185,5 +185,17 @@ async fn a_write_is_given_up_when_the_time_to_end_is_over() {
     let _answer = room.shut_down(PAUSE);
     let work = room.desk.watch(std::future::pending::<()>());
     assert_eq!(work.await, None);
-    assert_eq!(before.elapsed(), PAUSE);
+    assert_eq!(before.elapsed(), PAUSE + CLOSING_TIME);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_under_way_has_a_little_time_when_the_log_is_to_end() {
+    let mut room = Room::new(2, 1);
+    let _answer = room.shut_down(Duration::ZERO);
+    let work = async {
+        tokio::time::sleep(CLOSING_TIME / 2).await;
+        7
+    };
+    assert_eq!(room.desk.watch(work).await, Some(7));
+    assert!(room.desk.is_done());
 }
