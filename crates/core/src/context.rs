@@ -321,6 +321,15 @@ impl AccessContext {
         self.0.messages_received.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Takes down that `count` messages of those that were counted as received do not pass after all.
+    pub fn withhold_messages(&self, count: u32) {
+        let fewer = |counted: u32| Some(counted.saturating_sub(count));
+        let _ = self
+            .0
+            .messages_received
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+    }
+
     /// How many messages of a gRPC call's request have begun to pass, where somebody counts them.
     #[must_use]
     pub fn messages_received(&self) -> u32 {

@@ -15,7 +15,7 @@ use crate::respond::Format;
 
 mod messages;
 
-pub use messages::Messages;
+pub use messages::{Begun, Messages};
 
 /// Whether the head of a call to a gRPC method is one.
 ///

@@ -34,6 +34,9 @@ pub trait Watcher: Send + Sync + 'static {
     }
 }
 
+/// The request that a body was broken off of, and why.
+type Broken = Box<(AccessContext, Denial)>;
+
 /// What becomes of a body.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -42,10 +45,13 @@ pub enum Flow {
     On,
     /// The frame goes on and is the last one, whatever would have followed.
     End,
+    /// The frame goes on, and in the place of what follows the body breaks off, as by
+    /// [`Flow::BreakOff`]. Where nothing follows, or the body is in one piece, it breaks off at once.
+    BreakOffNext(Broken),
     /// Nothing goes on any more, and the body does not look as if it had ended: it fails where its
     /// errors can be made, and otherwise yields nothing, until it is dropped. The refusal is taken
     /// down in the request's record.
-    BreakOff(Box<(AccessContext, Denial)>),
+    BreakOff(Broken),
 }
 
 impl Flow {
@@ -53,6 +59,12 @@ impl Flow {
     #[must_use]
     pub fn break_off(context: &AccessContext, denial: impl Into<Denial>) -> Self {
         Self::BreakOff(Box::new((context.clone(), denial.into())))
+    }
+
+    /// Nothing goes on after this frame of the request that `context` is about.
+    #[must_use]
+    pub fn break_off_next(context: &AccessContext, denial: impl Into<Denial>) -> Self {
+        Self::BreakOffNext(Box::new((context.clone(), denial.into())))
     }
 }
 
@@ -92,7 +104,7 @@ impl WatchBody for Full<Bytes> {
                 Poll::Ready(flow) => flow,
                 Poll::Pending => watcher.unready(),
             };
-            if let Flow::BreakOff(broken) = flow {
+            if let Flow::BreakOff(broken) | Flow::BreakOffNext(broken) = flow {
                 broken.0.break_off(broken.1);
                 watcher.ended(false);
                 return Self::default();
@@ -173,6 +185,8 @@ pin_project! {
         break_off: BreakOff<E>,
         // This waits for its decision.
         asking: Option<Came>,
+        // Why the body breaks off when it is asked next.
+        breaks: Option<Broken>,
         // The body was broken off, and has no error to say so.
         is_stuck: bool,
     }
@@ -224,8 +238,21 @@ impl<B: Body<Data = Bytes>, W: Watcher> Watched<B, W, B::Error> {
             inner,
             break_off,
             asking: None,
+            breaks: None,
             is_stuck: false,
         }
+    }
+
+    fn poll_broken(
+        self: Pin<&mut Self>,
+        (context, denial): (AccessContext, Denial),
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let error = (this.break_off)(&context, &denial);
+        context.break_off(denial);
+        end(this.watcher, false);
+        *this.is_stuck = error.is_none();
+        error.map_or(Poll::Pending, |error| Poll::Ready(Some(Err(error))))
     }
 }
 
@@ -234,10 +261,13 @@ impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
     type Error = B::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut this = self.project();
+        let mut this = self.as_mut().project();
+        if let Some(broken) = this.breaks.take() {
+            return self.poll_broken(*broken);
+        }
         let Some(watcher) = this.watcher.as_mut() else {
             let over = if *this.is_stuck {
                 Poll::Pending
@@ -265,13 +295,9 @@ impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
             // A server may ask no further after its last data.
             Flow::On if !came.is_last() && !this.inner.is_end_stream() => {}
             Flow::On | Flow::End => end(this.watcher, true),
-            Flow::BreakOff(broken) => {
-                let (context, denial) = *broken;
-                let error = (this.break_off)(&context, &denial);
-                context.break_off(denial);
-                end(this.watcher, false);
-                *this.is_stuck = error.is_none();
-                return error.map_or(Poll::Pending, |error| Poll::Ready(Some(Err(error))));
+            Flow::BreakOffNext(broken) if !came.is_last() => *this.breaks = Some(broken),
+            Flow::BreakOff(broken) | Flow::BreakOffNext(broken) => {
+                return self.poll_broken(*broken);
             }
         }
         Poll::Ready(came.into_frame().map(Ok))

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use countersign_core::body::{Flow, WatchBody, Watcher};
-use countersign_core::grpc::Messages;
-use countersign_core::{AccessContext, Denial, Edge, Guard, Guarded, Verdict, Wait};
+use countersign_core::grpc::{Begun, Messages};
+use countersign_core::{AccessContext, Denial, Edge, Guard, Guarded, Reason, Verdict, Wait};
 use http::Request;
 use http_body::Frame;
 use tower_layer::Layer;
@@ -24,7 +24,8 @@ use crate::{LimitStore, Policies, StoreFailure};
 /// what can't be counted does not reach the handler.
 ///
 /// A message that its limits refuse does not reach the handler, and the call's request breaks off
-/// with the refusal; messages before it stay handled. The call is then audited as refused. Its
+/// with the refusal; messages before it reach the handler, also where they came in one piece with it,
+/// but for a body that is in one piece as a whole. The call is then audited as refused. Its
 /// answer is the refusal unless the handler has begun to answer and does not end with its error.
 ///
 /// The policies need names of their own where their store also counts calls. A message costs what a
@@ -77,7 +78,8 @@ impl<B: WatchBody + Send + 'static> Guard<B> for MessageLimitLayer {
             limiter: Arc::clone(&self.limiter),
             context: context.clone(),
             messages: Messages::new(context.format()),
-            owed: None,
+            read: 0,
+            begun: None,
             pending: None,
         };
         let context = context.clone();
@@ -103,19 +105,28 @@ struct MessageGate {
     limiter: Arc<Limiter>,
     context: AccessContext,
     messages: Messages,
-    /// How many messages of the frame at hand are still to be drawn for.
-    owed: Option<u32>,
+    /// How much of the frame at hand was read.
+    read: usize,
+    /// The message of that frame that is being drawn for; its place counts from where was read to.
+    begun: Option<Begun>,
     // Only ever reached by `&mut`: it makes a future that is `Send` alone `Sync` as well.
     pending: Option<Mutex<Pending>>,
 }
 
 impl Watcher for MessageGate {
     fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow> {
-        let decided = ready!(self.poll_pass(frame, cx));
-        Poll::Ready(decided.map_or_else(
-            |denial| Flow::break_off(&self.context, denial),
-            |()| Flow::On,
-        ))
+        let data = frame.data_ref().map_or(&[][..], |data| &data[..]);
+        let Err(Refused { denial, before }) = ready!(self.poll_pass(data, cx)) else {
+            return Poll::Ready(Flow::On);
+        };
+        let context = &self.context;
+        Poll::Ready(match frame.data_mut() {
+            Some(data) if before > 0 => {
+                data.truncate(before);
+                Flow::break_off_next(context, denial)
+            }
+            _ => Flow::break_off(context, denial),
+        })
     }
 
     fn unready(&mut self) -> Flow {
@@ -124,30 +135,49 @@ impl Watcher for MessageGate {
     }
 }
 
+/// A frame with a message that may not pass.
+#[derive(Debug, PartialEq)]
+struct Refused {
+    denial: Denial,
+    /// So much of the frame goes on without it.
+    before: usize,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        let denial = reason.into();
+        Self { denial, before: 0 }
+    }
+}
+
 impl MessageGate {
-    /// Draws for the messages that begin in `frame`.
-    fn poll_pass(
-        &mut self,
-        frame: &Frame<Bytes>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Denial>> {
-        let data = frame.data_ref().map_or(&[][..], |data| &data[..]);
-        let mut owed = match self.owed {
-            Some(owed) => owed,
-            None => match self.messages.read(data) {
-                Ok(owed) => owed,
-                Err(reason) => return Poll::Ready(Err(reason.into())),
-            },
-        };
-        while owed > 0 {
-            self.owed = Some(owed);
-            if let Err(denial) = ready!(self.poll_draw(cx)) {
-                return Poll::Ready(Err(denial));
+    /// Draws for the messages that begin in a frame's `data`.
+    fn poll_pass(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        loop {
+            let rest = &data[self.read..];
+            self.begun = match self.begun {
+                Some(begun) => Some(begun),
+                None => self.messages.read_to_next(rest)?,
+            };
+            let Some(begun) = self.begun else {
+                self.read = 0;
+                return Poll::Ready(Ok(()));
+            };
+            let drawn = ready!(self.poll_draw(cx));
+            self.begun = None;
+            if let Err(denial) = drawn {
+                self.withhold(&rest[begun.through..]);
+                let before = self.read + begun.before;
+                return Poll::Ready(Err(Refused { denial, before }));
             }
-            owed -= 1;
+            self.read += begun.through;
         }
-        self.owed = None;
-        Poll::Ready(Ok(()))
+    }
+
+    /// The message at hand does not reach the handler, nor does any of `rest`.
+    fn withhold(&mut self, rest: &[u8]) {
+        let others = self.messages.read(rest).unwrap_or(0);
+        self.context.withhold_messages(others + 1);
     }
 
     fn poll_draw(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denial>> {
@@ -178,151 +208,4 @@ impl fmt::Debug for MessageGate {
 const NO_WAITING: &str = "a request body that can wait for the limits' store";
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::time::Duration;
-
-    use countersign_core::{Quota, Reason};
-    use http_body::Body as _;
-    use http_body_util::Full;
-
-    use super::*;
-    use crate::samples::{Caller, after};
-    use crate::{Dimension, LimitFuture, LimitRequest, LocalLimits, Policy};
-
-    /// Answers only when it is asked once more.
-    #[derive(Debug)]
-    struct Later(Arc<LocalLimits>);
-
-    impl LimitStore for Later {
-        fn check(&self, request: &LimitRequest<'_>) -> LimitFuture {
-            let decided = match self.0.check(request) {
-                LimitFuture::Ready(decided) => decided.unwrap(),
-                LimitFuture::Later(_) => unreachable!("a local store"),
-            };
-            let mut asked = false;
-            LimitFuture::later(std::future::poll_fn(move |cx| {
-                if std::mem::replace(&mut asked, true) {
-                    return Poll::Ready(Ok(decided.clone()));
-                }
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }))
-        }
-    }
-
-    fn layer(store: impl LimitStore) -> MessageLimitLayer {
-        let quota = Quota::per_second(3, 1).unwrap();
-        let policies = Policies::new([Policy::new("messages", Dimension::Key, quota)]).unwrap();
-        MessageLimitLayer::new(policies, store, StoreFailure::default())
-    }
-
-    fn gate(store: impl LimitStore, context: &AccessContext) -> MessageGate {
-        MessageGate {
-            limiter: layer(store).limiter,
-            context: context.clone(),
-            messages: Messages::new(countersign_core::respond::Format::Grpc),
-            owed: None,
-            pending: None,
-        }
-    }
-
-    /// Empty messages, in one frame.
-    fn messages(count: usize) -> Frame<Bytes> {
-        Frame::data(vec![0; 5 * count].into())
-    }
-
-    /// What is decided, and how often that had to be waited for.
-    fn decide(gate: &mut MessageGate, frame: &Frame<Bytes>) -> (Result<(), Denial>, usize) {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut waits = 0;
-        loop {
-            match gate.poll_pass(frame, &mut cx) {
-                Poll::Ready(decided) => return (decided, waits),
-                Poll::Pending => waits += 1,
-            }
-        }
-    }
-
-    fn call(caller: &Caller) -> AccessContext {
-        caller.calls("/pay.v1.Payments/Create", after(Duration::from_secs(1)))
-    }
-
-    #[test]
-    fn each_message_draws_on_its_limits() {
-        let caller = Caller::new();
-        let context = call(&caller);
-        let mut gate = gate(LocalLimits::new(), &context);
-        assert_eq!(decide(&mut gate, &messages(1)).0, Ok(()));
-        // A message whose rest comes later draws once, when it begins.
-        assert_eq!(
-            decide(&mut gate, &Frame::data(vec![0, 0, 0, 0, 2, 7].into())).0,
-            Ok(())
-        );
-        assert_eq!(decide(&mut gate, &Frame::data(vec![7].into())).0, Ok(()));
-        assert_eq!(decide(&mut gate, &messages(1)).0, Ok(()));
-        let refused = decide(&mut gate, &messages(1)).0.unwrap_err();
-        assert_eq!(refused.reason(), Reason::LimitKey);
-        assert_eq!(refused.retry_after_seconds(), Some(1));
-        let note = context.limit().unwrap();
-        assert_eq!(note.policy.as_deref(), Some("messages"));
-    }
-
-    #[test]
-    fn a_store_that_takes_its_time_is_asked_once_a_message() {
-        let caller = Caller::new();
-        let context = call(&caller);
-        let mut gate = gate(Later(Arc::new(LocalLimits::new())), &context);
-        assert_eq!(decide(&mut gate, &messages(2)), (Ok(()), 2));
-        let (refused, waits) = decide(&mut gate, &messages(2));
-        assert_eq!(
-            (refused.unwrap_err().reason(), waits),
-            (Reason::LimitKey, 2)
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_counted_does_not_pass() {
-        let mut gate = gate(LocalLimits::new(), &call(&Caller::new()));
-        gate.messages = Messages::new(countersign_core::respond::Format::GrpcWebText);
-        let text = Frame::data(Bytes::from_static(b"AAAAAAA="));
-        assert_eq!(decide(&mut gate, &text).0, Ok(()));
-        // A message as a server takes it that does not know gRPC-Web.
-        let refused = decide(&mut gate, &messages(1)).0.unwrap_err();
-        assert_eq!(refused.reason(), Reason::MalformedRequest);
-    }
-
-    /// What becomes of a request with so many messages in one piece.
-    fn in_one_piece(store: impl LimitStore, count: usize) -> Result<Request<Full<Bytes>>, Denial> {
-        let context = call(&Caller::new());
-        let layer = layer(store);
-        let request = Request::new(Full::from(vec![0; 5 * count]));
-        let Verdict::Wait(wait) = layer.check(&request, &context) else {
-            panic!("its body must be watched");
-        };
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match wait.begin(request).as_mut().poll(&mut cx) {
-            Poll::Ready(decided) => decided,
-            Poll::Pending => panic!("a body in one piece waits for nobody"),
-        }
-    }
-
-    #[test]
-    fn messages_in_one_piece_are_decided_on_at_once_or_refused() {
-        let passed = in_one_piece(LocalLimits::new(), 3).unwrap();
-        assert_eq!(passed.body().size_hint().exact(), Some(15));
-        let refused = in_one_piece(LocalLimits::new(), 4).unwrap_err();
-        assert_eq!(refused.reason(), Reason::LimitKey);
-        let later = in_one_piece(Later(Arc::new(LocalLimits::new())), 1);
-        assert_eq!(later.unwrap_err().reason(), Reason::MisconfiguredStack);
-    }
-
-    #[test]
-    fn other_requests_pass_untouched() {
-        let context = Caller::new().reads(after(Duration::from_secs(1)));
-        let layer = layer(LocalLimits::new());
-        type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
-        let request = Request::new(Body::default());
-        assert!(matches!(layer.check(&request, &context), Verdict::Pass));
-    }
-}
+mod tests;

@@ -143,7 +143,9 @@ async fn messages_over_grpc_web_are_limited_in_both_forms() {
         assert_eq!(event["type"], "external_api.request.rate_limited");
         assert_eq!(event["limit_policy"], "messages");
         let (received, sent) = messages(&event);
+        // However many of them come in one piece: what was granted is answered.
         assert!((200..2_000).contains(&received), "{received}");
+        assert_eq!(received, sent);
         assert_eq!(sent, answer.messages.len() as u64);
     }
 }
@@ -193,6 +195,6 @@ async fn a_clients_stream_beyond_its_limit_ends_with_the_refusal() {
     while let Some(note) = notes.message().await.unwrap() {
         made += u64::from(note.kind == "payment_created");
     }
-    assert!(made >= 100, "{made}");
-    assert!(made < received, "{made} of {received}");
+    assert!(made >= 200, "{made}");
+    assert_eq!(made, received, "what came before the limit is handled");
 }

@@ -39,17 +39,32 @@ impl Messages {
     /// # Errors
     /// `malformed_request`, from now on, where what should be base64 is not: nobody can tell then
     /// which messages a handler would find in it.
-    pub fn read(&mut self, data: &[u8]) -> Result<u32, Reason> {
+    pub fn read(&mut self, mut data: &[u8]) -> Result<u32, Reason> {
+        let mut count = 0;
+        while let Some(begun) = self.read_to_next(data)? {
+            count += 1;
+            data = &data[begun.through..];
+        }
+        Ok(count)
+    }
+
+    /// Reads on until a message begins, which is when its head is whole. `None` where all of `data` was
+    /// read before.
+    ///
+    /// # Errors
+    /// As [`Messages::read`].
+    pub fn read_to_next(&mut self, data: &[u8]) -> Result<Option<Begun>, Reason> {
         if self.is_junk {
             return Err(Reason::MalformedRequest);
         }
-        let Some(text) = &mut self.text else {
-            return Ok(self.read_frames(data));
-        };
-        let decoded = text.decode(data);
-        self.is_junk = decoded.is_none();
-        let decoded = decoded.ok_or(Reason::MalformedRequest)?;
-        Ok(self.read_frames(&decoded))
+        if self.text.is_some() {
+            return self.read_text(data);
+        }
+        let through = self.read_frames(data);
+        Ok(through.map(|through| Begun {
+            before: through.saturating_sub(HEAD),
+            through,
+        }))
     }
 
     /// Whether what comes next may begin a message, or a frame of trailers.
@@ -70,17 +85,41 @@ impl Messages {
         })
     }
 
-    fn read_frames(&mut self, mut data: &[u8]) -> u32 {
-        let mut begun = 0;
-        while !data.is_empty() {
+    /// A piece of base64 holds less than a head, so that at most one begins with each.
+    fn read_text(&mut self, data: &[u8]) -> Result<Option<Begun>, Reason> {
+        let mut before = 0;
+        for (place, digit) in data.iter().enumerate() {
+            let Some(quad) = self.text.as_mut().and_then(|text| text.fill(*digit)) else {
+                continue;
+            };
+            let mut bytes = [0; 3];
+            let decoded = STANDARD.decode_slice(quad, &mut bytes);
+            self.is_junk = decoded.is_err();
+            let length = decoded.map_err(|_| Reason::MalformedRequest)?;
+            let through = place + 1;
+            if let Some(read) = self.read_frames(&bytes[..length]) {
+                self.read_frames(&bytes[read..length]);
+                return Ok(Some(Begun { before, through }));
+            }
+            before = through;
+        }
+        Ok(None)
+    }
+
+    /// Up to where `data` was read when a message began in it.
+    fn read_frames(&mut self, data: &[u8]) -> Option<usize> {
+        let mut rest = data;
+        while !rest.is_empty() {
             if self.rest > 0 {
-                data = self.read_content(data);
-            } else {
-                data = self.read_head(data);
-                begun += u32::from(self.filled == 0 && !self.is_trailers);
+                rest = self.read_content(rest);
+                continue;
+            }
+            rest = self.read_head(rest);
+            if self.filled == 0 && !self.is_trailers {
+                return Some(data.len() - rest.len());
             }
         }
-        begun
+        None
     }
 
     fn read_content<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
@@ -119,20 +158,22 @@ struct Quad {
 }
 
 impl Quad {
-    /// `None` where something is not base64.
-    fn decode(&mut self, data: &[u8]) -> Option<Vec<u8>> {
-        let mut decoded = Vec::with_capacity(data.len() / 4 * 3 + 3);
-        for digit in data {
-            self.digits[self.filled] = *digit;
-            self.filled = (self.filled + 1) % self.digits.len();
-            if self.filled == 0 {
-                let mut bytes = [0; 3];
-                let length = STANDARD.decode_slice(self.digits, &mut bytes).ok()?;
-                decoded.extend_from_slice(&bytes[..length]);
-            }
-        }
-        Some(decoded)
+    /// Four digits, once they are there.
+    fn fill(&mut self, digit: u8) -> Option<[u8; 4]> {
+        self.digits[self.filled] = digit;
+        self.filled = (self.filled + 1) % self.digits.len();
+        (self.filled == 0).then_some(self.digits)
     }
+}
+
+/// Where in a piece of a call a message begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Begun {
+    /// So many of the piece's bytes hold all of the messages before, and no whole head of this one.
+    pub before: usize,
+    /// So many were read.
+    pub through: usize,
 }
 
 /// One byte of flags and four of length.
@@ -203,6 +244,28 @@ mod tests {
         }
     }
 
+    /// What stands before a message holds all that came earlier, and nothing that would be one.
+    #[test]
+    fn a_piece_can_be_cut_before_any_of_its_messages() {
+        let bytes: Vec<u8> = [3, 0, 7].into_iter().flat_map(message).collect();
+        for format in [Format::Grpc, Format::GrpcWebText] {
+            let data = match format {
+                Format::Grpc => bytes.clone(),
+                _ => STANDARD.encode(&bytes).into_bytes(),
+            };
+            let (mut messages, mut read) = (Messages::new(format), 0);
+            for earlier in 0..3 {
+                let begun = messages.read_to_next(&data[read..]).unwrap().unwrap();
+                let mut handler = Messages::new(format);
+                assert_eq!(handler.read(&data[..read + begun.before]), Ok(earlier));
+                assert_eq!(handler.rest, 0, "{format:?}: each is whole");
+                read += begun.through;
+            }
+            assert_eq!(messages.read_to_next(&data[read..]), Ok(None));
+            assert!(messages.is_between());
+        }
+    }
+
     /// As servers send it: each chunk of base64 has padding of its own.
     #[test]
     fn padding_may_stand_within_a_text() {
@@ -212,6 +275,7 @@ mod tests {
         assert_eq!(messages.read((first + &last).as_bytes()), Ok(1));
         assert_eq!(messages.web_status(), Some(0));
     }
+
     /// What a server that takes the call for plain gRPC would read as messages is none.
     #[test]
     fn what_is_not_base64_is_told_and_stays_told() {

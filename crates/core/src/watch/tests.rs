@@ -207,6 +207,37 @@ fn a_body_that_is_broken_off_never_looks_as_if_it_had_ended() {
     assert_eq!(context.denial().unwrap().reason(), Reason::LimitKey);
 }
 
+/// Lets the first byte of a frame pass.
+struct Cuts(AccessContext);
+
+impl Watcher for Cuts {
+    fn poll_frame(&mut self, frame: &mut Frame<Bytes>, _: &mut Context<'_>) -> Poll<Flow> {
+        frame.data_mut().unwrap().truncate(1);
+        Poll::Ready(Flow::break_off_next(&self.0, Reason::LimitKey))
+    }
+
+    fn unready(&mut self) -> Flow {
+        Flow::On
+    }
+}
+
+#[test]
+fn what_is_left_of_a_frame_passes_before_the_body_breaks_off() {
+    let (_, context) = Count::new(0);
+    let mut body = boxed("ab").watch(Cuts(context.clone()));
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(data))) if data == "a"));
+    assert!(context.denial().is_none(), "nobody has asked for more");
+    for _ in 0..3 {
+        assert!(!body.is_end_stream());
+        assert!(poll(&mut body).is_pending());
+        assert!(context.is_broken_off());
+    }
+    let (_, context) = Count::new(0);
+    let whole = WatchBody::watch(Full::<Bytes>::from("ab"), Cuts(context.clone()));
+    assert_eq!(whole.size_hint().exact(), Some(0));
+    assert!(context.is_broken_off());
+}
+
 #[cfg(feature = "tonic")]
 #[test]
 fn a_tonic_body_fails_with_the_refusal() {
