@@ -101,13 +101,16 @@ impl Watcher for Answer {
                 *frame = Frame::data(ending);
             } else if let Err(denial) = ready!(self.caller.poll_standing(context, cx)) {
                 return Poll::Ready(self.refuse(frame, denial));
+            } else if let Some(ending) = context.finish_web_trailers(piece, self.format) {
+                *frame = Frame::data(ending);
             }
         }
         // An answer that is not the base64 that it says goes on: it is the handler's.
         self.recording
             .count_sent(begun(&mut self.messages, frame).unwrap_or(0));
-        if let Some(trailers) = frame.trailers_ref() {
+        if let Some(trailers) = frame.trailers_mut() {
             self.status = grpc::status(trailers);
+            self.recording.context().finish_trailers(trailers);
         }
         Poll::Ready(Flow::On)
     }

@@ -23,6 +23,9 @@ pub enum ClaimPlace {
 }
 
 impl ClaimPlace {
+    /// Every place.
+    pub(crate) const ALL: &[Self] = &[Self::Path, Self::Query, Self::Header, Self::Body];
+
     /// The name in answers and in the audit log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -123,7 +123,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Binary metadata is accepted padded and not.
-const BINARY: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BINARY: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

@@ -42,6 +42,7 @@ mod context;
 mod course;
 mod denial;
 mod edge;
+mod ended_late;
 mod endpoint;
 mod error;
 #[cfg(feature = "axum")]

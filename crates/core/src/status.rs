@@ -11,9 +11,9 @@ use crate::respond::grpc::details;
 use crate::{AccessContext, Denial, Reason};
 
 /// A handler's refusal: its code, its sentence, and `google.rpc.ErrorInfo` and `RetryInfo` in its
-/// details. Where the call ends with it before its first message, the outermost layer of the stack
-/// finishes it: the reason goes into the audit, the request's id and the platform's domain into
-/// the details. Within a stream it is sent as it is.
+/// details. Where the call ends with it, the outermost layer of the stack finishes it: the reason goes
+/// into the audit, the request's id and the platform's domain into the details. Once the answer has
+/// begun, as every stream's has, see [`AccessContext::finish_trailers`].
 impl From<Denial> for Status {
     fn from(denial: Denial) -> Self {
         let domain = DenialStyle::default().grpc_domain;

@@ -114,6 +114,30 @@ async fn a_stream_that_is_refused_in_its_midst_ends_with_a_frame_that_says_so() 
     }
 }
 
+/// Its reason is in the audit log, and somebody who walks through ids over a stream is noticed.
+#[tokio::test]
+async fn a_stream_that_its_handler_refuses_has_its_reason() {
+    let service = Service::start();
+    let full = service.key("company_12", "full");
+    for form in [Form::Binary, Form::Text] {
+        for ids in [&["pay_3401"][..], &["pay_1201", "pay_3401"]] {
+            let asked: Vec<_> = ids.iter().copied().map(question).collect();
+            let answer = call(service.production, form, STATUSES, full, &asked).await;
+            assert_eq!(answer.messages.len(), ids.len() - 1);
+            assert_eq!(answer.field("grpc-status"), Some("5"));
+            assert!(answer.details().contains(&answer.head["x-request-id"]));
+            let event = event(&service, &answer).await;
+            assert_eq!(event["metadata"]["grpc_status"], 5);
+            assert_eq!(
+                event["type"],
+                "external_api.request.denied_company_boundary"
+            );
+            assert_eq!(event["reason"], "resource_outside_company", "{event}");
+            assert_eq!(messages(&event), (ids.len() as u64, ids.len() as u64 - 1));
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_the_server_streams_comes_whole() {
     let service = Service::start();

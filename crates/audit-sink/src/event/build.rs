@@ -203,8 +203,12 @@ impl AuditEvent {
                 if context.is_broken_off() {
                     self.add("broken_off", MetadataValue::Bool(true));
                 }
+                self.add_grpc_status(outcome);
             }
-            (None, Outcome::Answered { status, grpc }) => self.answered(status, grpc),
+            (None, Outcome::Answered { status, grpc }) => {
+                self.answered(status, grpc);
+                self.add_grpc_status(outcome);
+            }
             (None, Outcome::BrokeOff { .. }) => self.failed("answer_broke_off", identified),
             (None, Outcome::ServiceError | Outcome::Dropped { .. }) => {
                 self.failed("service_error", identified);
@@ -229,7 +233,14 @@ impl AuditEvent {
         if status.is_server_error() || is_fault {
             self.kind = EventType::Failed;
         }
-        if let Some(code) = grpc.filter(|code| *code != 0) {
+    }
+
+    fn add_grpc_status(&mut self, outcome: Outcome) {
+        if let Outcome::Answered {
+            grpc: Some(code @ 1..),
+            ..
+        } = outcome
+        {
             self.add("grpc_status", MetadataValue::Integer(code.into()));
         }
     }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message;
 
 use super::{DenialStyle, Rendered};
-use crate::{Denial, RequestId};
+use crate::{ClaimPlace, Denial, Reason, RequestId};
 
 pub(super) fn render(
     content_type: &'static str,
@@ -49,15 +49,20 @@ pub(crate) fn web_trailers(
     request_id: &RequestId,
     style: &DenialStyle,
 ) -> BytesMut {
+    web_frame(&trailers(denial, request_id, style))
+}
+
+/// The frame of a gRPC-Web body that holds these trailers.
+pub(crate) fn web_frame(trailers: &HeaderMap) -> BytesMut {
     let mut fields = BytesMut::new();
-    for (name, value) in &trailers(denial, request_id, style) {
+    for (name, value) in trailers {
         for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\r\n"] {
             fields.extend_from_slice(part);
         }
     }
     let mut frame = BytesMut::new();
     frame.put_u8(TRAILERS);
-    // Proof: three fields of a denial are far from 4 GiB.
+    // Proof: the fields of an answer are far from 4 GiB.
     frame.put_u32(u32::try_from(fields.len()).unwrap_or(u32::MAX));
     frame.unsplit(fields);
     frame
@@ -68,8 +73,49 @@ pub(crate) fn details(denial: &Denial, request_id: Option<&RequestId>, domain: &
     status(denial, request_id, domain).encode_to_vec()
 }
 
+/// Details that tell of a handler's denial, with this request's id and the platform's domain, and the
+/// denial. `None` for others', such as those of a service that the handler called: they tell of a request
+/// of their own. And for an error that has several reasons.
+pub(crate) fn finish_details(
+    details: &[u8],
+    request_id: &RequestId,
+    domain: &str,
+) -> Option<(Vec<u8>, Denial)> {
+    let mut status = Status::decode(details).ok()?;
+    let infos = &mut status.details.iter_mut();
+    let any = infos.find(|any| any.type_url.ends_with("/google.rpc.ErrorInfo"))?;
+    let mut info = ErrorInfo::decode(&any.value[..]).ok()?;
+    let is_handlers = info.domain == DenialStyle::default().grpc_domain;
+    if !is_handlers || info.metadata.contains_key(REQUEST_ID) {
+        return None;
+    }
+    let denial = denial_of(&info)?;
+    domain.clone_into(&mut info.domain);
+    info.metadata
+        .insert(REQUEST_ID.to_owned(), request_id.to_string());
+    any.value = info.encode_to_vec();
+    Some((status.encode_to_vec(), denial))
+}
+
+fn denial_of(info: &ErrorInfo) -> Option<Denial> {
+    let is_it = |reason: &&Reason| reason.error().as_str().eq_ignore_ascii_case(&info.reason);
+    let mut reasons = Reason::ALL.iter().filter(is_it);
+    let (Some(reason), None) = (reasons.next(), reasons.next()) else {
+        return None;
+    };
+    let denial = Denial::new(*reason);
+    let named = info.metadata.get("where");
+    let place = ClaimPlace::ALL
+        .iter()
+        .find(|place| named.is_some_and(|name| name == place.as_str()));
+    Some(match place {
+        Some(place) => denial.with_claim(*place),
+        None => denial,
+    })
+}
+
 fn status(denial: &Denial, request_id: Option<&RequestId>, domain: &str) -> Status {
-    let id = request_id.map(|id| ("requestId".to_owned(), id.to_string()));
+    let id = request_id.map(|id| (REQUEST_ID.to_owned(), id.to_string()));
     let mut metadata: BTreeMap<_, _> = id.into_iter().collect();
     for (name, value) in denial.details().into_iter().flatten() {
         let text = match value {
@@ -145,11 +191,13 @@ pub(super) struct Duration {
 }
 
 /// The flag of a gRPC-Web frame that holds trailers.
-const TRAILERS: u8 = 0x80;
+pub(crate) const TRAILERS: u8 = 0x80;
 
+const REQUEST_ID: &str = "requestId";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+pub(crate) const GRPC_STATUS_DETAILS: HeaderName =
+    HeaderName::from_static("grpc-status-details-bin");
 
 /// What the gRPC protocol's percent-encoding must hide, and what tonic hides beyond it.
 pub(super) const MESSAGE: &AsciiSet = &CONTROLS
