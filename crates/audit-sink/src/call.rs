@@ -18,6 +18,8 @@ use crate::recording::Recording;
 pub(crate) struct Incoming {
     /// Of a gRPC call.
     messages: Option<Messages>,
+    /// How many of them began in the last frame.
+    begun: u32,
     caller: Caller,
     context: AccessContext,
 }
@@ -28,8 +30,27 @@ impl Incoming {
         let format = context.format();
         Self {
             messages: format.is_grpc().then(|| Messages::new(format)),
+            begun: 0,
             caller: Caller::of(context),
             context: context.clone(),
+        }
+    }
+
+    fn poll_stands(&mut self, cx: &mut Context<'_>) -> Poll<Flow> {
+        let stands = ready!(self.caller.poll_standing(&self.context, cx));
+        Poll::Ready(stands.map_or_else(
+            |denial| Flow::break_off(&self.context, denial),
+            |()| Flow::On,
+        ))
+    }
+
+    /// Base64 that is cut off is no more what it says than junk is.
+    fn judge_end(&self) -> Flow {
+        match &self.messages {
+            Some(messages) if messages.lacks_digits() => {
+                Flow::break_off(&self.context, Reason::MalformedRequest)
+            }
+            _ => Flow::On,
         }
     }
 }
@@ -37,23 +58,32 @@ impl Incoming {
 impl Watcher for Incoming {
     /// Nothing of a caller that may not go on reaches the handler.
     fn poll_frame(&mut self, frame: &mut Frame<Bytes>, cx: &mut Context<'_>) -> Poll<Flow> {
-        let flow = ready!(self.poll_end(cx));
+        let flow = ready!(self.poll_stands(cx));
         if let (Flow::On, Some(messages)) = (&flow, &mut self.messages) {
             match begun(messages, frame) {
-                Ok(count) => self.context.count_messages_received(count),
+                Ok(count) => self.begun = count,
                 Err(reason) => return Poll::Ready(Flow::break_off(&self.context, reason)),
             }
+            self.context.count_messages_received(self.begun);
         }
         Poll::Ready(flow)
     }
 
+    fn last_frame(&mut self) -> Flow {
+        let flow = self.judge_end();
+        if let Flow::BreakOff(_) = flow {
+            self.context.withhold_messages(self.begun);
+        }
+        flow
+    }
+
     /// Nor does the end, before which a handler does not act on what it has.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Flow> {
-        let stands = ready!(self.caller.poll_standing(&self.context, cx));
-        Poll::Ready(stands.map_or_else(
-            |denial| Flow::break_off(&self.context, denial),
-            |()| Flow::On,
-        ))
+        let flow = ready!(self.poll_stands(cx));
+        Poll::Ready(match flow {
+            Flow::On => self.judge_end(),
+            flow => flow,
+        })
     }
 
     /// A body that is there as a whole came with its caller, who has just been verified.

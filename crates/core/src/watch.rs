@@ -22,10 +22,17 @@ pub trait Watcher: Send + Sync + 'static {
     fn unready(&mut self) -> Flow;
 
     /// The body came to its end, and whoever reads it is about to be told: [`Flow::BreakOff`] tells an
-    /// error in place of the end. Not asked where the last frame was known to be the last.
+    /// error in place of the end. Where the last frame is known to be the last, [`Watcher::last_frame`]
+    /// is asked instead.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Flow> {
         let _ = cx;
         Poll::Ready(Flow::On)
+    }
+
+    /// The frame that is about to pass is known to be the last: [`Flow::BreakOff`] tells an error in its
+    /// place.
+    fn last_frame(&mut self) -> Flow {
+        Flow::On
     }
 
     /// The body is over. Not `whole`, it broke off with an error.
@@ -101,6 +108,7 @@ impl WatchBody for Full<Bytes> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         if let Poll::Ready(Some(Ok(mut frame))) = Pin::new(&mut copy).poll_frame(&mut cx) {
             let flow = match watcher.poll_frame(&mut frame, &mut cx) {
+                Poll::Ready(Flow::On) => watcher.last_frame(),
                 Poll::Ready(flow) => flow,
                 Poll::Pending => watcher.unready(),
             };
@@ -287,13 +295,17 @@ impl<B: Body<Data = Bytes>, W: Watcher> Body for Watched<B, W, B::Error> {
                 }
             },
         };
-        let Poll::Ready(flow) = came.poll_pass(watcher, cx) else {
+        let Poll::Ready(mut flow) = came.poll_pass(watcher, cx) else {
             *this.asking = Some(came);
             return Poll::Pending;
         };
+        // A server may ask no further after its last data.
+        let is_last = came.is_last() || this.inner.is_end_stream();
+        if is_last && let (Flow::On, Came::Frame(_)) = (&flow, &came) {
+            flow = watcher.last_frame();
+        }
         match flow {
-            // A server may ask no further after its last data.
-            Flow::On if !came.is_last() && !this.inner.is_end_stream() => {}
+            Flow::On if !is_last => {}
             Flow::On | Flow::End => end(this.watcher, true),
             Flow::BreakOffNext(broken) if !came.is_last() => *this.breaks = Some(broken),
             Flow::BreakOff(broken) | Flow::BreakOffNext(broken) => {

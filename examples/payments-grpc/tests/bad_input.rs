@@ -5,6 +5,8 @@ mod support;
 
 use std::net::SocketAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use serde_json::Value;
 use support::proto::{Amount, CreatePaymentRequest, ListNotificationsRequest};
@@ -124,6 +126,32 @@ async fn messages_count_whatever_the_content_type_says() {
         assert_eq!(event["reason"], "malformed_request", "{event}");
         assert_eq!(made(&service, company, address).await, 0, "{content_type}");
     }
+}
+
+#[tokio::test]
+async fn base64_that_is_cut_off_is_malformed() {
+    let service = Service::start();
+    let text = STANDARD.encode(order());
+    for (number, text) in [text[..text.len() - 1].to_owned(), text + "\n"]
+        .into_iter()
+        .enumerate()
+    {
+        let key = service.key("company_12", "full").as_bytes();
+        let mut fields = head(b"/payments.v1.Payments/CreatePayment", key);
+        fields.retain(|(name, _)| *name != "content-type");
+        let trace = format!("{:032x}", number + 1);
+        let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+        fields.push(("content-type", b"application/grpc-web-text"));
+        fields.push(("traceparent", traceparent.as_bytes()));
+        let ending = call_with(service.production, &fields, text.as_bytes()).await;
+        assert_ne!(ending, Ending::Reset);
+        let is_outcome = |event: &Value| {
+            event["trace_id"] == *trace && event["type"] != "external_api.request.intent"
+        };
+        let event = service.wait_for(is_outcome).await;
+        assert_eq!(event["reason"], "malformed_request", "{event}");
+    }
+    assert_eq!(made(&service, "company_12", service.production).await, 0);
 }
 
 /// How many payments the company has made.

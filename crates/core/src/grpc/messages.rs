@@ -74,6 +74,12 @@ impl Messages {
         self.is_junk || (is_whole && self.filled == 0 && self.rest == 0)
     }
 
+    /// Whether what came so far can't be all: base64 comes by four digits, and some are missing.
+    #[must_use]
+    pub fn lacks_digits(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| text.filled != 0)
+    }
+
     /// The status in the trailers that gRPC-Web sends as its last frame, once they were read.
     #[must_use]
     pub fn web_status(&self) -> Option<u8> {
@@ -274,6 +280,23 @@ mod tests {
         let last = STANDARD.encode(web_trailers("grpc-status:0\r\n"));
         assert_eq!(messages.read((first + &last).as_bytes()), Ok(1));
         assert_eq!(messages.web_status(), Some(0));
+    }
+
+    #[test]
+    fn base64_that_is_cut_off_lacks_digits() {
+        for (text, lacks) in [
+            ("AAAAAAA=", false),
+            ("AAAAAAA", true),
+            ("AAAAAAA=\n", true),
+            ("", false),
+        ] {
+            let mut messages = Messages::new(Format::GrpcWebText);
+            assert!(messages.read(text.as_bytes()).is_ok());
+            assert_eq!(messages.lacks_digits(), lacks, "{text:?}");
+        }
+        let mut messages = Messages::new(Format::Grpc);
+        assert_eq!(messages.read(b"\0\0\0"), Ok(0));
+        assert!(!messages.lacks_digits());
     }
 
     /// What a server that takes the call for plain gRPC would read as messages is none.

@@ -290,6 +290,40 @@ impl Watcher for AtTheEnd {
     }
 }
 
+/// Finds fault with whatever is the last frame.
+struct AtTheLast(AccessContext);
+
+impl Watcher for AtTheLast {
+    fn poll_frame(&mut self, _: &mut Frame<Bytes>, _: &mut Context<'_>) -> Poll<Flow> {
+        Poll::Ready(Flow::On)
+    }
+
+    fn last_frame(&mut self) -> Flow {
+        Flow::break_off(&self.0, Reason::MalformedRequest)
+    }
+
+    fn unready(&mut self) -> Flow {
+        Flow::On
+    }
+}
+
+#[test]
+fn a_frame_that_is_known_to_be_the_last_is_put_to_the_watcher_as_that() {
+    let (_, context) = Count::new(0);
+    let mut body = boxed("a").watch(AtTheLast(context.clone()));
+    assert!(poll(&mut body).is_pending());
+    assert!(context.is_broken_off() && !body.is_end_stream());
+    let (_, context) = Count::new(0);
+    let data = Frame::data(Bytes::from_static(b"a"));
+    let mut body = frames::<Infallible>(vec![Ok(data)]).watch(AtTheLast(context.clone()));
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(data))) if data == "a"));
+    assert!(!context.is_broken_off(), "more may follow");
+    let (_, context) = Count::new(0);
+    let whole = WatchBody::watch(Full::<Bytes>::from("a"), AtTheLast(context.clone()));
+    assert_eq!(whole.size_hint().exact(), Some(0));
+    assert!(context.is_broken_off());
+}
+
 #[test]
 fn the_end_is_put_to_the_watcher() {
     let context = Edge::default().enter(&mut Request::new(()));

@@ -187,3 +187,36 @@ async fn a_call_that_is_not_the_base64_it_says_breaks_off() {
     assert_eq!(line["reason"], "malformed_request");
     assert_eq!(line["decision"], "denied");
 }
+
+/// In a frame that is known to be the last, and where the end comes by itself.
+#[tokio::test]
+async fn a_call_whose_base64_is_cut_off_is_malformed() {
+    let (sink, _writer, log) = memory_log().await;
+    let (cut, more) = (Bytes::from("AAAAAAA=\n"), Bytes::new());
+    let whole = http_body_util::Full::new(cut.clone());
+    let whole = whole
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync();
+    let pieces = [cut, more].map(http_body::Frame::data);
+    for (body, received) in [(whole, 0), (stream(pieces.into(), false), 1)] {
+        let handler = service_fn(|request: Request<Stream>| async {
+            let body = request.into_body().collect();
+            let read = tokio::time::timeout(std::time::Duration::ZERO, body).await;
+            assert!(read.is_err(), "nothing ends");
+            Ok::<_, Infallible>(Response::new(stream(vec![trailers("13")], false)))
+        });
+        let service = ServiceBuilder::new()
+            .layer(AuditLayer::new(sink.clone()))
+            .service(handler);
+        let call = Request::post("/pay.v1.Payments/Create")
+            .header("content-type", "application/grpc-web-text")
+            .body(body)
+            .unwrap();
+        let response = service.oneshot(call).await.unwrap();
+        let _ = response.into_body().collect().await;
+        let line = lines(&sink, &log).await.pop().unwrap();
+        assert_eq!(line["reason"], "malformed_request");
+        let counted = line["metadata"]["messages_received"].as_u64();
+        assert_eq!(counted.unwrap_or(0), received);
+    }
+}
