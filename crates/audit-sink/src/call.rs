@@ -12,6 +12,7 @@ use countersign_core::{
 };
 use http_body::Frame;
 
+use crate::queue::Place;
 use crate::recording::Recording;
 
 /// The body of a request.
@@ -20,17 +21,20 @@ pub(crate) struct Incoming {
     messages: Option<Messages>,
     /// How many of them began in the last frame.
     begun: u32,
+    /// Of a gRPC call.
+    place: Option<Place>,
     caller: Caller,
     context: AccessContext,
 }
 
 impl Incoming {
     /// Watches the body of the request that `context` is about.
-    pub(crate) fn watching(context: &AccessContext) -> Self {
+    pub(crate) fn watching(context: &AccessContext, place: Option<Place>) -> Self {
         let format = context.format();
         Self {
             messages: format.is_grpc().then(|| Messages::new(format)),
             begun: 0,
+            place,
             caller: Caller::of(context),
             context: context.clone(),
         }
@@ -63,6 +67,11 @@ impl Watcher for Incoming {
             match begun(messages, frame) {
                 Ok(count) => self.begun = count,
                 Err(reason) => return Poll::Ready(Flow::break_off(&self.context, reason)),
+            }
+            // The log is about to end: what begins now would be done with no event to come.
+            if self.begun > 0 && self.place.as_ref().is_some_and(Place::is_closing) {
+                let reason = Reason::AuditUnavailable;
+                return Poll::Ready(Flow::break_off(&self.context, reason));
             }
             self.context.count_messages_received(self.begun);
         }

@@ -60,6 +60,11 @@ impl Common {
         self.state() & STOPPING != 0
     }
 
+    /// Whether a call that is inside may begin nothing more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (CLOSING | ENDED) != 0
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.state() & ENDED != 0
     }
@@ -77,6 +82,11 @@ impl Common {
     pub(crate) fn set_stopping(&self) {
         self.state.fetch_or(STOPPING, Ordering::SeqCst);
         self.call();
+    }
+
+    pub(crate) fn set_closing(&self) {
+        self.state.fetch_or(CLOSING, Ordering::SeqCst);
+        self.set_stopping();
     }
 
     /// Before the queue is closed: whom it refuses then finds why.
@@ -162,3 +172,5 @@ const STOPPING: u8 = 2;
 const ENDED: u8 = 4;
 /// The writer sleeps until it is woken.
 const PARKED: u8 = 8;
+/// The log was told to end, within a time.
+const CLOSING: u8 = 16;

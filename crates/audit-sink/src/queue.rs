@@ -48,6 +48,16 @@ struct Queue {
 #[must_use]
 pub(crate) struct Permit(Option<Arc<Shard>>);
 
+/// The log that a request has its place in, as far as its body must know.
+pub(crate) struct Place(Arc<Shard>);
+
+impl Place {
+    /// Whether nothing more may begin: the log is told to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.0.common.is_closing()
+    }
+}
+
 impl Shard {
     /// `capacity` places in `count` shards.
     pub(crate) fn split(capacity: usize, count: usize, common: &Arc<Common>) -> Box<[Arc<Self>]> {
@@ -124,6 +134,10 @@ impl Shard {
 }
 
 impl Permit {
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.0.clone().map(Place)
+    }
+
     /// Queues `event` for the writer's next round.
     #[inline]
     pub(crate) fn send(self, event: AuditEvent) {

@@ -45,7 +45,9 @@ impl Recording {
     /// Looks after the caller while its request's body comes in, and counts the messages of a gRPC call.
     pub(crate) fn watch<B: WatchBody>(&self, request: Request<B>) -> Request<B> {
         self.context.await_body();
-        request.map(|body| body.watch(Incoming::watching(&self.context)))
+        let place = self.permit.as_ref().filter(|_| self.is_call());
+        let place = place.and_then(Permit::place);
+        request.map(|body| body.watch(Incoming::watching(&self.context, place)))
     }
 
     /// `count` more messages of a gRPC call's answer have begun to pass.

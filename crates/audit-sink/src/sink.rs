@@ -276,7 +276,9 @@ pub struct AuditWriter(Arc<Common>);
 
 impl AuditWriter {
     /// Ends the log: lets no new request in, waits for those inside, writes what is queued and
-    /// closes the backend. Durable events are still taken while requests are inside.
+    /// closes the backend. Durable events are still taken while requests are inside. Of a gRPC call that
+    /// is inside no further message reaches its handler: its request breaks off as `audit_unavailable`,
+    /// so that it ends and has its event. One that sends nothing is waited for.
     ///
     /// What is not done after `deadline` is lost: an `external_api.audit.gap` event before the last
     /// one tells how many events that are, those of requests that are still inside among them, and
@@ -292,7 +294,7 @@ impl AuditWriter {
             }
             requests.shutdown = Some(ShutdownRequest { deadline, reply });
         }
-        self.0.set_stopping();
+        self.0.set_closing();
         // The writer answers on every road that it can end by; were it gone without an answer,
         // nothing is known to be written.
         answer.await.unwrap_or(ShutdownReport {

@@ -220,3 +220,32 @@ async fn a_call_whose_base64_is_cut_off_is_malformed() {
         assert_eq!(counted.unwrap_or(0), received);
     }
 }
+
+/// Else it goes on sending until the log is closed, and its messages are handled with no event to come.
+#[tokio::test]
+async fn a_call_that_goes_on_sending_ends_with_the_log_and_has_its_event() {
+    let (sink, writer, log) = memory_log().await;
+    let handler = service_fn(|request: Request<Stream>| async {
+        Ok::<_, Infallible>(Response::new(request.into_body()))
+    });
+    let service = ServiceBuilder::new()
+        .layer(AuditLayer::new(sink.clone()))
+        .service(handler);
+    let sent = stream(vec![message("a"), message("b")], false);
+    let call = Request::post("/pay.v1.Payments/Create")
+        .header("content-type", "application/grpc")
+        .body(sent)
+        .unwrap();
+    let mut body = service.oneshot(call).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    let shutdown = tokio::spawn(writer.shutdown(std::time::Duration::from_secs(20)));
+    until("the gate to close", || !sink.health().accepting).await;
+    let more = tokio::time::timeout(std::time::Duration::ZERO, body.frame()).await;
+    assert!(more.is_err(), "nothing passes and nothing ends");
+    drop(body);
+    assert_eq!(shutdown.await.unwrap().lost, 0);
+    let line = parse(&log.lines()).pop().unwrap();
+    assert_eq!(line["reason"], "audit_unavailable");
+    assert_eq!(line["metadata"]["broken_off"], true);
+    assert_eq!(line["metadata"]["messages_received"], 1);
+}
