@@ -35,7 +35,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command};
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, printable};
 use crate::session::Session;
 use crate::shape::redacted;
 
@@ -52,10 +52,16 @@ fn main() -> ExitCode {
                 false => error.after_the_deed(),
             };
             // Where standard error is closed too, the exit code is all that is left to say.
-            let _ = writeln!(err, "countersign: {}", redacted(&error.to_string()));
+            let _ = writeln!(err, "countersign: {}", shown(&error));
             error.exit_code()
         }
     }
+}
+
+/// An error as a terminal may show it. A document with many faults says each in a line of its own.
+fn shown(error: &CliError) -> String {
+    let text = redacted(&error.to_string());
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Clap repeats what it can't make sense of, and that may be a whole key.

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::{Verifier, VerifyingKey};
 
-use super::signer::key_id;
+use super::signer::{check_name, key_id};
 use super::tree::Hash;
 
 /// A size of the tree and its root then, as a checkpoint says them.
@@ -34,9 +34,10 @@ impl Identity {
         })
     }
 
-    /// As the file `vkey` has it, without the newline.
+    /// As the file `vkey` has it, without the newline. No log has a name that can't be signed under.
     pub(super) fn parse(vkey: &str) -> Option<Self> {
         let (origin, rest) = vkey.split_once('+')?;
+        check_name(origin).ok()?;
         let (_, key) = rest.split_once('+')?;
         let key = BASE64_STANDARD.decode(key).ok()?;
         let identity = Self::new(origin, key.get(1..)?.try_into().ok()?)?;
@@ -124,6 +125,11 @@ mod tests {
         assert_eq!(identity.to_string(), VKEY);
         assert!(Identity::parse(&VKEY.replace("530d", "530e")).is_none());
         assert!(Identity::parse("example.com/foo").is_none());
+        let key = Identity::parse(VKEY).unwrap().key.to_bytes();
+        for name in ["ex\u{1b}[31mample", "a\nb", "a b", &"a".repeat(257)] {
+            let vkey = Identity::new(name, &key).unwrap().to_string();
+            assert!(Identity::parse(&vkey).is_none(), "{name:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use countersign::{LogEvents, LoggedEvent};
 
 use super::args::Filter;
 use crate::error::CliError;
-use crate::output::{Output, printable};
+use crate::output::Output;
 
 pub(crate) fn run(
     directory: &Path,
@@ -37,7 +37,7 @@ pub(super) fn line(event: &LoggedEvent, output: &mut Output<'_>) -> Result<(), C
 }
 
 pub(super) fn row(event: &LoggedEvent) -> Vec<String> {
-    let text = |name: &str| printable(event.text(name).unwrap_or("-"));
+    let text = |name: &str| event.text(name).unwrap_or("-").to_owned();
     let number = |name: &str| {
         let value = event.fields.get(name).and_then(serde_json::Value::as_u64);
         value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -53,7 +53,7 @@ pub(super) fn row(event: &LoggedEvent) -> Vec<String> {
         text("reason"),
         number("status"),
         text("key_prefix"),
-        printable(company.unwrap_or("-")),
+        company.unwrap_or("-").to_owned(),
         text("method"),
         text("route"),
         text("request_id"),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::Filter;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, printable};
 
 /// What was counted.
 #[derive(Debug, Default)]
@@ -125,7 +125,9 @@ pub(super) fn most(counts: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
 }
 
 fn bars(title: &str, counts: &[(String, u64)]) -> String {
-    let longest = counts
+    let shown = counts.iter().map(|(name, count)| (printable(name), count));
+    let shown: Vec<_> = shown.collect();
+    let longest = shown
         .iter()
         .map(|(name, _)| name.chars().count())
         .max()
@@ -137,7 +139,7 @@ fn bars(title: &str, counts: &[(String, u64)]) -> String {
         .unwrap_or(0)
         .max(1);
     let mut text = format!("\n{title}\n");
-    for (name, count) in counts {
+    for (name, count) in shown {
         let width = usize::try_from(count.saturating_mul(WIDTH).div_ceil(largest)).unwrap_or(0);
         text += &format!("  {name:longest$}  {}  {count}\n", "█".repeat(width));
     }

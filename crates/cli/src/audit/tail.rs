@@ -10,7 +10,7 @@ use countersign::{LogEvents, LoggedEvent};
 use super::args::Filter;
 use super::query;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, printable};
 
 pub(crate) fn run(
     directory: &Path,
@@ -65,7 +65,7 @@ fn show(event: &LoggedEvent, output: &mut Output<'_>) -> Result<(), CliError> {
         return query::line(event, output);
     }
     // One event at a time: columns can't wait for what is still to come.
-    let line = query::row(event).join("  ") + "\n";
+    let line = printable(&query::row(event).join("  ")) + "\n";
     output.raw(line.as_bytes())
 }
 

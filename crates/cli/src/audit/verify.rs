@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::args::Verify;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, printable};
 
 pub(crate) fn log(verify: &Verify, output: &mut Output<'_>) -> Result<ExitCode, CliError> {
     let mut verifier = LogVerifier::new(&verify.directory);
@@ -55,11 +55,11 @@ fn tell(report: &LogReport, output: &mut Output<'_>) -> Result<(), CliError> {
     if report.removed > 0 {
         rows.push(("of them only hashes", report.removed.to_string()));
     }
-    let times = [("first", &report.first_time), ("last", &report.last_time)];
+    let times = [("first", report.first_time), ("last", report.last_time)];
     rows.extend(
         times
             .into_iter()
-            .filter_map(|(name, time)| Some((name, time.clone()?))),
+            .filter_map(|(name, time)| Some((name, time?.to_string()))),
     );
     let rows: Vec<_> = rows
         .into_iter()
@@ -95,7 +95,7 @@ pub(crate) fn proof(
                 output
                     .value(&json!({"ok": true, "origin": origin, "index": index, "size": size}))?;
             } else {
-                let (index, size, origin) = (proven.index, proven.size, proven.origin);
+                let (index, size, origin) = (proven.index, proven.size, printable(&proven.origin));
                 let line = format!("ok: event {index} of the first {size} of {origin}\n");
                 output.raw(line.as_bytes())?;
             }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::audit::{Filter, read_log};
 use crate::error::CliError;
-use crate::output::{Output, printable};
+use crate::output::Output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractCommand {
@@ -142,7 +142,7 @@ fn tell(error: &DocumentError, output: &mut Output<'_>) -> Result<(), CliError> 
         return output.value(&json!({"ok": false, "file": error.file(), "faults": faults}));
     }
     for line in error.to_string().lines() {
-        output.say(printable(line))?;
+        output.say(line)?;
     }
     Ok(())
 }
@@ -170,8 +170,8 @@ fn diff(old: &Path, new: &Path, output: &mut Output<'_>) -> Result<ExitCode, Cli
             let kind = if change.is_breaking() { "break" } else { "ok" };
             vec![
                 kind.to_owned(),
-                printable(change.endpoint()),
-                printable(change.text()),
+                change.endpoint().to_owned(),
+                change.text().to_owned(),
             ]
         }));
         output.table(&rows)?;

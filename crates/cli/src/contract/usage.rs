@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::audit::Filter;
 use crate::error::CliError;
-use crate::output::{Output, printable};
+use crate::output::Output;
 
 /// The calls of one endpoint by one company.
 #[derive(Debug, Serialize)]
@@ -61,13 +61,13 @@ pub(super) fn run(
 
 fn row(usage: &Usage) -> Vec<String> {
     vec![
-        printable(&usage.method),
-        printable(&usage.route),
-        printable(&usage.stage),
-        printable(usage.company.as_deref().unwrap_or("-")),
+        usage.method.clone(),
+        usage.route.clone(),
+        usage.stage.clone(),
+        usage.company.clone().unwrap_or_else(|| "-".to_owned()),
         usage.calls.to_string(),
         usage.allowed.to_string(),
-        printable(&usage.last),
+        usage.last.clone(),
     ]
 }
 

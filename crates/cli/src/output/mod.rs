@@ -169,9 +169,9 @@ impl<'a> Output<'a> {
         self.json
     }
 
-    /// A line for people.
+    /// A line for people, of which nothing steers their terminal.
     pub(crate) fn say(&mut self, line: impl std::fmt::Display) -> Result<(), CliError> {
-        Ok(writeln!(self.err, "{line}")?)
+        Ok(writeln!(self.err, "{}", printable(&line.to_string()))?)
     }
 
     pub(crate) fn value(&mut self, value: &impl Serialize) -> Result<(), CliError> {
@@ -179,6 +179,7 @@ impl<'a> Output<'a> {
         self.raw(b"\n")
     }
 
+    /// A table for people, of which no cell steers their terminal.
     pub(crate) fn table(&mut self, rows: &[Vec<String>]) -> Result<(), CliError> {
         self.raw(aligned(rows).as_bytes())
     }

@@ -29,14 +29,16 @@ pub(super) fn limit(limit: &LimitOverride) -> String {
     format!("{policy}={}:{rate}", quota.burst())
 }
 
-/// A label as a terminal may show it: what would move the cursor or turn the text is spelled out.
-pub(crate) fn printable(label: &str) -> String {
+/// A text as a terminal may show it: what would move the cursor, end the line, turn the text or
+/// hide in it is spelled out. What is spelled out stays as it is.
+pub(crate) fn printable(raw: &str) -> String {
     let hidden = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
-    let mut text = String::with_capacity(label.len());
-    for c in label.chars() {
+    let mut text = String::with_capacity(raw.len());
+    for c in raw.chars() {
         if hidden(c) {
             text.extend(c.escape_unicode());
         } else {
@@ -46,7 +48,12 @@ pub(crate) fn printable(label: &str) -> String {
     text
 }
 
+/// Cells under each other, each as a terminal may show it.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
+    let shown = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| printable(cell)));
+    let rows: Vec<Vec<String>> = shown.map(Iterator::collect).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -57,7 +64,7 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             // Writing to a string can't fail.
@@ -102,10 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn a_label_can_t_steer_the_terminal() {
-        assert_eq!(
-            printable("Bücher \u{1b}[2J\u{202e}x"),
-            "Bücher \\u{1b}[2J\\u{202e}x"
-        );
+    fn no_text_can_steer_the_terminal() {
+        let shown = printable("Bücher \u{1b}[2J\u{202e}x\u{2028}");
+        assert_eq!(shown, "Bücher \\u{1b}[2J\\u{202e}x\\u{2028}");
+        assert_eq!(printable(&shown), shown);
+        let rows = [["a\u{7}", "b"], ["c", "d\n"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(aligned(&rows), "a\\u{7}  b\nc       d\\u{a}\n");
     }
 }

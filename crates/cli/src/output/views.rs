@@ -7,7 +7,7 @@ use countersign::{
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::text::{join, limit, printable};
+use super::text::{join, limit};
 
 #[derive(Serialize)]
 pub(super) struct Issued<'a> {
@@ -106,7 +106,7 @@ impl<'a> Shown<'a> {
             self.status.to_owned(),
             self.expires_at.to_string(),
             self.scopes.names().join(","),
-            printable(self.label),
+            self.label.to_owned(),
         ]
     }
 
@@ -132,7 +132,7 @@ impl<'a> Shown<'a> {
             ("scopes", Some(self.scopes.names().join(","))),
             ("networks", Some(networks)),
             ("limits", Some(limits)),
-            ("label", Some(printable(self.label))),
+            ("label", Some(self.label.to_owned())),
             ("created", Some(self.created_at.to_string())),
             ("expires", Some(self.expires_at.to_string())),
         ];

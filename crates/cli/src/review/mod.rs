@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::findings::{Finding, Kind, Window, findings};
 use crate::error::CliError;
-use crate::output::{Output, printable};
+use crate::output::Output;
 use crate::session::Session;
 use crate::values::duration;
 use crate::{companies, keys};
@@ -140,9 +140,9 @@ impl Row {
         vec![
             self.company.to_string(),
             self.prefix.to_string(),
-            printable(&self.label),
+            self.label.clone(),
             self.finding.as_str().to_owned(),
-            printable(&self.detail),
+            self.detail.clone(),
             self.advice.clone(),
         ]
     }

@@ -1,6 +1,7 @@
 //! The program, run on a store in a directory of its own.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -81,6 +82,51 @@ pub(crate) fn command(store: &Path, arguments: &str) -> Command {
         .args(["--actor", "ada"])
         .args(arguments.split(' '));
     command
+}
+
+/// The log of the vectors, copied so that it can be changed: its events are 0 to 6.
+pub(crate) struct Log(TempDir);
+
+impl Log {
+    pub(crate) const FIRST: &str = "segments/00000000000000000000.jsonl";
+    pub(crate) const LAST: &str = "segments/00000000000000000004.jsonl";
+
+    pub(crate) fn new() -> Self {
+        let log = Self(tempfile::tempdir().unwrap());
+        let good = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let good = good.join("../audit-sink/tests/vectors/audit/good");
+        fs::create_dir_all(log.path("segments")).unwrap();
+        let files = ["vkey", "checkpoint", "checkpoints.jsonl"];
+        for name in [&files[..], &[Self::FIRST, Self::LAST]].concat() {
+            fs::copy(good.join(name), log.path(name)).unwrap();
+        }
+        log
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join("log").join(name)
+    }
+
+    /// A path outside of the log.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a line behind the last one, with these bytes in it, before its end.
+    pub(crate) fn append(&self, seq: u64, rest: &str) {
+        let log = "example.com/countersign/shared";
+        let line = format!("{{\"seq\":{seq},\"log\":\"{log}\",{rest}}}\n");
+        let mut lines = fs::read(self.path(Self::LAST)).unwrap();
+        lines.extend(line.into_bytes());
+        fs::write(self.path(Self::LAST), lines).unwrap();
+    }
+
+    /// `countersign audit VERB <log> …`.
+    pub(crate) fn audit(&self, verb: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(["audit", verb]).arg(self.path(""));
+        command.args(arguments).output().unwrap()
+    }
 }
 
 /// Two endpoints: one reads, and one writes, by a scope that doesn't sound like it.

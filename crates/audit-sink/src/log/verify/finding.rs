@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use countersign_core::StoreError;
+use countersign_core::{StoreError, Timestamp};
 
 /// What became of a log, told by its own lines and checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +17,11 @@ pub struct LogReport {
     pub events: u64,
     /// Of how many of them only the hash is left, because their time was over.
     pub removed: u64,
-    /// The `time` of the first event whose line is there.
-    pub first_time: Option<String>,
-    /// The `time` of the last one.
-    pub last_time: Option<String>,
+    /// The `time` of the first event whose line is there; `None` where what it says is no time.
+    /// Of lines that nothing signs, or that were changed, it is what somebody wrote there.
+    pub first_time: Option<Timestamp>,
+    /// The `time` of the last one, as far as it was read.
+    pub last_time: Option<Timestamp>,
     /// How many checkpoints were checked.
     pub checkpoints: u64,
     /// The size of the tree that the newest of them signs.

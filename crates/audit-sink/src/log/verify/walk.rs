@@ -314,5 +314,5 @@ pub(super) struct After {
 
 #[derive(Deserialize)]
 struct Timed {
-    time: String,
+    time: Timestamp,
 }

@@ -67,8 +67,14 @@ fn the_report_tells_what_was_read() {
         (report.events, report.signed, report.checkpoints),
         (7, 7, 3)
     );
-    assert_eq!(report.first_time.unwrap(), "2026-05-01T12:00:00.000000Z");
-    assert_eq!(report.last_time.unwrap(), "2026-05-01T12:00:06.000000Z");
+    assert_eq!(
+        report.first_time.unwrap().to_string(),
+        "2026-05-01T12:00:00.000000Z"
+    );
+    assert_eq!(
+        report.last_time.unwrap().to_string(),
+        "2026-05-01T12:00:06.000000Z"
+    );
 }
 
 #[test]
