@@ -42,7 +42,7 @@ impl Wanted<'_> {
     /// follows.
     pub(super) fn find(&self) -> Result<Found, StoreError> {
         let mut lines = Lines::open(&self.path).map_err(unavailable)?;
-        let known = Known::new(self.origin);
+        let known = Known::new(self.origin, self.signed);
         let mut found = Found {
             edge: Edge::at(self.first),
             marked: Vec::new(),
@@ -52,9 +52,7 @@ impl Wanted<'_> {
         found.mark(self.marks);
         while let Some(line) = lines.next().map_err(unavailable)? {
             let seq = found.edge.end();
-            // The hash of a signed line is checked, so that its first bytes tell enough.
-            let plain = line.is_whole() && seq < self.signed && known.begins(line.bytes, seq);
-            if !plain && let Err(problem) = known.check(line, seq) {
+            if let Err(problem) = known.check(line, seq) {
                 let may_be_torn = seq >= self.signed && !known.knows(line);
                 if may_be_torn && !followed(&mut lines, &known)? {
                     break;

@@ -54,6 +54,8 @@ pub struct ShippedEvent {
 /// crash. The position moves on when the broker has acknowledged; a process that is killed before
 /// ships a batch again.
 ///
+/// A line is shipped as it stands, also one that can't be read as an event.
+///
 /// Events whose lines were deleted before they were shipped are passed over and counted: keep lines
 /// for longer than a broker can be away. One process ships a log.
 ///
@@ -275,7 +277,7 @@ fn read(
     while batch.len() < most {
         let Some(event) = events.next() else { break };
         let event = event.map_err(unavailable)?;
-        let seq = event.seq().unwrap_or(u64::MAX);
+        let seq = event.seq();
         if seq >= end {
             break;
         }

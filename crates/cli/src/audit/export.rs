@@ -9,6 +9,7 @@ use countersign::{FileSigner, LogEvents, StoreError, StoreErrorKind, prove_event
 use serde_json::json;
 use tar::{Builder, Header};
 
+use super::Unread;
 use super::args::Filter;
 use super::file::{private, write};
 use crate::error::CliError;
@@ -70,12 +71,15 @@ pub(crate) fn run(
     let failed = |error: io::Error| CliError::Failed(format!("{}: {error}", file.display()));
     let mut archive = Builder::new(private(file).map_err(failed)?);
     let (mut count, mut unsigned, mut example) = (0_u64, 0_u64, None);
+    let mut unread = Unread::default();
     for event in LogEvents::open(directory)? {
         let event = event?;
+        // One that can't be read names nobody, and is handed over where all are.
+        unread.reads(&event);
         if !filter.hands_over(&event) {
             continue;
         }
-        let Some(seq) = event.seq() else { continue };
+        let seq = event.seq();
         match prove_event(directory, seq) {
             Ok(proof) => {
                 let line = [&event.line[..], b"\n"].concat();
@@ -106,6 +110,7 @@ pub(crate) fn run(
         .into_inner()
         .and_then(|file| file.sync_all())
         .map_err(failed)?;
+    unread.tell(output)?;
     if unsigned > 0 {
         output.say(format_args!(
             "{unsigned} events are left out: no checkpoint covers them yet"

@@ -11,6 +11,7 @@ mod report;
 mod scratch;
 mod stats;
 mod tail;
+mod unread;
 mod verify;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use countersign::record_read;
 
 use self::args::Reading;
 pub(crate) use self::args::{AuditCommand, Filter};
+pub(crate) use self::unread::Unread;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::session::operator;

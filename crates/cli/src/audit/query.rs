@@ -4,6 +4,7 @@ use std::path::Path;
 
 use countersign::{LogEvents, LoggedEvent};
 
+use super::Unread;
 use super::args::Filter;
 use crate::error::CliError;
 use crate::output::Output;
@@ -14,9 +15,10 @@ pub(crate) fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CliError> {
     let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+    let mut unread = Unread::default();
     for event in LogEvents::open(directory)? {
         let event = event?;
-        if !filter.passes(&event) {
+        if !unread.reads(&event) || !filter.passes(&event) {
             continue;
         }
         if output.is_json() {
@@ -25,10 +27,10 @@ pub(crate) fn run(
             rows.push(row(&event));
         }
     }
-    match output.is_json() {
-        true => Ok(()),
-        false => output.table(&rows),
+    if !output.is_json() {
+        output.table(&rows)?;
     }
+    unread.tell(output)
 }
 
 /// The event's own line: what a proof is about.
@@ -47,7 +49,7 @@ pub(super) fn row(event: &LoggedEvent) -> Vec<String> {
         .text("effective_company")
         .or(event.text("owner_company"));
     vec![
-        number("seq"),
+        event.seq().to_string(),
         text("time"),
         kind,
         text("reason"),

@@ -16,8 +16,9 @@ pub(crate) fn run(
     file: &Path,
     output: &mut Output<'_>,
 ) -> Result<(), CliError> {
-    let page = page(&Stats::of(directory, filter)?);
-    write(file, page.as_bytes())?;
+    let stats = Stats::of(directory, filter)?;
+    write(file, page(&stats).as_bytes())?;
+    stats.unread.tell(output)?;
     output.say(format_args!("{} is written", file.display()))
 }
 

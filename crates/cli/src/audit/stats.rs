@@ -6,6 +6,7 @@ use std::path::Path;
 use countersign::{LogEvents, LoggedEvent, Timestamp};
 use serde_json::json;
 
+use super::Unread;
 use super::args::Filter;
 use crate::error::CliError;
 use crate::output::{Output, printable};
@@ -21,6 +22,7 @@ pub(super) struct Stats {
     /// By the microsecond at which an hour begins: allowed, refused.
     pub(super) hours: BTreeMap<i64, [u64; 2]>,
     pub(super) latencies: Vec<u64>,
+    pub(super) unread: Unread,
 }
 
 impl Stats {
@@ -28,7 +30,7 @@ impl Stats {
         let mut stats = Self::default();
         for event in LogEvents::open(directory)? {
             let event = event?;
-            if filter.passes(&event) {
+            if stats.unread.reads(&event) && filter.passes(&event) {
                 stats.count(&event);
             }
         }
@@ -88,6 +90,7 @@ pub(crate) fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CliError> {
     let stats = Stats::of(directory, filter)?;
+    stats.unread.tell(output)?;
     if output.is_json() {
         let hours = stats.hours.iter().map(|(hour, [allowed, refused])| {
             json!({"hour": Timestamp::from_micros(*hour), "allowed": allowed, "refused": refused})

@@ -8,7 +8,7 @@ use std::time::Duration;
 use countersign::{LogEvents, LoggedEvent};
 
 use super::args::Filter;
-use super::query;
+use super::{Unread, query};
 use crate::error::CliError;
 use crate::output::{Output, printable};
 
@@ -21,10 +21,11 @@ pub(crate) fn run(
 ) -> Result<(), CliError> {
     let mut last = VecDeque::new();
     let mut next = 0;
+    let mut unread = Unread::default();
     for event in LogEvents::open(directory)? {
         let event = event?;
-        next = event.seq().map_or(next, |seq| seq + 1);
-        if filter.passes(&event) {
+        next = event.seq().saturating_add(1);
+        if unread.reads(&event) && filter.passes(&event) {
             last.push_back(event);
             if last.len() > lines {
                 last.pop_front();
@@ -34,21 +35,24 @@ pub(crate) fn run(
     for event in &last {
         show(event, output)?;
     }
+    unread.tell(output)?;
     if !follow {
         return Ok(());
     }
     loop {
         rest();
+        let mut unread = Unread::default();
         for event in LogEvents::from_index(directory, next)? {
             let event = event?;
-            let Some(seq) = event.seq().filter(|seq| *seq >= next) else {
+            if event.seq() < next {
                 continue;
-            };
-            next = seq + 1;
-            if filter.passes(&event) {
+            }
+            next = event.seq().saturating_add(1);
+            if unread.reads(&event) && filter.passes(&event) {
                 show(&event, output)?;
             }
         }
+        unread.tell(output)?;
     }
 }
 

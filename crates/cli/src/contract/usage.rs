@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use countersign::{LogEvents, LoggedEvent};
 use serde::Serialize;
 
-use crate::audit::Filter;
+use crate::audit::{Filter, Unread};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -34,12 +34,14 @@ pub(super) fn run(
     output: &mut Output<'_>,
 ) -> Result<ExitCode, CliError> {
     let mut found: BTreeMap<Key, Usage> = BTreeMap::new();
+    let mut unread = Unread::default();
     for event in LogEvents::open(directory)? {
         let event = event?;
-        if filter.passes(&event) {
+        if unread.reads(&event) && filter.passes(&event) {
             count(&event, &mut found);
         }
     }
+    unread.tell(output)?;
     let mut all: Vec<Usage> = found.into_values().collect();
     all.sort_by_key(|usage| std::cmp::Reverse(usage.calls));
     if output.is_json() {

@@ -15,6 +15,7 @@ mod oracle;
 mod removed;
 mod resuming;
 mod shipping;
+mod unreadable;
 
 use std::fs;
 use std::path::PathBuf;

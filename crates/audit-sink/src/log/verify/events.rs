@@ -5,16 +5,26 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::CannotVerify;
-use crate::log::lines::Lines;
+use crate::log::lines::{Lines, fields};
 use crate::log::sealed;
 
 /// The events of a log in their order, read from its directory. Nothing is verified: for that
 /// there is [`LogVerifier`](super::LogVerifier). Of events whose time was over only hashes are
-/// left, and they are passed over.
+/// left, and they are passed over. A line that can't be read as an event is given as it stands
+/// ([`LoggedEvent::is_readable`]), so that it hides no other.
 #[derive(Debug)]
 pub struct LogEvents {
-    segments: std::vec::IntoIter<PathBuf>,
-    lines: Option<(PathBuf, Lines)>,
+    segments: std::vec::IntoIter<(u64, PathBuf)>,
+    open: Option<Segment>,
+}
+
+/// A segment that is being read.
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    lines: Lines,
+    /// The index of the next line.
+    next: u64,
 }
 
 /// One event as it was written.
@@ -23,8 +33,9 @@ pub struct LogEvents {
 pub struct LoggedEvent {
     /// The exact bytes of its line, without the newline: what is hashed and proved.
     pub line: Vec<u8>,
-    /// What the line says.
+    /// What the line says; nothing where it can't be read.
     pub fields: Map<String, Value>,
+    seq: u64,
 }
 
 impl LogEvents {
@@ -52,42 +63,59 @@ impl LogEvents {
         let wanted = list.into_iter().skip(begin.saturating_sub(1));
         let paths: Vec<_> = wanted
             .filter(|(_, has_lines)| *has_lines)
-            .map(|(first, _)| sealed::segment_path(&segments, first))
+            .map(|(first, _)| (first, sealed::segment_path(&segments, first)))
             .collect();
         Ok(Self {
             segments: paths.into_iter(),
-            lines: None,
+            open: None,
         })
     }
 
     fn read(&mut self) -> Result<Option<LoggedEvent>, CannotVerify> {
         loop {
-            let (path, lines) = match &mut self.lines {
-                Some(open) => open,
+            let segment = match &mut self.open {
+                Some(segment) => segment,
                 None => {
-                    let Some(path) = self.segments.next() else {
+                    let Some((first, path)) = self.segments.next() else {
                         return Ok(None);
                     };
-                    let lines = Lines::open(&path);
-                    let lines = lines.map_err(|error| CannotVerify::reading(&path, error))?;
-                    self.lines.insert((path, lines))
+                    self.open.insert(Segment::open(first, path)?)
                 }
             };
-            match lines.next() {
-                Err(error) => return Err(CannotVerify::reading(path, error)),
-                Ok(None) => self.lines = None,
-                // A line without its end is one that is being written, or was never finished.
-                Ok(Some(line)) if !line.ended && !line.is_too_long() => self.lines = None,
-                Ok(Some(line)) => {
-                    let fields = serde_json::from_slice(line.bytes).ok();
-                    let Some(fields) = fields.filter(|_| line.is_whole()) else {
-                        return Err(CannotVerify::at(path, "a line is no event; verify the log"));
-                    };
-                    let line = line.bytes.to_vec();
-                    return Ok(Some(LoggedEvent { line, fields }));
-                }
+            match segment.read()? {
+                None => self.open = None,
+                event => return Ok(event),
             }
         }
+    }
+}
+
+impl Segment {
+    fn open(first: u64, path: PathBuf) -> Result<Self, CannotVerify> {
+        let lines = Lines::open(&path);
+        let lines = lines.map_err(|error| CannotVerify::reading(&path, error))?;
+        let next = first;
+        Ok(Self { path, lines, next })
+    }
+
+    fn read(&mut self) -> Result<Option<LoggedEvent>, CannotVerify> {
+        let line = self.lines.next();
+        let line = line.map_err(|error| CannotVerify::reading(&self.path, error))?;
+        // A line without its end is one that is being written, or was never finished.
+        let Some(line) = line.filter(|line| line.ended || line.is_too_long()) else {
+            return Ok(None);
+        };
+        let seq = self.next;
+        self.next = seq.saturating_add(1);
+        if line.is_too_long() {
+            let problem = format!("line {seq} is too long for an event; verify the log");
+            return Err(CannotVerify::at(&self.path, &problem));
+        }
+        Ok(Some(LoggedEvent {
+            fields: fields(line.bytes).unwrap_or_default(),
+            line: line.bytes.to_vec(),
+            seq,
+        }))
     }
 }
 
@@ -100,10 +128,19 @@ impl Iterator for LogEvents {
 }
 
 impl LoggedEvent {
-    /// The event's place in the log.
+    /// The event's place in the log: where its line stands, whatever that says. In a log that
+    /// verifies the line says the same.
     #[must_use]
-    pub fn seq(&self) -> Option<u64> {
-        self.fields.get("seq")?.as_u64()
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Whether the line is JSON that can be read, an object with fields. The writer of a log sets
+    /// aside what is not; it may stand behind what was signed last, in a log that doesn't verify, or
+    /// where an older version signed it.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        !self.fields.is_empty()
     }
 
     /// A field that is text.

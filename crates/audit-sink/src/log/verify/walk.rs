@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
         let mut heads: Vec<Head> = notes.heads.iter().chain(&notes.given).copied().collect();
         heads.sort_by_key(|head| head.size);
         let mut walk = Self {
-            known: Known::new(origin),
+            known: Known::new(origin, notes.signed()),
             notes,
             heads,
             next_head: 0,
@@ -122,10 +122,7 @@ impl<'a> Walk<'a> {
         let mut offset = 0;
         while let Some(line) = lines.next().map_err(reading)? {
             let expected = self.tree.end();
-            // The hash of a signed line is checked, so that its first bytes tell enough.
-            let signed = line.is_whole() && expected < self.notes.signed();
-            let in_place = signed && self.known.begins(line.bytes, expected);
-            if in_place || self.known.check(line, expected).is_ok() {
+            if self.known.check(line, expected).is_ok() {
                 self.take(line.bytes);
                 offset += line.length;
                 continue;

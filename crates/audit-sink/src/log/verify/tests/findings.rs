@@ -349,7 +349,7 @@ fn events_are_read_from_where_they_are_asked_for() {
     let log = Log::new(7, &[7], &[0, 3, 5]);
     let from = |index| {
         let events = LogEvents::from_index(log.path(), index).unwrap();
-        let seqs: Vec<u64> = events.map(|event| event.unwrap().seq().unwrap()).collect();
+        let seqs: Vec<u64> = events.map(|event| event.unwrap().seq()).collect();
         (seqs[0], seqs.len())
     };
     assert_eq!(LogEvents::open(log.path()).unwrap().count(), 7);
@@ -365,19 +365,17 @@ fn events_are_read_from_where_they_are_asked_for() {
     assert_eq!(event.text("log"), Some(ORIGIN));
     assert_eq!((event.text("seq"), event.text("absent")), (None, None));
     assert!(event.line.starts_with(b"{\"seq\":0,") && event.line.ends_with(b"}"));
-    // A line that is being written ends it, one that never will be is an error.
+    // A line that is being written ends it, and one that no event is as long as is an error.
     let text = fs::read(log.segment(5)).unwrap();
     let read = |tail: &[u8]| {
         fs::write(log.segment(5), [&text[..], tail].concat()).unwrap();
         let events = LogEvents::open(log.path()).unwrap();
-        events.map(|event| event.is_ok()).collect::<Vec<_>>()
+        events.collect::<Result<Vec<_>, _>>()
     };
-    assert_eq!(read(b"{\"seq\":7"), [true; 7]);
-    for tail in [
-        &b"no line\n"[..],
-        &[b'x'; 60_001],
-        &[&[b'x'; 60_001][..], b"\n"].concat(),
-    ] {
-        assert_eq!(read(tail)[6..8], [true, false]);
+    assert_eq!(read(b"{\"seq\":7").unwrap().len(), 7);
+    let long = [b'x'; 60_001];
+    for tail in [&long[..], &[&long[..], b"\n"].concat()] {
+        let told = read(tail).unwrap_err().to_string();
+        assert!(told.contains("line 7 is too long"), "{told}");
     }
 }

@@ -1,6 +1,7 @@
 mod findings;
 mod gone;
 mod tampering;
+mod unreadable;
 mod unsigned;
 
 use std::fs;
