@@ -1,7 +1,7 @@
 //! `audit prove`, `audit export` and `audit keygen`: evidence for somebody else.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use tar::{Builder, Header};
 
 use super::Unread;
 use super::args::Filter;
-use super::file::{private, write};
+use super::file::NewFile;
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -22,16 +22,20 @@ pub(crate) fn prove(
     output: &mut Output<'_>,
 ) -> Result<(), CliError> {
     let proof = prove_event(directory, seq).map_err(|error| cannot_prove(seq, &error))?;
-    write(file, proof.proof.as_bytes())?;
+    let mut beside: OsString = file.into();
+    beside.push(".jsonl");
+    let beside = PathBuf::from(beside);
+    let (proof_file, line_file) = (
+        NewFile::new(directory, file)?,
+        NewFile::new(directory, &beside)?,
+    );
+    proof_file.write(proof.proof.as_bytes())?;
     let Some(mut line) = proof.line else {
         let text = "the event's line was deleted when its time was over; whoever kept it can use the proof";
         return output.say(text);
     };
     line.push(b'\n');
-    let mut beside: OsString = file.into();
-    beside.push(".jsonl");
-    let beside = PathBuf::from(beside);
-    write(&beside, &line)?;
+    line_file.write(&line)?;
     if output.is_json() {
         return output.value(&json!({"seq": seq, "proof": file, "event": beside}));
     }
@@ -69,7 +73,7 @@ pub(crate) fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::Failed(format!("{}: {error}", file.display()));
-    let mut archive = Builder::new(private(file).map_err(failed)?);
+    let mut archive = Builder::new(NewFile::new(directory, file)?);
     let (mut count, mut unsigned, mut example) = (0_u64, 0_u64, None);
     let mut unread = Unread::default();
     for event in LogEvents::open(directory)? {
@@ -106,10 +110,7 @@ pub(crate) fn run(
     ] {
         add(&mut archive, name, content.as_bytes()).map_err(failed)?;
     }
-    archive
-        .into_inner()
-        .and_then(|file| file.sync_all())
-        .map_err(failed)?;
+    archive.into_inner().map_err(failed)?.finish()?;
     unread.tell(output)?;
     if unsigned > 0 {
         output.say(format_args!(
@@ -122,7 +123,7 @@ pub(crate) fn run(
     ))
 }
 
-fn add(archive: &mut Builder<File>, name: &str, content: &[u8]) -> io::Result<()> {
+fn add(archive: &mut Builder<NewFile>, name: &str, content: &[u8]) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_size(content.len() as u64);
     header.set_mode(0o644);

@@ -5,7 +5,7 @@ use std::path::Path;
 use countersign::Timestamp;
 
 use super::args::Filter;
-use super::file::write;
+use super::file::NewFile;
 use super::stats::{Stats, most};
 use crate::error::CliError;
 use crate::output::Output;
@@ -16,8 +16,9 @@ pub(crate) fn run(
     file: &Path,
     output: &mut Output<'_>,
 ) -> Result<(), CliError> {
+    let report = NewFile::new(directory, file)?;
     let stats = Stats::of(directory, filter)?;
-    write(file, page(&stats).as_bytes())?;
+    report.write(page(&stats).as_bytes())?;
     stats.unread.tell(output)?;
     output.say(format_args!("{} is written", file.display()))
 }
