@@ -107,20 +107,43 @@ pub(super) fn remove_lines(
     disk.sync_directory(segments).map_err(unavailable)
 }
 
-/// The hashes of the lines of a segment whose lines were deleted. There are `most` at most: of a
-/// file with more, one more than that is read.
+/// What is kept of a segment whose lines were deleted.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The hashes of its lines.
+    pub(super) leaves: Vec<Hash>,
+    /// Nothing but whole hashes stands there.
+    pub(super) is_whole: bool,
+}
+
+impl Kept {
+    /// Reads what is kept. There are `most` hashes at most: of a file with more, one more than that
+    /// is read.
+    pub(super) fn read(segments: &Path, first: u64, most: u64) -> Result<Self, StoreError> {
+        let file = open_regular(&hashes_path(segments, first)).map_err(unavailable)?;
+        let mut bytes = Vec::new();
+        let longest = most.saturating_add(1).saturating_mul(32);
+        let read = file.take(longest).read_to_end(&mut bytes);
+        read.map_err(unavailable)?;
+        let (hashes, rest) = bytes.as_chunks::<32>();
+        Ok(Self {
+            leaves: hashes.iter().map(|hash| Hash(*hash)).collect(),
+            is_whole: rest.is_empty(),
+        })
+    }
+}
+
+/// The hashes of the lines of a segment whose lines were deleted, as [`Kept::read`] reads them.
+///
+/// # Errors
+/// `Corrupt` when one of them is cut.
 pub(super) fn kept_leaves(segments: &Path, first: u64, most: u64) -> Result<Vec<Hash>, StoreError> {
-    let path = hashes_path(segments, first);
-    let file = open_regular(&path).map_err(unavailable)?;
-    let mut bytes = Vec::new();
-    let longest = most.saturating_add(1).saturating_mul(32);
-    let read = file.take(longest).read_to_end(&mut bytes);
-    read.map_err(unavailable)?;
-    let (hashes, rest) = bytes.as_chunks::<32>();
-    if !rest.is_empty() {
+    let kept = Kept::read(segments, first, most)?;
+    if !kept.is_whole {
+        let path = hashes_path(segments, first);
         return Err(corrupt(&path, "it holds no whole number of hashes"));
     }
-    Ok(hashes.iter().map(|hash| Hash(*hash)).collect())
+    Ok(kept.leaves)
 }
 
 /// The first index of a segment of which only hashes are left although lines stand before it.

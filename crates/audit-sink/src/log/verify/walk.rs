@@ -14,7 +14,7 @@ use super::wrong::{Rest, Wrong};
 use super::{CannotVerify, Finding, LogReport};
 use crate::log::lines::{Known, Lines};
 use crate::log::note::Head;
-use crate::log::sealed;
+use crate::log::sealed::{self, Kept};
 use crate::log::tree::{Edge, Hash, leaf_hash};
 
 /// How far the pass came, and what it saw on the way.
@@ -179,19 +179,20 @@ impl<'a> Walk<'a> {
     ) -> Result<(), CannotVerify> {
         let signed = self.notes.signed();
         let end = next.map_or(signed, |next| next.min(signed)).max(first);
-        let leaves = sealed::kept_leaves(segments, first, end - first).map_err(|error| {
+        let kept = Kept::read(segments, first, end - first).map_err(|error| {
             CannotVerify::of_store(&format!("hashes of segment {first}"), &error)
         })?;
-        for leaf in leaves {
-            if self.tree.end() == end {
-                self.finding = Some(match next {
-                    Some(next) if next == end => Finding::LineInserted(next),
-                    _ => Finding::LineMissing(end),
-                });
-                break;
-            }
-            self.take_leaf(leaf);
+        let most = usize::try_from(end - first).unwrap_or(usize::MAX);
+        for leaf in kept.leaves.iter().take(most) {
+            self.take_leaf(*leaf);
             self.removed += 1;
+        }
+        if kept.leaves.len() > most || !kept.is_whole {
+            let at = self.tree.end();
+            self.finding = Some(match next {
+                Some(next) if next == at => Finding::LineInserted(next),
+                _ => Finding::LineMissing(at),
+            });
         }
         Ok(())
     }

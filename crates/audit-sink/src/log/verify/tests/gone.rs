@@ -67,6 +67,35 @@ fn no_more_hashes_are_read_than_there_can_be() {
     assert_eq!(verify(log.path()), Finding::LineInserted(4));
 }
 
+#[test]
+fn hashes_that_were_cut_or_have_more_behind_them_are_tampered() {
+    let log = telling(4, 9);
+    log.remove_lines(0);
+    let whole = fs::read(log.hashes(0)).unwrap();
+    for (length, answer) in [
+        (129, Finding::LineInserted(4)),
+        (128, Finding::Ok),
+        (127, Finding::LineMissing(3)),
+        (96, Finding::LineMissing(3)),
+        (1, Finding::LineMissing(0)),
+        (0, Finding::LineMissing(0)),
+    ] {
+        let mut hashes = whole.clone();
+        hashes.resize(length, 0);
+        fs::write(log.hashes(0), hashes).unwrap();
+        assert_eq!(verify(log.path()), answer, "{length} bytes");
+    }
+    let all = Log::new(9, &[3, 9], &[0]);
+    all.remove_lines(0);
+    let whole = fs::read(all.hashes(0)).unwrap();
+    for length in [287, 289] {
+        let mut hashes = whole.clone();
+        hashes.resize(length, 0);
+        fs::write(all.hashes(0), hashes).unwrap();
+        assert_eq!(verify(all.path()).exit_code(), 1, "{length} bytes");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_no_regular_file_is_not_read() {
