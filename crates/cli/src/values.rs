@@ -36,6 +36,18 @@ pub(crate) fn expiry(text: &str) -> Result<Expiry, ParseError> {
         })
 }
 
+/// A time that events are asked for by. The last hours of the year 9999, of which many make the end
+/// of time, are more than a [`Timestamp`] can read: they are it.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, ParseError> {
+    text.parse().or_else(|error| {
+        let year_before = text
+            .strip_prefix("9999-")
+            .map(|rest| format!("9998-{rest}"));
+        let time = year_before.and_then(|text| text.parse::<Timestamp>().ok());
+        time.map(|_| Timestamp::from_micros(i64::MAX)).ok_or(error)
+    })
+}
+
 pub(crate) fn duration(text: &str) -> Result<Duration, ParseError> {
     let error = ParseError::new("length of time", "a number and a unit: 90d, 12h or 30m");
     let units = [('d', 86_400), ('h', 3600), ('m', 60)];

@@ -7,13 +7,14 @@ use clap::{ArgGroup, Subcommand};
 use countersign::{CompanyId, KeyId, KeyPrefix, LoggedEvent, SourceForm, SourceKey, Timestamp};
 
 use crate::error::{CliError, chain};
-use crate::values::{decisions, logged_reason};
+use crate::values::{decisions, logged_reason, moment};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Verifies a log: every line, the tree over them, and every checkpoint
     ///
-    /// Exit codes: 0 ok, 1 tampered, 2 could not check, 3 torn tail, 4 truncated, 5 bad signature.
+    /// Exit codes: 0 ok, 1 tampered, 2 could not check, 3 torn tail, 4 truncated, 5 bad signature,
+    /// 6 what nothing signed accounts for: lines unsigned for too long, a removal that is not told.
     Verify(Verify),
     /// Writes the proof that one event stands in a log, and the event's line beside it
     Prove {
@@ -205,10 +206,10 @@ pub(crate) struct Filter {
     #[arg(long)]
     request_id: Option<String>,
     /// The first time that counts, RFC 3339
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     from: Option<Timestamp>,
-    /// The time from which on events don't count
-    #[arg(long, value_name = "TIME")]
+    /// The time from which on events don't count; it is after `--from`
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     to: Option<Timestamp>,
     /// The source address, in whichever form the log has it
     #[arg(long, value_name = "ADDRESS")]
@@ -232,8 +233,13 @@ pub(crate) struct Reading {
 }
 
 impl Filter {
-    /// Makes out what the source address looks like in the log, and refuses what names no key.
+    /// Makes out what the source address looks like in the log, and refuses what names no key and
+    /// what no event can pass.
     pub(crate) fn prepare(&mut self) -> Result<(), CliError> {
+        if self.from.zip(self.to).is_some_and(|(from, to)| from >= to) {
+            let problem = "--to is not after --from: there is no time between them";
+            return Err(CliError::Failed(problem.to_owned()));
+        }
         if self.key.as_ref().is_some_and(|key| !names_a_key(key)) {
             // The text is not repeated: it may be a whole key.
             let problem = "--key is a key's prefix, such as cs_live_ and 12 characters, or its id, \
