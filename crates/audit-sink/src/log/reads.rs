@@ -1,13 +1,14 @@
 //! That somebody read the log is an event of the log, also when another process writes it.
 
+use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use countersign_core::{Clock, StoreError, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
+use super::disk::{Disk, open_regular};
 use super::{corrupt, unavailable};
 use crate::Notice;
 
@@ -66,7 +67,10 @@ impl Word {
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     /// What stands in the batch that comes next.
-    told: Vec<PathBuf>,
+    told: HashSet<PathBuf>,
+    /// What is in the log and could not be taken away. It is told again at the next start: once too
+    /// often rather than never.
+    stuck: HashSet<PathBuf>,
 }
 
 impl Reads {
@@ -76,35 +80,52 @@ impl Reads {
         let Ok(entries) = fs::read_dir(directory.join(READS)) else {
             return Vec::new();
         };
-        let mut notices = Vec::new();
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let finished = path.extension().is_some_and(|e| e == "json");
-            if !finished || self.told.contains(&path) || notices.len() >= MOST_AT_ONCE {
-                continue;
+        let words = entries.flatten().map(|entry| entry.path());
+        let (mut new, mut stuck) = (Vec::new(), HashSet::new());
+        for path in words.filter(|path| path.extension().is_some_and(|e| e == "json")) {
+            if self.stuck.contains(&path) {
+                stuck.insert(path);
+            } else if new.len() < MOST_AT_ONCE && !self.told.contains(&path) {
+                new.push(path);
             }
-            let notice = read(&path).map(Word::into_notice);
-            notices.push(notice.unwrap_or_else(|_| Notice::read("unknown", "unknown")));
-            self.told.push(path);
         }
+        self.stuck = stuck;
+        let notices = new.iter().map(|path| notice(path)).collect();
+        self.told.extend(new);
         notices
     }
 
     /// The events are in the log.
     pub(super) fn clear(&mut self) {
-        for path in self.told.drain(..) {
-            if let Err(error) = fs::remove_file(&path) {
-                // It is told again at the next start: once too often rather than never.
-                tracing::warn!(target: "countersign", %error, "word of a read can't be removed");
+        for path in self.told.drain() {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(
+                        target: "countersign",
+                        %error,
+                        word = ?path,
+                        "word of a read can't be removed, and will be told again at the next start"
+                    );
+                    self.stuck.insert(path);
+                }
+                _ => {}
             }
         }
     }
 }
 
+fn notice(path: &Path) -> Notice {
+    let word = read(path).map(Word::into_notice);
+    word.unwrap_or_else(|_| Notice::read("unknown", "unknown"))
+}
+
 fn read(path: &Path) -> io::Result<Word> {
-    if fs::metadata(path)?.len() > LONGEST_WORD {
-        return Err(io::ErrorKind::InvalidData.into());
+    let mut text = Vec::new();
+    let file = open_regular(path)?;
+    file.take(LONGEST_WORD + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST_WORD {
+        return Err(ErrorKind::InvalidData.into());
     }
-    let text = fs::read(path)?;
     serde_json::from_slice(&text).map_err(io::Error::other)
 }
 

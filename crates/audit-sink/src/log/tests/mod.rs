@@ -12,6 +12,7 @@ mod failing;
 mod history;
 mod keeping;
 mod oracle;
+mod reads;
 mod removed;
 mod resuming;
 mod shipping;
