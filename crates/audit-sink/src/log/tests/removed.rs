@@ -72,12 +72,54 @@ async fn nothing_is_deleted_before_a_signed_event_tells_of_it() {
     let told = AuditEvent::notice(removed, made());
     let told = Record::stamped(log.next_seq(), told, &STAMP);
     log.append(&[told]).await.unwrap();
+    assert!(place.path(FIRST).exists(), "what tells of it is not signed");
     log.settle().await.unwrap();
     assert!(!place.path(FIRST).exists());
     let report = place.verifier().verify().unwrap();
     assert_eq!((report.finding, report.removed), (Finding::Ok, 3));
     drop(log);
     assert_eq!(place.open().unwrap().next_seq(), 7);
+}
+
+#[tokio::test]
+async fn lines_that_go_are_told_once_however_long_it_takes() {
+    let place = Place::new();
+    let options = place.options().segment_bytes(0).keep_bytes(0);
+    let mut log = options.open().unwrap();
+    append_all(&mut log, &[3, 1, 1, 1]).await;
+    let notices = log.take_notices();
+    let told = |first, count| {
+        let removed = Notice::removed(first, count);
+        notices.iter().filter(|notice| **notice == removed).count()
+    };
+    assert_eq!(
+        (told(0, 3), told(3, 1), told(4, 1)),
+        (1, 1, 1),
+        "{notices:?}"
+    );
+}
+
+/// Lines that can't be deleted keep those of later segments, and not the log.
+#[tokio::test]
+async fn lines_that_cannot_be_deleted_are_told_and_tried_again() {
+    let place = Place::new();
+    let options = place.options().segment_bytes(0).keep_bytes(0);
+    let mut log = options.open().unwrap();
+    append_all(&mut log, &[3, 1, 1]).await;
+    let in_the_way = place.path(FIRST).with_extension("hashes.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let (first, later) = (Notice::removed(0, 3), Notice::removed(3, 1));
+    let told = tell_notices(&mut log).await;
+    assert!(told.contains(&first) && told.contains(&later), "{told:?}");
+    append_all(&mut log, &[1, 1]).await;
+    let later = place.path("segments/00000000000000000003.jsonl");
+    assert!(place.path(FIRST).exists() && later.exists());
+    fs::remove_dir(in_the_way).unwrap();
+    append_all(&mut log, &[1]).await;
+    let told = tell_notices(&mut log).await;
+    assert!(told.contains(&first), "{told:?}");
+    assert!(!place.path(FIRST).exists() && !later.exists());
+    assert_eq!(place.verifier().verify().unwrap().finding, Finding::Ok);
 }
 
 #[tokio::test]
