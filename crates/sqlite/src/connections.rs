@@ -35,10 +35,12 @@ pub(crate) struct Connections {
 
 impl Database {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        make_if_absent(path)?;
+        // Where it is now, whichever directory the process goes to afterwards.
+        let path = std::path::absolute(path).map_err(unavailable)?;
+        make_if_absent(&path)?;
         Ok(Self {
-            path: path.to_owned(),
-            connections: RwLock::new(Arc::new(Connections::open(path)?)),
+            connections: RwLock::new(Arc::new(Connections::open(&path)?)),
+            path,
             opening: Mutex::new(()),
             lost: AtomicBool::new(false),
         })

@@ -37,7 +37,8 @@ struct Inner {
 }
 
 impl SqliteKeyStore {
-    /// Opens the file, or makes it, and brings its schema up to date.
+    /// Opens the file, or makes it, and brings its schema up to date. A relative path is one from the
+    /// directory that the process is in now.
     ///
     /// # Errors
     /// `Unavailable` when the file can't be opened, `Corrupt` when it is not a database,
