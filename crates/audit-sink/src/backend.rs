@@ -14,7 +14,9 @@ use crate::{EventHistory, Notice, Record};
 ///
 /// Numbers are given by the writer: the first record's is [`next_seq`](Self::next_seq), and they
 /// go up by one. A log that several processes share gives its own numbers as it appends
-/// ([`Record::line_as`]); the writer's then only tell which records come again.
+/// ([`Record::line_as`]); the writer's then only tell which records come again. It passes over a
+/// [lifecycle event](crate::EventType::Lifecycle) whose id it holds, and finds that out in the same
+/// transaction: another process may have taken it out of the same outbox.
 ///
 /// Nothing here may block its thread: the writer watches for hangs on the same thread. A backend
 /// over blocking files moves them to a thread that may block.

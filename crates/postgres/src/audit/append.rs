@@ -1,9 +1,10 @@
 //! Appending a batch: once and at the end, whoever else appends and whatever breaks.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use countersign_audit_sink::Record;
+use countersign_audit_sink::{EventType, Record};
 use countersign_core::StoreError;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
@@ -53,7 +54,8 @@ impl Progress {
         self.next
     }
 
-    /// Appends `batch`, which begins with the first record that was not acknowledged.
+    /// Appends `batch`, which begins with the first record that was not acknowledged. What stands
+    /// in the log already is passed over.
     pub(super) async fn write(
         &mut self,
         client: &Client,
@@ -63,15 +65,15 @@ impl Progress {
         let (end, signed) = begin(client, &server.options.schema).await?;
         self.check_signing(end, signed)?;
         self.resolve_doubt(client, batch).await?;
-        let is_new = |record: &Record| record.seq() >= self.unwritten;
-        let new = &batch[batch.partition_point(|record| !is_new(record))..];
+        let is_written = |record: &Record| record.seq() < self.unwritten;
+        let new = absent(client, &batch[batch.partition_point(is_written)..]).await?;
         if let (Some(first), Some(last)) = (new.first(), new.last()) {
             self.doubt = Some(Doubt {
                 first: first.seq(),
                 end: last.seq() + 1,
                 at: end,
             });
-            insert(client, end, new).await?;
+            insert(client, end, &new).await?;
         }
         client.batch_execute("COMMIT").await.map_err(store_error)?;
         self.doubt = None;
@@ -161,8 +163,37 @@ async fn begin(client: &Client, schema: &str) -> Result<(u64, u64), StoreError> 
     numbers.ok_or_else(|| corrupt("the end of the log can't be read"))
 }
 
+/// Those of `records` whose event is not in the log yet. An event of a key change brings its id
+/// along, and a process that lost the outbox while it wrote keeps events that its successor writes
+/// too. Asked under the log's lock, so that nobody adds one in between.
+async fn absent<'a>(client: &Client, records: &'a [Record]) -> Result<Vec<&'a Record>, StoreError> {
+    let is_shared = |record: &Record| matches!(record.event().kind(), EventType::Lifecycle(_));
+    let shared = records.iter().filter(|record| is_shared(record));
+    let mut there = written(client, shared.map(|record| record.id().to_string())).await?;
+    // One that comes twice in a batch is there after the first time.
+    let is_absent = |record: &&Record| !is_shared(record) || there.insert(record.id().to_string());
+    Ok(records.iter().filter(is_absent).collect())
+}
+
+/// Those of `ids` that are in the log.
+async fn written(
+    client: &Client,
+    ids: impl Iterator<Item = String>,
+) -> Result<HashSet<String>, StoreError> {
+    let ids: Vec<String> = ids.collect();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = "SELECT id FROM events WHERE id = ANY ($1)";
+    let rows = client.query_typed(sql, &[(&ids, Type::TEXT_ARRAY)]).await;
+    let rows = rows.map_err(store_error)?;
+    rows.iter()
+        .map(|row| row.try_get(0).map_err(corrupt))
+        .collect()
+}
+
 /// Sends the lines, of which the first becomes number `at`, in statements of a bounded size.
-async fn insert(client: &Client, mut at: u64, records: &[Record]) -> Result<(), StoreError> {
+async fn insert(client: &Client, mut at: u64, records: &[&Record]) -> Result<(), StoreError> {
     let (mut ids, mut lines, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (number, record) in (at..).zip(records) {
         let line = record.line_as(number);

@@ -8,7 +8,8 @@
 //!   transaction, so that the log has no holes and no two lines of a number, whoever appends.
 //! - **Durable when acknowledged.** A batch is one transaction with `synchronous_commit` on. When
 //!   the connection is lost before the server's answer, the next attempt looks first whether the
-//!   batch is there: it stands in the log once.
+//!   batch is there: it stands in the log once. So does an event of a key change, though several
+//!   processes may take it out of one outbox: its id is looked for under the lock.
 //! - **Append-only by role and by trigger.** Services need `SELECT` and `INSERT`; triggers refuse
 //!   `UPDATE` and `TRUNCATE` even to the owner, and lines anywhere but at the end. Of a line whose
 //!   time is over ([`remove_lines`]) the hash stays, or it is not let go.
