@@ -28,8 +28,9 @@ struct Keys(MemoryKeyStore);
 
 struct Lock;
 
+#[async_trait]
 impl HeldClaim for Lock {
-    fn is_held(&self) -> bool {
+    async fn is_held(&self) -> bool {
         true
     }
 }

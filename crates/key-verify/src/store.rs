@@ -89,7 +89,8 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
 
     /// The right to bring events into an audit log, or `None` while another process has it. A store
     /// that several processes share must give it to one at a time, and must free it when that
-    /// process dies; otherwise an event is written twice. A store that one process has for itself
+    /// process dies; otherwise an event is written twice. Its holder asks again and again whether
+    /// it is held still ([`HeldClaim::is_held`]). A store that one process has for itself
     /// keeps the default, which always gives it.
     ///
     /// # Errors
@@ -115,9 +116,13 @@ pub trait KeyStore: Debug + Send + Sync + 'static {
 pub struct EventClaim(Option<Box<dyn HeldClaim>>);
 
 /// What keeps others from an [`EventClaim`]: a lock in the store, freed when it is dropped.
+#[async_trait]
 pub trait HeldClaim: Send + Sync + 'static {
-    /// Whether the lock is still this process's. `false` once the connection that held it is gone.
-    fn is_held(&self) -> bool;
+    /// Whether the lock is still this process's. Asked four times a second, and between batches.
+    /// Where a connection holds the lock, ask the server on it: one that looks open may have
+    /// ended on the server's side long ago, and another process may have the lock. `false` too
+    /// where no answer comes within a few seconds.
+    async fn is_held(&self) -> bool;
 }
 
 impl EventClaim {
@@ -132,17 +137,20 @@ impl EventClaim {
         Self(Some(Box::new(lock)))
     }
 
-    /// Whether it is still this process that may bring events over.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.0.as_ref().is_none_or(|lock| lock.is_held())
+    /// Whether it is still this process that may bring events over, as the store says now. One that
+    /// is not held is not held again: drop it, and ask for another.
+    pub async fn is_held(&self) -> bool {
+        match &self.0 {
+            Some(lock) => lock.is_held().await,
+            None => true,
+        }
     }
 }
 
 impl fmt::Debug for EventClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventClaim")
-            .field("held", &self.is_held())
+            .field("shared", &self.0.is_some())
             .finish()
     }
 }

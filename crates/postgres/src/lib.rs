@@ -41,6 +41,7 @@
 
 #[cfg(feature = "audit")]
 pub mod audit;
+mod claim;
 mod error;
 mod feed;
 mod keeper;

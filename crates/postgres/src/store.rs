@@ -6,19 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use countersign_core::{CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, Timestamp};
 use countersign_key_verify::{
-    Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore,
-    KeyUse, UseStore,
+    Change, ChangeFeed, CompanyRecord, EventClaim, FoundKey, KeyRecord, KeyStore, KeyUse, UseStore,
 };
 use tokio::time::timeout;
-use tokio_postgres::types::Type;
 
-use crate::error::{corrupt, store_error, unavailable};
+use crate::error::unavailable;
 use crate::feed::PostgresFeed;
 use crate::link::Link;
 use crate::migrate::{KEYS, migrate};
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
-use crate::{read, uses, write};
+use crate::{claim, read, uses, write};
 
 /// Keys in a PostgreSQL database, shared by any number of processes. A clone is a handle to the
 /// same connections.
@@ -120,22 +118,8 @@ impl KeyStore for PostgresKeyStore {
             .await
     }
 
-    /// An advisory lock on a connection of its own: the server frees it when the process that has
-    /// it is gone.
     async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
-        // Asked by those who wait for it, again and again: that must not cost a connection each time.
-        if !self.outbox_is_free().await? {
-            return Ok(None);
-        }
-        let link = self.0.dedicated(None).await?;
-        let sql = "SELECT pg_try_advisory_lock(hashtextextended('countersign outbox ' || $1, 0))";
-        let row = link
-            .client
-            .query_typed_one(sql, &[(&self.0.options.schema, Type::TEXT)])
-            .await
-            .map_err(store_error)?;
-        let ours: bool = row.try_get(0).map_err(corrupt)?;
-        Ok(ours.then(|| EventClaim::held_by(OutboxLock(link))))
+        claim::claim(&self.0).await
     }
 
     fn change_feed(&self) -> Option<Arc<dyn ChangeFeed>> {
@@ -161,33 +145,6 @@ impl UseStore for PostgresKeyStore {
         lease
             .answer(async |link| uses::last(&link.client, keys).await)
             .await
-    }
-}
-
-impl PostgresKeyStore {
-    /// Whether nobody has the lock on the outbox. It is taken and let go with the statement.
-    async fn outbox_is_free(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT pg_try_advisory_xact_lock(
-                       hashtextextended('countersign outbox ' || $1, 0))";
-        let schema = &self.0.options.schema;
-        let mut lease = self.0.take().await?;
-        let ask = async |link: &mut Link| {
-            let row = link
-                .client
-                .query_typed_one(sql, &[(schema, Type::TEXT)])
-                .await
-                .map_err(store_error)?;
-            row.try_get(0).map_err(corrupt)
-        };
-        lease.answer(ask).await
-    }
-}
-
-struct OutboxLock(Link);
-
-impl HeldClaim for OutboxLock {
-    fn is_held(&self) -> bool {
-        self.0.is_alive()
     }
 }
 

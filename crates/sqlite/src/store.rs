@@ -176,8 +176,9 @@ impl UseStore for SqliteKeyStore {
 /// Locked for as long as it is open.
 struct OutboxLock(#[expect(dead_code, reason = "it is held, not used")] File);
 
+#[async_trait]
 impl HeldClaim for OutboxLock {
-    fn is_held(&self) -> bool {
+    async fn is_held(&self) -> bool {
         true
     }
 }

@@ -25,8 +25,9 @@ use crate::stuck::{Stuck, caught, finish, in_time, within};
 /// by the actor `expiry` of the system. No refusal depends on that, see
 /// [`KeyManager::expire_due`](countersign_key_verify::KeyManager::expire_due).
 ///
-/// Of several processes that share a store one brings all events over, until it ends; then another
-/// takes its place. An event is acknowledged only when it is on disk, so that none is lost.
+/// Of several processes that share a store one brings all events over, until it ends or the store
+/// no longer knows it, which it asks in every turn and between batches; then another takes its
+/// place. An event is acknowledged only when it is on disk, so that none is lost.
 ///
 /// None is written twice into one log. A process that was killed may have written events of which
 /// the store was not told: whoever goes on with its log reads it back first, as far as its backend
@@ -135,35 +136,47 @@ struct Drain {
 
 impl Drain {
     async fn turn(&mut self) -> Result<(), Failure> {
-        self.claim().await?;
+        if !self.claim().await? {
+            return Ok(());
+        }
         // Others would find the same keys. Where two look all the same, each end is told once.
-        if self.holds_the_claim() {
-            self.expiry.turn().await;
-        }
-        while self.holds_the_claim() {
-            let events = in_time(self.store.pending_events(BATCH)).await??;
-            if events.is_empty() {
-                break;
-            }
-            within(LONGEST_WRITE, self.write(&events)).await??;
-            in_time(self.store.acknowledge_events(&events)).await??;
-            for event in &events {
-                self.written.remove(&event.id);
-            }
-        }
+        self.expiry.turn().await;
+        while self.bring_over().await? && self.holds_the_claim().await? {}
         Ok(())
     }
 
-    async fn claim(&mut self) -> Result<(), Failure> {
-        self.claim = match self.claim.take().filter(EventClaim::is_held) {
-            Some(claim) => Some(claim),
-            None => {
-                // Whoever had it before may have written into the same log.
-                self.in_doubt = true;
-                in_time(self.store.claim_events()).await??
-            }
-        };
-        Ok(())
+    /// Brings a batch over; false where there is none.
+    async fn bring_over(&mut self) -> Result<bool, Failure> {
+        let events = in_time(self.store.pending_events(BATCH)).await??;
+        if events.is_empty() {
+            return Ok(false);
+        }
+        within(LONGEST_WRITE, self.write(&events)).await??;
+        in_time(self.store.acknowledge_events(&events)).await??;
+        for event in &events {
+            self.written.remove(&event.id);
+        }
+        Ok(true)
+    }
+
+    /// Asks for the claim where this process does not have it; whether it has it then.
+    async fn claim(&mut self) -> Result<bool, Failure> {
+        if self.holds_the_claim().await? {
+            return Ok(true);
+        }
+        self.claim = None;
+        // Whoever had it before may have written into the same log.
+        self.in_doubt = true;
+        self.claim = in_time(self.store.claim_events()).await??;
+        Ok(self.claim.is_some())
+    }
+
+    /// Whether it is still this process that may bring events over, as the store says now.
+    async fn holds_the_claim(&self) -> Result<bool, Stuck> {
+        match &self.claim {
+            Some(claim) => in_time(claim.is_held()).await,
+            None => Ok(false),
+        }
     }
 
     /// After a panic or a hang nothing is certain of the claim: it is given back, and what is in the
@@ -180,10 +193,6 @@ impl Drain {
                 "events of key changes wait for the audit log"
             );
         }
-    }
-
-    fn holds_the_claim(&self) -> bool {
-        self.claim.as_ref().is_some_and(EventClaim::is_held)
     }
 
     /// Brings a batch to disk in one write.

@@ -1,18 +1,19 @@
 //! A store that fails as no store should.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use countersign::{
-    Change, CompanyId, CompanyRecord, EventClaim, FoundKey, KeyId, KeyPrefix, KeyRecord, KeyStore,
-    LifecycleEvent, MemoryKeyStore, StoreError, Timestamp,
+    Change, CompanyId, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyId, KeyPrefix, KeyRecord,
+    KeyStore, LifecycleEvent, MemoryKeyStore, StoreError, Timestamp,
 };
 
 /// What background tasks ask of a store.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Question {
     Claim,
+    Held,
     Get,
     Due,
     Pending,
@@ -29,21 +30,53 @@ pub(crate) enum Way {
 #[derive(Debug)]
 pub(crate) struct Flawed {
     pub(crate) inner: MemoryKeyStore,
+    fault: Arc<Fault>,
+}
+
+#[derive(Debug)]
+struct Fault {
     question: Question,
     way: Way,
     times: AtomicU32,
+    /// Whether another process has the claim, and how often it was asked for in vain.
+    taken: AtomicBool,
+    in_vain: AtomicU32,
 }
 
 impl Flawed {
     pub(crate) fn new(question: Question, way: Way, times: u32) -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryKeyStore::default(),
+        let fault = Fault {
             question,
             way,
             times: AtomicU32::new(times),
+            taken: AtomicBool::new(false),
+            in_vain: AtomicU32::new(0),
+        };
+        Arc::new(Self {
+            inner: MemoryKeyStore::default(),
+            fault: Arc::new(fault),
         })
     }
 
+    async fn asked(&self, question: Question) {
+        self.fault.asked(question).await;
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.fault.times.load(Ordering::SeqCst) == 0
+    }
+
+    /// Gives the claim to another process, or takes it back.
+    pub(crate) fn give_away(&self, taken: bool) {
+        self.fault.taken.store(taken, Ordering::SeqCst);
+    }
+
+    pub(crate) fn asked_in_vain(&self) -> u32 {
+        self.fault.in_vain.load(Ordering::SeqCst)
+    }
+}
+
+impl Fault {
     async fn asked(&self, question: Question) {
         let less = |times: u32| times.checked_sub(1);
         let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
@@ -55,9 +88,15 @@ impl Flawed {
             Way::Hangs => std::future::pending().await,
         }
     }
+}
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.times.load(Ordering::SeqCst) == 0
+struct Lock(Arc<Fault>);
+
+#[async_trait]
+impl HeldClaim for Lock {
+    async fn is_held(&self) -> bool {
+        self.0.asked(Question::Held).await;
+        !self.0.taken.load(Ordering::SeqCst)
     }
 }
 
@@ -114,6 +153,10 @@ impl KeyStore for Flawed {
 
     async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
         self.asked(Question::Claim).await;
-        self.inner.claim_events().await
+        if self.fault.taken.load(Ordering::SeqCst) {
+            self.fault.in_vain.fetch_add(1, Ordering::SeqCst);
+            return Ok(None);
+        }
+        Ok(Some(EventClaim::held_by(Lock(Arc::clone(&self.fault)))))
     }
 }

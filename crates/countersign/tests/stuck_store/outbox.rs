@@ -30,6 +30,24 @@ async fn suspend_a_company(store: &Arc<Flawed>) {
     manager.suspend_company(&ada, company).await.unwrap();
 }
 
+async fn resume_and_suspend(store: &Arc<Flawed>) {
+    let manager = KeyManager::builder(Arc::clone(store)).build().unwrap();
+    let ada = Actor::operator("ada").unwrap();
+    let company = "company_12".parse().unwrap();
+    manager.reactivate_company(&ada, company).await.unwrap();
+    manager.suspend_company(&ada, company).await.unwrap();
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    waited.expect(what);
+}
+
 fn times_told(log: &MemoryLog) -> usize {
     let lines = log.lines().into_iter();
     lines.filter(|it| it.contains("company.suspended")).count()
@@ -57,17 +75,45 @@ async fn a_suspension_is_told(question: Question, way: Way) {
 
 #[tokio::test]
 async fn a_store_that_panics_once_does_not_end_the_outbox() {
-    use Question::{Acknowledge, Claim, Due, Pending};
-    for question in [Claim, Due, Pending, Acknowledge] {
+    use Question::{Acknowledge, Claim, Due, Held, Pending};
+    for question in [Claim, Held, Due, Pending, Acknowledge] {
         a_suspension_is_told(question, Way::Panics).await;
     }
 }
 
 #[tokio::test]
 async fn a_store_that_hangs_once_does_not_end_the_outbox() {
-    use Question::{Acknowledge, Claim, Due, Pending};
+    use Question::{Acknowledge, Claim, Due, Held, Pending};
     let tell = |question| a_suspension_is_told(question, Way::Hangs);
-    tokio::join!(tell(Claim), tell(Due), tell(Pending), tell(Acknowledge));
+    tokio::join!(
+        tell(Claim),
+        tell(Held),
+        tell(Due),
+        tell(Pending),
+        tell(Acknowledge)
+    );
+}
+
+/// Whoever lost the claim reads nothing more out of the outbox, until it has it again.
+#[tokio::test]
+async fn a_claim_that_another_process_has_is_given_up() {
+    let store = Flawed::new(Question::Held, Way::Hangs, 0);
+    let (backend, log) = MemoryBackend::new();
+    let (sink, writer) = AuditSink::builder(backend).spawn().unwrap();
+    let drain = drain(&store, &sink);
+    suspend_a_company(&store).await;
+    until("it has the claim", || times_told(&log) == 1).await;
+    store.give_away(true);
+    until("it asks for another", || store.asked_in_vain() > 0).await;
+    resume_and_suspend(&store).await;
+    let asked = store.asked_in_vain();
+    until("turns without it", || store.asked_in_vain() > asked + 1).await;
+    assert_eq!(times_told(&log), 1);
+    store.give_away(false);
+    until("it has the claim again", || times_told(&log) == 2).await;
+    drain.shutdown().await;
+    writer.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(times_told(&log), 2);
 }
 
 /// Ends that can't be looked for keep no event from the log, however long that lasts.

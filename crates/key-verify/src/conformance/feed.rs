@@ -103,7 +103,7 @@ pub async fn one_at_a_time_claims_the_outbox<S: KeyStore>(store: Arc<S>) {
     }
     let claim = store.claim_events().await.expect("claim");
     let claim = claim.expect("nobody else has it");
-    assert!(claim.is_held());
+    assert!(claim.is_held().await);
     let second = store.claim_events().await.expect("claim");
     assert!(second.is_none(), "two have it");
     drop(claim);

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::address;
 
-/// Stands between a log and its server, and loses what it is told to.
+/// Stands between a client and its server, and loses what it is told to.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     answer: Arc<AtomicBool>,
     commit: Arc<AtomicBool>,
+    server: watch::Sender<()>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,9 @@ impl Proxy {
             port: listener.local_addr().unwrap().port(),
             answer: Arc::default(),
             commit: Arc::default(),
+            server: watch::Sender::new(()),
         };
+        let gone = proxy.server.subscribe();
         let server = address();
         let server = server.split('@').nth(1).unwrap().split('/').next().unwrap();
         let (server, answer, commit) = (
@@ -43,7 +46,16 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
                 let (answer, commit) = (Arc::clone(&answer), Arc::clone(&commit));
-                tokio::spawn(carry(client, server, answer, commit));
+                let mut gone = gone.clone();
+                gone.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut client = client;
+                    tokio::select! {
+                        () = carry(&mut client, server, answer, commit) => {}
+                        // The client is told nothing.
+                        Ok(()) = gone.changed() => std::future::pending().await,
+                    }
+                });
             }
         });
         proxy
@@ -57,6 +69,11 @@ impl Proxy {
         }
     }
 
+    /// The server ends every connection that there is, and no client learns of it.
+    pub(crate) fn lose_the_server(&self) {
+        self.server.send_replace(());
+    }
+
     pub(crate) fn restore(&self) {
         self.answer.store(false, Ordering::SeqCst);
         self.commit.store(false, Ordering::SeqCst);
@@ -64,12 +81,12 @@ impl Proxy {
 }
 
 async fn carry(
-    client: TcpStream,
+    client: &mut TcpStream,
     server: TcpStream,
     lose_answer: Arc<AtomicBool>,
     lose_commit: Arc<AtomicBool>,
 ) {
-    let (mut from_client, mut to_client): (OwnedReadHalf, OwnedWriteHalf) = client.into_split();
+    let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.into_split();
     let committing = Arc::new(AtomicBool::new(false));
     let sent = Arc::clone(&committing);
