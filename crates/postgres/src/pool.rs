@@ -17,6 +17,7 @@ use crate::lease::Lease;
 use crate::link::{Link, Signals};
 use crate::options::PostgresOptions;
 use crate::read::FIND;
+use crate::watch::Watched;
 
 /// Connections that many share for look-ups, and others that one caller has at a time.
 ///
@@ -136,6 +137,14 @@ impl Pool {
             notified,
         };
         Link::connect(&self.options, &self.tls.0, signals).await
+    }
+
+    /// A connection outside of the pool for a session that holds a lock.
+    ///
+    /// # Errors
+    /// As [`Pool::dedicated`] has.
+    pub(crate) async fn watched(&self) -> Result<Watched, StoreError> {
+        Watched::new(self.dedicated(None).await?, &self.options).await
     }
 
     async fn exclusive_link(&self) -> Result<Link, StoreError> {

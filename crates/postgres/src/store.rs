@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::migrate::{KEYS, migrate};
 use crate::options::PostgresOptions;
 use crate::pool::Pool;
+use crate::watch::Watched;
 use crate::{read, uses, write};
 
 /// Keys in a PostgreSQL database, shared by any number of processes. A clone is a handle to the
@@ -127,7 +128,7 @@ impl KeyStore for PostgresKeyStore {
         if !self.outbox_is_free().await? {
             return Ok(None);
         }
-        let link = self.0.dedicated(None).await?;
+        let link = self.0.watched().await?;
         let sql = "SELECT pg_try_advisory_lock(hashtextextended('countersign outbox ' || $1, 0))";
         let row = link
             .client
@@ -183,7 +184,7 @@ impl PostgresKeyStore {
     }
 }
 
-struct OutboxLock(Link);
+struct OutboxLock(Watched);
 
 impl HeldClaim for OutboxLock {
     fn is_held(&self) -> bool {

@@ -12,6 +12,7 @@ use countersign_key_verify::{
     RevocationReason,
 };
 use countersign_postgres::{PostgresKeyStore, PostgresOptions};
+use support::proxy::Proxy;
 use support::{address, options, sql, unique};
 
 async fn connect(options: PostgresOptions) -> PostgresKeyStore {
@@ -361,4 +362,28 @@ async fn callers_who_leave_half_way_leave_nothing_behind() {
     }
     assert!(store.company(&company).await.unwrap().is_some());
     issue(&store).await.unwrap();
+}
+
+/// A store whose connections pass through `proxy`.
+fn through(proxy: &Proxy, schema: &str) -> PostgresOptions {
+    let address = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port);
+    let options: PostgresOptions = address.parse().unwrap();
+    let options = options.statement_timeout(Duration::from_secs(1));
+    options.schema(schema).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn events_are_claimed_by_another_when_their_holder_says_nothing_more() {
+    let (schema, proxy) = (unique(), Proxy::start().await);
+    let gone = connect(through(&proxy, &schema)).await;
+    let claim = gone.claim_events().await.unwrap().unwrap();
+    let here = connect(options().schema(&schema).unwrap()).await;
+    assert!(here.claim_events().await.unwrap().is_none());
+    proxy.silence();
+    support::soon("another to have the claim", async || {
+        here.claim_events().await.unwrap().is_some()
+    })
+    .await;
+    support::soon("the first to know", async || !claim.is_held()).await;
 }

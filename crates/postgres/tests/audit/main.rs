@@ -1,6 +1,7 @@
 //! The audit log in PostgreSQL: what every backend does, and what a shared one must besides.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod lost;
 mod roles;
 #[path = "../support/mod.rs"]
 mod support;

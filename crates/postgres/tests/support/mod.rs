@@ -5,7 +5,6 @@
 pub(crate) mod audit;
 #[cfg(feature = "rls")]
 pub(crate) mod bank;
-#[cfg(feature = "audit")]
 pub(crate) mod proxy;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
