@@ -82,6 +82,11 @@ impl Proxy {
         *self.ways.silent_at.lock().unwrap() = Some(text);
     }
 
+    /// Whether nothing is to fall silent any more: it has.
+    pub(crate) fn is_not_waiting(&self) -> bool {
+        self.ways.silent_at.lock().unwrap().is_none()
+    }
+
     /// The connections of now stay open on both sides and carry nothing more.
     pub(crate) fn silence(&self) {
         self.ways.fate.send_replace(Fate::Silent);
