@@ -42,6 +42,7 @@
 mod append;
 mod copy;
 mod history;
+mod holder;
 mod open;
 mod reads;
 mod remove;
