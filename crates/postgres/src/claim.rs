@@ -2,18 +2,17 @@
 //! when that connection ends on its side.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign_core::StoreError;
 use countersign_key_verify::{EventClaim, HeldClaim};
-use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::error::{corrupt, store_error, unavailable};
-use crate::link::Link;
+use crate::error::{corrupt, store_error, within};
+use crate::link::SILENCE;
 use crate::pool::Pool;
+use crate::watch::Watched;
 
 /// The lock, unless somebody else has it.
 pub(crate) async fn claim(pool: &Arc<Pool>) -> Result<Option<EventClaim>, StoreError> {
@@ -21,12 +20,9 @@ pub(crate) async fn claim(pool: &Arc<Pool>) -> Result<Option<EventClaim>, StoreE
     if !is_free(pool).await? {
         return Ok(None);
     }
-    let link = pool.dedicated(None).await?;
+    let link = pool.watched().await?;
     let locking = lock(&link.client, LOCK, &pool.options.schema);
-    let ours = match timeout(pool.options.statement * 2, locking).await {
-        Ok(ours) => ours?,
-        Err(late) => return Err(unavailable(late)),
-    };
+    let ours = within(pool.options.patience(), locking).await?;
     Ok(ours.then(|| EventClaim::held_by(OutboxLock(link))))
 }
 
@@ -46,15 +42,14 @@ async fn lock(client: &Client, sql: &str, schema: &str) -> Result<bool, StoreErr
     row.try_get(0).map_err(corrupt)
 }
 
-struct OutboxLock(Link);
+struct OutboxLock(Watched);
 
 #[async_trait]
 impl HeldClaim for OutboxLock {
     /// The lock lasts as long as the session, and only the session's answer says that it lasts: a
     /// server that was cut off or replaced says no good-bye.
     async fn is_held(&self) -> bool {
-        let answer = timeout(SILENCE, self.0.client.simple_query("")).await;
-        let is_held = matches!(answer, Ok(Ok(_)));
+        let is_held = self.0.answers(SILENCE).await;
         if !is_held {
             self.0.cut();
         }
@@ -65,5 +60,3 @@ impl HeldClaim for OutboxLock {
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('countersign outbox ' || $1, 0))";
 const LOCK_AND_FREE: &str =
     "SELECT pg_try_advisory_xact_lock(hashtextextended('countersign outbox ' || $1, 0))";
-/// How long the server may be silent before the lock counts as lost.
-const SILENCE: Duration = Duration::from_secs(2);

@@ -1,6 +1,9 @@
 //! PostgreSQL's errors as the errors of a store.
 
+use std::time::Duration;
+
 use countersign_core::{StoreError, StoreErrorKind};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 /// The kind that says what the caller can do about it; PostgreSQL's own error stays the cause.
@@ -33,4 +36,15 @@ pub(crate) fn unavailable(
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> StoreError {
     StoreError::with_source(StoreErrorKind::Unavailable, error)
+}
+
+/// What `work` gives, or that the server can't be asked when it takes longer than `patience`. The
+/// server's own bounds do not help against a connection that says nothing any more.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(patience, work)
+        .await
+        .unwrap_or_else(|late| Err(unavailable(late)))
 }

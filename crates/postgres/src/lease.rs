@@ -10,18 +10,22 @@ use crate::error::unavailable;
 use crate::link::Link;
 use crate::pool::Pool;
 
-/// A connection that one caller has; it goes back when this is dropped.
+/// A connection that one caller has; it goes back when this is dropped. Where the caller left before
+/// the answer came, nobody else is given it before it has answered.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// Taken only on drop.
     link: Option<Link>,
+    /// Whether an answer is outstanding.
+    busy: bool,
     pool: Arc<Pool>,
 }
 
 impl Lease {
     pub(crate) const fn new(link: Link, pool: Arc<Pool>) -> Self {
         let link = Some(link);
-        Self { link, pool }
+        let busy = false;
+        Self { link, busy, pool }
     }
 
     /// Waits for an answer on this connection; one that does not come ends the connection.
@@ -29,9 +33,13 @@ impl Lease {
         &mut self,
         work: impl AsyncFnOnce(&mut Link) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let patience = self.pool.options.statement * 2;
+        let patience = self.pool.options.patience();
+        self.busy = true;
         match timeout(patience, work(self)).await {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                self.busy = false;
+                answer
+            }
             Err(late) => {
                 self.cut();
                 Err(unavailable(late))
@@ -56,8 +64,10 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            self.pool.give_back(link);
+        match self.link.take() {
+            Some(link) if self.busy && link.is_alive() => self.pool.examine(link),
+            Some(link) => self.pool.give_back(link),
+            None => {}
         }
     }
 }

@@ -56,6 +56,7 @@ pub mod rls;
 mod store;
 mod tls;
 mod uses;
+mod watch;
 mod write;
 
 pub use options::PostgresOptions;

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign_core::StoreError;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::{store_error, unavailable};
+use crate::error::{store_error, within};
 use crate::options::PostgresOptions;
 
-/// A connection, its session set up. Dropping it closes it.
+/// A connection, its session set up. Dropping it closes it: with a good-bye, or without where an
+/// answer is outstanding for longer than [`SILENCE`].
 pub(crate) struct Link {
     pub(crate) client: Client,
     /// The look-up by prefix, prepared where the connection is for look-ups.
@@ -45,10 +48,7 @@ impl Link {
         let patience = options.config.get_connect_timeout().copied();
         let patience = patience.unwrap_or(Duration::from_secs(5)) + options.statement;
         let connecting = Self::open(options, tls, signals);
-        match tokio::time::timeout(patience, connecting).await {
-            Ok(link) => link,
-            Err(late) => Err(unavailable(late)),
-        }
+        within(patience, connecting).await
     }
 
     async fn open(
@@ -83,6 +83,13 @@ impl Link {
         Ok(link)
     }
 
+    /// Whether the server answers, and has answered everything that was asked before, within
+    /// `patience`.
+    pub(crate) async fn answers(&self, patience: Duration) -> bool {
+        let answer = timeout(patience, self.client.simple_query("")).await;
+        matches!(answer, Ok(Ok(_)))
+    }
+
     /// Closes a connection that does not answer.
     pub(crate) fn cut(&self) {
         self.task.abort();
@@ -90,6 +97,20 @@ impl Link {
 
     pub(crate) fn is_alive(&self) -> bool {
         !self.client.is_closed() && !self.task.is_finished()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let task = self.task.clone();
+        // The task waits for answers that are outstanding, however long, before it says good-bye.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                sleep(SILENCE).await;
+                task.abort();
+            })),
+            Err(_) => task.abort(),
+        }
     }
 }
 
@@ -102,7 +123,8 @@ impl fmt::Debug for Link {
 }
 
 /// Every session's settings. A transaction whose client is gone holds its locks no longer than one
-/// statement may take.
+/// statement may take, and the server gives up a client that does not acknowledge. Servers before
+/// version 12 do not know all of these bounds.
 fn session(options: &PostgresOptions) -> String {
     let (schema, millis) = (&options.schema, options.statement.as_millis());
     format!(
@@ -111,7 +133,12 @@ fn session(options: &PostgresOptions) -> String {
          SET lock_timeout TO {millis};
          SET idle_in_transaction_session_timeout TO {millis};
          SET synchronous_commit TO on;
-         SET client_min_messages TO warning"
+         SET client_min_messages TO warning;
+         SELECT set_config(name, value, false)
+         FROM (VALUES ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'),
+                      ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '10000'))
+              AS bound (name, value)
+         WHERE current_setting(name, true) IS NOT NULL"
     )
 }
 
@@ -130,3 +157,6 @@ impl Drop for Living {
         self.0.notify_one();
     }
 }
+
+/// How long a connection that has nothing else to do may take to answer.
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);

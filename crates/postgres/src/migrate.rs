@@ -1,14 +1,17 @@
 //! The schema, one step a version.
 
+use std::time::Duration;
+
 use countersign_core::{StoreError, StoreErrorKind};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Transaction};
 
-use crate::error::{corrupt, store_error, unavailable};
+use crate::error::{corrupt, store_error, unavailable, within};
 use crate::options::PostgresOptions;
 
 /// Brings the schema to this program's version, or refuses: a schema that a newer program made is
-/// left alone, and an older one too where migrations are not wanted.
+/// left alone, and an older one too where migrations are not wanted. Each step takes as long as it
+/// takes; everything else is bounded here too, against a connection that says nothing any more.
 pub(crate) async fn migrate(
     client: &mut Client,
     options: &PostgresOptions,
@@ -25,22 +28,40 @@ pub(crate) async fn migrate(
              run the migration as its owner first",
         ));
     }
-    let transaction = client.transaction().await.map_err(store_error)?;
-    // A step may take long on a large store, and so may the wait for another process's.
-    transaction
-        .batch_execute("SET LOCAL statement_timeout TO 0; SET LOCAL lock_timeout TO '10min'")
-        .await
-        .map_err(store_error)?;
-    // Of several processes that start at once, one migrates and the others find it done.
-    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('countersign migration ' || $1, 0))";
-    transaction
-        .query_typed(lock, &[(&options.schema, Type::TEXT)])
-        .await
-        .map_err(store_error)?;
+    let transaction = begin(client, options).await?;
     let version = version(transaction.client(), options, latest).await?;
     for step in &steps[version..] {
         apply(&transaction, &options.schema, step).await?;
     }
+    within(options.patience(), finish(transaction, latest)).await
+}
+
+/// A transaction in which nobody else migrates.
+async fn begin<'a>(
+    client: &'a mut Client,
+    options: &PostgresOptions,
+) -> Result<Transaction<'a>, StoreError> {
+    let beginning = async {
+        let transaction = client.transaction().await?;
+        // A step may take long on a large store, and so may the wait for another process's.
+        let limits = "SET LOCAL statement_timeout TO 0; SET LOCAL lock_timeout TO '10min'";
+        transaction
+            .batch_execute(limits)
+            .await
+            .map(|()| transaction)
+    };
+    let beginning = async { beginning.await.map_err(store_error) };
+    let transaction = within(options.patience(), beginning).await?;
+    // Of several processes that start at once, one migrates and the others find it done.
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('countersign migration ' || $1, 0))";
+    let parameters = [(&options.schema as &(dyn ToSql + Sync), Type::TEXT)];
+    let locking = transaction.query_typed(lock, &parameters);
+    let locking = async { locking.await.map_err(store_error) };
+    within(LONGEST_WAIT + options.patience(), locking).await?;
+    Ok(transaction)
+}
+
+async fn finish(transaction: Transaction<'_>, latest: usize) -> Result<(), StoreError> {
     let sql = "UPDATE schema_version SET version = $1";
     let latest = i32::try_from(latest).map_err(corrupt)?;
     transaction
@@ -57,6 +78,14 @@ async fn apply(transaction: &Transaction<'_>, schema: &str, step: &str) -> Resul
 
 /// How many steps the schema has seen.
 pub(crate) async fn version(
+    client: &Client,
+    options: &PostgresOptions,
+    latest: usize,
+) -> Result<usize, StoreError> {
+    within(options.patience(), read_version(client, options, latest)).await
+}
+
+async fn read_version(
     client: &Client,
     options: &PostgresOptions,
     latest: usize,
@@ -81,6 +110,9 @@ pub(crate) async fn version(
     }
     Ok(version)
 }
+
+/// How long another process may migrate; the server's own bound says the same.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// The steps of the key store. They are added, never changed.
 pub(crate) const KEYS: [&str; 3] = [

@@ -101,6 +101,11 @@ impl PostgresOptions {
         self
     }
 
+    /// How long one piece of work may take, several statements.
+    pub(crate) fn patience(&self) -> Duration {
+        self.statement * 2
+    }
+
     fn new(config: Config) -> Self {
         Self {
             config,
@@ -124,6 +129,9 @@ impl PostgresOptions {
             config.tcp_user_timeout(Duration::from_secs(10));
         }
         config.keepalives_idle(Duration::from_secs(10));
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(Duration::from_secs(5));
+        }
         if config.get_application_name().is_none() {
             config.application_name("countersign");
         }

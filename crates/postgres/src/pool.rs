@@ -3,20 +3,21 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use countersign_core::StoreError;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::{store_error, unavailable};
+use crate::error::{store_error, unavailable, within};
 use crate::keeper::keep;
 use crate::lease::Lease;
-use crate::link::{Link, Signals};
+use crate::link::{Link, SILENCE, Signals};
 use crate::options::PostgresOptions;
 use crate::read::FIND;
+use crate::watch::Watched;
 
 /// Connections that many share for look-ups, and others that one caller has at a time.
 ///
@@ -138,6 +139,14 @@ impl Pool {
         Link::connect(&self.options, &self.tls.0, signals).await
     }
 
+    /// A connection outside of the pool for a session that holds a lock.
+    ///
+    /// # Errors
+    /// As [`Pool::dedicated`] has.
+    pub(crate) async fn watched(&self) -> Result<Watched, StoreError> {
+        Watched::new(self.dedicated(None).await?, &self.options).await
+    }
+
     async fn exclusive_link(&self) -> Result<Link, StoreError> {
         let signals = Signals {
             ended: Arc::clone(&self.ended),
@@ -154,8 +163,8 @@ impl Pool {
             notified: None,
         };
         let mut link = Link::connect(&self.options, &self.tls.0, signals).await?;
-        let find = link.client.prepare(FIND).await.map_err(store_error)?;
-        link.find = Some(find);
+        let preparing = async { link.client.prepare(FIND).await.map_err(store_error) };
+        link.find = Some(within(self.options.patience(), preparing).await?);
         lock(&self.shared).push(Arc::new(link));
         Ok(())
     }
@@ -165,6 +174,23 @@ impl Pool {
             lock(&self.idle).push_back(link);
             self.free.add_permits(1);
         }
+    }
+
+    /// Gives a connection back once it has answered what was asked before; one that is silent is
+    /// closed.
+    pub(crate) fn examine(self: &Arc<Self>, link: Link) {
+        // Without a runtime it is closed at once.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let pool = Arc::clone(self);
+        runtime.spawn(async move {
+            if link.answers(SILENCE).await {
+                pool.give_back(link);
+            } else {
+                link.cut();
+            }
+        });
     }
 
     /// Makes one connection that is missing; false when none is.
@@ -193,19 +219,31 @@ impl Pool {
         self.free.forget_permits(before - idle.len());
     }
 
-    /// Cuts connections for look-ups that do not answer, so that those who wait are told.
-    pub(crate) async fn check(&self) {
+    /// Cuts connections that do not answer: those for look-ups, so that those who wait are told, and
+    /// those that nobody uses, so that nobody is given one.
+    pub(crate) async fn check(self: &Arc<Self>) {
+        for link in self.take_idle() {
+            self.examine(link);
+        }
         let links = lock(&self.shared).clone();
         let mut checks = JoinSet::new();
         for link in links {
             checks.spawn(async move {
-                let answer = timeout(SILENCE, link.client.simple_query("")).await;
-                if !matches!(answer, Ok(Ok(_))) {
+                if !link.answers(SILENCE).await {
                     link.cut();
                 }
             });
         }
         while checks.join_next().await.is_some() {}
+    }
+
+    fn take_idle(&self) -> Vec<Link> {
+        let mut taken = Vec::new();
+        while let Ok(permit) = self.free.try_acquire() {
+            permit.forget();
+            taken.extend(lock(&self.idle).pop_front());
+        }
+        taken
     }
 }
 
@@ -220,4 +258,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const AWAY: &str = "PostgreSQL can't be reached";
-const SILENCE: Duration = Duration::from_secs(2);

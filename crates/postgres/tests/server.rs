@@ -12,6 +12,7 @@ use countersign_key_verify::{
     RevocationReason,
 };
 use countersign_postgres::{PostgresKeyStore, PostgresOptions};
+use support::proxy::Proxy;
 use support::{address, options, sql, unique};
 
 async fn connect(options: PostgresOptions) -> PostgresKeyStore {
@@ -362,3 +363,78 @@ async fn callers_who_leave_half_way_leave_nothing_behind() {
     assert!(store.company(&company).await.unwrap().is_some());
     issue(&store).await.unwrap();
 }
+
+/// A store whose connections pass through `proxy`.
+fn through(proxy: &Proxy, schema: &str) -> PostgresOptions {
+    let address = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port);
+    let options: PostgresOptions = address.parse().unwrap();
+    let options = options.statement_timeout(Duration::from_secs(1));
+    options.schema(schema).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn events_are_claimed_by_another_when_their_holder_says_nothing_more() {
+    let (schema, proxy) = (unique(), Proxy::start().await);
+    let gone = connect(through(&proxy, &schema)).await;
+    let claim = gone.claim_events().await.unwrap().unwrap();
+    let here = connect(options().schema(&schema).unwrap()).await;
+    assert!(here.claim_events().await.unwrap().is_none());
+    proxy.silence();
+    support::soon("another to have the claim", async || {
+        here.claim_events().await.unwrap().is_some()
+    })
+    .await;
+    support::soon("the first to know", async || !claim.is_held()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn a_start_on_a_connection_that_falls_silent_fails() {
+    let (schema, proxy) = (unique(), Proxy::start().await);
+    let options = through(&proxy, &schema).statement_timeout(Duration::from_secs(1));
+    for text in ["SET search_path", "pg_catalog.pg_tables", "SET LOCAL", FIND] {
+        proxy.silent_at(text);
+        let starting = PostgresKeyStore::connect(options.clone());
+        let started = tokio::time::timeout(Duration::from_secs(20), starting).await;
+        let error = started.expect(text).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{text}");
+    }
+    issue(&connect(options).await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn lost_connections_come_back_whatever_falls_silent_meanwhile() {
+    let (schema, proxy) = (unique(), Proxy::start().await);
+    let store = connect(through(&proxy, &schema)).await;
+    let issued = issue(&store).await.unwrap();
+    for text in ["SET search_path", FIND] {
+        proxy.silent_at(text);
+        proxy.forget();
+        support::soon(text, async || {
+            let found = store.find(issued.key.prefix()).await.is_ok();
+            found && proxy.is_not_waiting() && store.pending_events(1).await.is_ok()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn a_connection_that_its_caller_left_is_given_to_nobody_while_it_is_silent() {
+    let proxy = Proxy::start().await;
+    let options = through(&proxy, &unique()).statement_timeout(Duration::from_secs(60));
+    let store = connect(options).await;
+    issue(&store).await.unwrap();
+    proxy.silence();
+    support::soon("connections that answer", async || {
+        let asking = store.pending_events(1);
+        let answer = tokio::time::timeout(Duration::from_secs(1), asking).await;
+        answer.is_ok_and(|events| events.is_ok())
+    })
+    .await;
+}
+
+/// What the look-up by prefix says.
+const FIND: &str = "coalesce((SELECT min(prefix)";

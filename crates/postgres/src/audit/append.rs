@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::holder::nobody_signs;
 use super::server::Server;
 use crate::error::{corrupt, store_error, unavailable};
 
@@ -63,7 +64,7 @@ impl Progress {
         batch: &[Record],
     ) -> Result<(), StoreError> {
         let (end, signed) = begin(client, &server.options.schema).await?;
-        self.check_signing(end, signed)?;
+        self.check_signing(client, server, end, signed).await?;
         self.resolve_doubt(client, batch).await?;
         let is_written = |record: &Record| record.seq() < self.unwritten;
         let new = absent(client, &batch[batch.partition_point(is_written)..]).await?;
@@ -110,7 +111,13 @@ impl Progress {
     }
 
     /// Lines that nobody signs could be changed without a trace.
-    fn check_signing(&mut self, end: u64, signed: u64) -> Result<(), StoreError> {
+    async fn check_signing(
+        &mut self,
+        client: &Client,
+        server: &Server,
+        end: u64,
+        signed: u64,
+    ) -> Result<(), StoreError> {
         if signed >= end {
             self.unsigned_since = None;
         } else if signed > self.signed || self.unsigned_since.is_none() {
@@ -119,9 +126,7 @@ impl Progress {
         self.signed = signed;
         let late = |since: Instant| since.elapsed() >= self.signed_within;
         if self.unsigned_since.is_some_and(late) {
-            return Err(unavailable(
-                "no process signs checkpoints: look whether one with the signing key runs",
-            ));
+            return Err(nobody_signs(client, &server.options.schema).await);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::server::Server;
-use crate::error::{corrupt, store_error, unavailable};
+use crate::error::{corrupt, store_error, unavailable, within};
 
 /// Asked on a connection of its own.
 #[derive(Debug)]
@@ -35,8 +35,9 @@ impl PostgresHistory {
             for texts in texts.chunks(1000) {
                 let sql = "SELECT DISTINCT id FROM events WHERE id = ANY($1)";
                 let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&texts, Type::TEXT_ARRAY)];
-                let rows = link.client.query_typed(sql, &parameters).await;
-                for row in rows.map_err(store_error)? {
+                let asking = link.client.query_typed(sql, &parameters);
+                let asking = async { asking.await.map_err(store_error) };
+                for row in within(self.0.patience(), asking).await? {
                     let text: &str = row.try_get(0).map_err(corrupt)?;
                     found.extend(by_text.get(text));
                 }

@@ -14,8 +14,10 @@
 //!   `UPDATE` and `TRUNCATE` even to the owner, and lines anywhere but at the end. Of a line whose
 //!   time is over ([`remove_lines`]) the hash stays, or it is not let go.
 //! - **One signer.** Of the processes that have the signing key, one holds an advisory lock and
-//!   signs; when it ends or loses its connection, another goes on from the newest checkpoint within
-//!   a second. While nobody signs for longer than [`PostgresLogOptions::signed_within`], nothing is
+//!   signs; when it ends or its connection is closed, another goes on from the newest checkpoint within
+//!   a second, and within five where its machine, its network or the process itself stands still. A
+//!   server before version 14 takes up to half a minute for a machine or a network that is gone, and
+//!   waits for a process that is stopped. While nobody signs for longer than [`PostgresLogOptions::signed_within`], nothing is
 //!   appended: no audit, no access.
 //!
 //! A superuser can switch triggers off. What they change below a checkpoint is found by verifying,
@@ -41,6 +43,7 @@
 mod append;
 mod copy;
 mod history;
+mod holder;
 mod open;
 mod reads;
 mod remove;

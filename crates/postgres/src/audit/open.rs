@@ -13,14 +13,14 @@ use super::reads::Reads;
 use super::server::Server;
 use super::signer::Signing;
 use super::{PostgresLog, PostgresLogOptions};
-use crate::error::{corrupt, store_error, unavailable};
+use crate::error::{corrupt, store_error, unavailable, within};
 use crate::migrate::{AUDIT, migrate};
 
 pub(super) async fn open(options: PostgresLogOptions) -> Result<PostgresLog, StoreError> {
     let server = Server::new(options.postgres)?;
     let mut link = server.connect().await?;
     migrate(&mut link.client, &server.options, &AUDIT).await?;
-    let known = identity(&link.client).await?;
+    let known = within(server.patience(), identity(&link.client)).await?;
     let name = match (&known, options.origin) {
         (Some((origin, _)), Some(asked)) if *origin != asked => {
             return Err(conflict(format!("the log there is called {origin}")));
@@ -38,7 +38,10 @@ pub(super) async fn open(options: PostgresLogOptions) -> Result<PostgresLog, Sto
     };
     let vkey = match (known, &tree) {
         (Some((_, vkey)), _) => vkey,
-        (None, Some(tree)) => begin(&link.client, &name, &tree.verifier_key()).await?,
+        (None, Some(tree)) => {
+            let vkey = tree.verifier_key();
+            within(server.patience(), begin(&link.client, &name, &vkey)).await?
+        }
         (None, None) => {
             return Err(conflict(
                 "there is no log yet: a process with the signing key makes it".to_owned(),
@@ -50,7 +53,7 @@ pub(super) async fn open(options: PostgresLogOptions) -> Result<PostgresLog, Sto
     {
         return Err(conflict("the signing key is another log's".to_owned()));
     }
-    let (end, newest) = ends(&link.client).await?;
+    let (end, newest) = within(server.patience(), ends(&link.client)).await?;
     check(end, newest, tree.as_ref())?;
     let signing = tree.map(|tree| Signing::new(tree, options.interval, options.clock));
     Ok(PostgresLog {

@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use countersign_audit_sink::Notice;
 use countersign_core::{StoreError, StoreErrorKind, Timestamp};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::server::Server;
-use crate::error::{corrupt, store_error};
+use crate::error::{corrupt, store_error, within};
 use crate::migrate::{AUDIT, version};
 use crate::options::PostgresOptions;
 
@@ -33,11 +33,10 @@ pub async fn record_read(
     let link = server.connect().await?;
     require_log(&link.client, &server).await?;
     let sql = "INSERT INTO reads (actor, purpose) VALUES ($1, $2)";
-    link.client
-        .execute_typed(sql, &[(&actor, Type::TEXT), (&purpose, Type::TEXT)])
-        .await
-        .map(drop)
-        .map_err(store_error)
+    let word: [(&(dyn ToSql + Sync), Type); 2] = [(&actor, Type::TEXT), (&purpose, Type::TEXT)];
+    let leaving = link.client.execute_typed(sql, &word);
+    let leaving = async { leaving.await.map(drop).map_err(store_error) };
+    within(server.patience(), leaving).await
 }
 
 /// How many steps the log's schema has seen.

@@ -9,6 +9,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::link::{Link, Signals};
 use crate::options::PostgresOptions;
+use crate::watch::Watched;
 
 /// A server, and the schema of the log on it.
 #[derive(Clone)]
@@ -33,9 +34,13 @@ impl Server {
         Link::connect(&self.options, &self.tls, signals).await
     }
 
-    /// How long one piece of work may take, several statements.
+    /// A connection for a session that holds a lock.
+    pub(super) async fn watched(&self) -> Result<Watched, StoreError> {
+        Watched::new(self.connect().await?, &self.options).await
+    }
+
     pub(super) fn patience(&self) -> Duration {
-        self.options.statement * 2
+        self.options.patience()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign_audit_sink::LogTree;
 use countersign_core::{Clock, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
@@ -16,7 +16,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::append::number;
 use super::remove::Removed;
 use super::server::Server;
-use crate::error::{corrupt, store_error, unavailable};
+use crate::error::{corrupt, store_error, unavailable, within};
 
 /// What a process that may sign has.
 pub(super) struct Signing {
@@ -58,6 +58,7 @@ impl Signing {
             clock: Arc::clone(&self.clock),
             elected: Arc::clone(&self.elected),
             asked,
+            turn: Arc::new(Semaphore::new(1)),
         };
         self.task = Some(tokio::spawn(candidate.live()));
     }
@@ -104,6 +105,8 @@ struct Candidate {
     clock: Arc<dyn Clock>,
     elected: Arc<AtomicBool>,
     asked: mpsc::Receiver<Ask>,
+    /// One thread signs at a time.
+    turn: Arc<Semaphore>,
 }
 
 impl Candidate {
@@ -128,7 +131,7 @@ impl Candidate {
     /// Waits for election, goes on where the last signer ended, and signs until that fails; `Ok`
     /// when the log is closed.
     async fn term(&mut self, failing: &mut bool) -> Result<(), StoreError> {
-        let link = self.server.connect().await?;
+        let link = self.server.watched().await?;
         let client = &link.client;
         while !elect(client, &self.server.options.schema).await? {
             sleep(ELECTION).await;
@@ -180,9 +183,8 @@ impl Candidate {
     }
 
     async fn sign(&self, client: &Client, tree: &LogTree) -> Result<(), StoreError> {
-        let (size, edge, signing) = (number(tree.size())?, tree.edge(), tree.clone());
-        let note = spawn_blocking(move || signing.sign());
-        let note = note.await.map_err(unavailable)??;
+        let (size, edge) = (number(tree.size())?, tree.edge());
+        let note = within(self.server.patience(), self.note(tree.clone())).await?;
         let time = self.clock.now().wall.to_string();
         // One that is there was signed with the same key over the same lines.
         let sql = "INSERT INTO checkpoints (size, time, note, edge) VALUES ($1, $2, $3, $4)
@@ -195,6 +197,17 @@ impl Candidate {
         ];
         let written = client.execute_typed(sql, &parameters).await;
         written.map(drop).map_err(store_error)
+    }
+
+    /// Signs on a thread of its own. A signer that hangs is asked again when it has answered.
+    async fn note(&self, tree: LogTree) -> Result<String, StoreError> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.map_err(unavailable)?;
+        let signing = spawn_blocking(move || {
+            let _turn = turn;
+            tree.sign()
+        });
+        signing.await.map_err(unavailable)?
     }
 }
 

@@ -1,6 +1,7 @@
 //! The audit log in PostgreSQL: what every backend does, and what a shared one must besides.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod lost;
 mod redelivered;
 mod roles;
 #[path = "../support/mod.rs"]
@@ -19,6 +20,7 @@ use countersign_postgres::audit::{PostgresLog, record_read};
 use support::audit::{ORIGIN, Place, event};
 use support::proxy::{Lost, Proxy};
 use support::{soon, sql, try_sql};
+use tokio_postgres::types::Type;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -349,7 +351,19 @@ async fn nothing_is_appended_for_long_while_nobody_signs() {
     tokio::time::sleep(Duration::from_millis(60)).await;
     let refused = log.append(&all[3..4]).await.unwrap_err();
     let why = std::error::Error::source(&refused).unwrap().to_string();
-    assert!(why.contains("no process signs"), "{why}");
+    assert!(why.contains("one with the signing key runs"), "{why}");
+    let stranger = support::client().await;
+    let lock = "SELECT pg_backend_pid()::text, pg_try_advisory_lock(hashtextextended($1, 0))";
+    let name = format!("countersign audit signer {}", place.schema());
+    let held = stranger.query_typed_one(lock, &[(&name, Type::TEXT)]).await;
+    let held: String = held.unwrap().get(0);
+    let refused = log.append(&all[3..4]).await.unwrap_err();
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(
+        why.contains(&format!("pid {held} of the role postgres")),
+        "{why}"
+    );
+    drop(stranger);
     let mut signs = place.open().await;
     signs.health().await.unwrap();
     soon("a signer", async || place.signed().await == 3).await;
