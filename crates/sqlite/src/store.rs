@@ -173,8 +173,16 @@ impl UseStore for SqliteKeyStore {
     }
 }
 
-/// Locked for as long as it is open.
-struct OutboxLock(#[expect(dead_code, reason = "it is held, not used")] File);
+/// Locked until this ends, whatever children are being started then: they have a copy of every open
+/// file until they run their own programs.
+struct OutboxLock(File);
+
+impl Drop for OutboxLock {
+    fn drop(&mut self) {
+        // Where it can't be given back it goes with the last copy of the file.
+        let _ = self.0.unlock();
+    }
+}
 
 #[async_trait]
 impl HeldClaim for OutboxLock {

@@ -2,6 +2,10 @@
 //!
 //! `cargo run -p custom-store [DIRECTORY [ADDRESS]]`, then paste the lines that it prints.
 
+// As the payments API ends.
+#[path = "../../payments-api/src/stop.rs"]
+mod stop;
+
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -21,6 +25,8 @@ use countersign::{
 use custom_store::PartnerKeyStore;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::stop::Stop;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -59,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let external = TcpListener::bind(&address).await?;
     let office = TcpListener::bind("127.0.0.1:0").await?;
+    let stop = Stop::on_signal()?;
     introduce(&demo_key(&manager).await?, &external, &office)?;
 
     let orders = Router::new()
@@ -66,9 +73,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(stack)
         .into_make_service_with_connect_info::<SocketAddr>();
     let office_routes = back_office(manager);
-    let external = axum::serve(external, orders).with_graceful_shutdown(stopped());
-    let office = axum::serve(office, office_routes).with_graceful_shutdown(stopped());
-    tokio::try_join!(external, office)?;
+    let told = || stop.clone().told();
+    let external = axum::serve(external, orders).with_graceful_shutdown(told());
+    let office = axum::serve(office, office_routes).with_graceful_shutdown(told());
+    tokio::select! {
+        ended = async { tokio::try_join!(external, office) } => { ended?; }
+        () = stop.clone().out_of_patience() => {}
+    }
 
     outbox.shutdown().await;
     writer.shutdown(Duration::from_secs(10)).await;
@@ -145,10 +156,4 @@ fn introduce(
         office.local_addr()?,
     )?;
     Ok(out.flush()?)
-}
-
-async fn stopped() {
-    // Where the signal can't be waited for, the process ends by being killed, and the audit log is
-    // recovered at its next start.
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -7,6 +7,7 @@ mod contract;
 mod data;
 mod demo;
 mod handlers;
+mod stop;
 
 use std::error::Error;
 use std::io::Write;
@@ -20,11 +21,11 @@ use countersign::{
     AuditSink, Builder, Contract, Countersign, FileLog, KeyManager, KeyStore, Policies,
 };
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
 use crate::data::Data;
 use crate::handlers::App;
+use crate::stop::Stop;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -68,13 +69,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(path) => demo::write(&demo_keys, path)?,
         None => demo::print(&demo_keys, addresses[0], Some(addresses[1]))?,
     }
+    let stop = Stop::on_signal()?;
     announce(addresses)?;
 
     // One layer around the whole external API, and none around the internal one.
     tokio::try_join!(
-        serve(production, routes(live_data)?.layer(live)),
-        serve(trial, routes(sandbox_data)?.layer(sandbox)),
-        serve(internal, handlers::internal()),
+        serve(&stop, production, routes(live_data)?.layer(live)),
+        serve(&stop, trial, routes(sandbox_data)?.layer(sandbox)),
+        serve(&stop, internal, handlers::internal()),
     )?;
 
     for uses in uses {
@@ -109,28 +111,13 @@ fn stack(
 
 /// Serves until the process is told to stop; requests in flight are answered first, those that end in
 /// time: who holds back the rest of a request does not keep the process.
-async fn serve(listener: TcpListener, routes: Router) -> std::io::Result<()> {
+async fn serve(stop: &Stop, listener: TcpListener, routes: Router) -> std::io::Result<()> {
     // The peer's address is what failed authentications are counted by.
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stopped());
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().told());
     tokio::select! {
         ended = served.into_future() => ended,
-        () = out_of_patience() => Ok(()),
-    }
-}
-
-async fn out_of_patience() {
-    stopped().await;
-    tokio::time::sleep(PATIENCE).await;
-}
-
-async fn stopped() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        () = stop.clone().out_of_patience() => Ok(()),
     }
 }
 
@@ -141,5 +128,3 @@ fn announce([production, sandbox]: [SocketAddr; 2]) -> std::io::Result<()> {
     out.write_all(lines.as_bytes())?;
     out.flush()
 }
-
-const PATIENCE: Duration = Duration::from_secs(10);

@@ -381,3 +381,12 @@ async fn the_audit_is_whole_after_an_orderly_end() {
         assert_eq!(told.count(), 1);
     }
 }
+
+/// A deployment that is taken back at once.
+#[test]
+fn a_service_that_is_told_to_stop_as_soon_as_it_is_ready_ends() {
+    for _ in 0..10 {
+        let log = Service::start().stop();
+        assert!(log.contains("the audit log is closed"), "{log}");
+    }
+}

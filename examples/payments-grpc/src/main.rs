@@ -17,6 +17,8 @@ mod demo;
 #[path = "../../payments-api/src/handlers/mod.rs"]
 #[allow(dead_code, reason = "the internal routes are payments-api's alone")]
 mod handlers;
+#[path = "../../payments-api/src/stop.rs"]
+mod stop;
 
 /// What the build made of `payments/v1/payments.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -40,7 +42,6 @@ use countersign::{
     KeyStore, Policies, Policy, Quota,
 };
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -52,6 +53,7 @@ use crate::data::Data;
 use crate::handlers::App;
 use crate::proto::payments_server::PaymentsServer;
 use crate::service::PaymentsService;
+use crate::stop::Stop;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -90,12 +92,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(path) => demo::write(&keys, path)?,
         None => keys::print(&keys, addresses)?,
     }
+    let stop = Stop::on_signal()?;
     announce(addresses)?;
 
     let app = App { data: live_data };
     tokio::try_join!(
-        serve_one_port(production, one_port(app, manager)?.layer(live)),
-        serve_grpc(trial, PaymentsService { data: sandbox_data }, sandbox),
+        serve_one_port(&stop, production, one_port(app, manager)?.layer(live)),
+        serve_grpc(
+            &stop,
+            trial,
+            PaymentsService { data: sandbox_data },
+            sandbox
+        ),
     )?;
 
     for follower in changes {
@@ -150,12 +158,16 @@ fn messages() -> Result<Policies, ConfigError> {
 
 /// HTTP, gRPC and gRPC-Web on one port, all behind one layer. Once the process is told to stop, what is
 /// in flight is answered, as far as it ends in time.
-async fn serve_one_port(listener: TcpListener, routes: Router) -> Result<(), Box<dyn Error>> {
+async fn serve_one_port(
+    stop: &Stop,
+    listener: TcpListener,
+    routes: Router,
+) -> Result<(), Box<dyn Error>> {
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stopped());
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().told());
     tokio::select! {
         ended = served.into_future() => Ok(ended?),
-        () = out_of_patience() => Ok(()),
+        () = stop.clone().out_of_patience() => Ok(()),
     }
 }
 
@@ -170,6 +182,7 @@ fn one_port(app: App, keys: KeyManager) -> Result<Router, ConfigError> {
 
 /// gRPC on a server of tonic's own.
 async fn serve_grpc(
+    stop: &Stop,
     listener: TcpListener,
     service: PaymentsService,
     stack: Countersign,
@@ -177,26 +190,10 @@ async fn serve_grpc(
     let served = Server::builder()
         .layer(stack)
         .add_service(PaymentsServer::new(service))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stopped());
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.clone().told());
     tokio::select! {
         ended = served => Ok(ended?),
-        () = out_of_patience() => Ok(()),
-    }
-}
-
-/// Whoever holds back the rest of a request, or keeps a stream open, does not keep the process.
-async fn out_of_patience() {
-    stopped().await;
-    tokio::time::sleep(PATIENCE).await;
-}
-
-async fn stopped() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        () = stop.clone().out_of_patience() => Ok(()),
     }
 }
 
@@ -206,8 +203,6 @@ fn announce([production, sandbox]: [SocketAddr; 2]) -> std::io::Result<()> {
     writeln!(out, "listening on {production}")?;
     out.flush()
 }
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

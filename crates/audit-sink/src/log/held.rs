@@ -65,16 +65,38 @@ impl Held {
     }
 }
 
+/// The one lock of a log. It is given back in words when this ends, and not by closing the file alone:
+/// a child that this process is just starting has a copy of every open file until it runs its own
+/// program, and would hold the lock for so long.
+#[derive(Debug)]
+pub(super) struct Lock {
+    held: Held,
+    path: PathBuf,
+}
+
+impl Lock {
+    pub(super) const fn new(held: Held, path: PathBuf) -> Self {
+        Self { held, path }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where it can't be given back it goes with the last copy of the file.
+        let _ = self.held.file().unlock();
+    }
+}
+
 /// The lock and the directory of segments of an open log. Once one of them is another's or gone,
 /// another process may have begun a log there.
 #[derive(Debug)]
 pub(super) struct Place {
-    lock: (Held, PathBuf),
+    lock: Lock,
     segments: Option<(Held, PathBuf)>,
 }
 
 impl Place {
-    pub(super) fn new(lock: (Held, PathBuf), segments: PathBuf) -> io::Result<Self> {
+    pub(super) fn new(lock: Lock, segments: PathBuf) -> io::Result<Self> {
         // Elsewhere a directory can't be opened.
         let held = cfg!(unix).then(|| Held::new(File::open(&segments)?, &segments));
         let segments = held.transpose()?.map(|held| (held, segments));
@@ -86,7 +108,8 @@ impl Place {
     /// # Errors
     /// When this process may change nothing at these paths any more.
     pub(super) fn check(&self) -> io::Result<()> {
-        for (held, path) in std::iter::once(&self.lock).chain(&self.segments) {
+        let segments = self.segments.iter().map(|(held, path)| (held, path));
+        for (held, path) in std::iter::once((&self.lock.held, &self.lock.path)).chain(segments) {
             if !matches!(held.look(path)?, Found::Itself(_)) {
                 return Err(displaced(path));
             }

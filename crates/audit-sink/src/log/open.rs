@@ -17,7 +17,7 @@ use super::anchor::Anchors;
 use super::checkpoints::{Checkpoints, LIST, NEWEST};
 use super::current::Current;
 use super::disk::{Disk, private, read_small};
-use super::held::{Held, Place};
+use super::held::{Held, Lock, Place};
 use super::note::{Head, Identity};
 use super::options::FileLogOptions;
 use super::reads::{READS, Reads};
@@ -263,7 +263,7 @@ fn clear_leftovers(disk: &Disk, segments: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn lock(directory: &Path) -> Result<(Held, PathBuf), StoreError> {
+fn lock(directory: &Path) -> Result<Lock, StoreError> {
     let path = directory.join(LOCK);
     let mut options = OpenOptions::new();
     let file = private(options.write(true).create(true).truncate(false))
@@ -272,7 +272,7 @@ fn lock(directory: &Path) -> Result<(Held, PathBuf), StoreError> {
     match file.try_lock() {
         Ok(()) => {
             let held = Held::new(file, &path).map_err(unavailable)?;
-            Ok((held, path))
+            Ok(Lock::new(held, path))
         }
         Err(TryLockError::WouldBlock) => Err(StoreError::with_source(
             StoreErrorKind::AlreadyExists,

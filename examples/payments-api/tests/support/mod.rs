@@ -7,7 +7,9 @@ pub(crate) mod http;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 pub(crate) use self::http::{Answer, exchange, request};
 use serde_json::Value;
@@ -91,11 +93,26 @@ impl Service {
                 .unwrap()
                 .success()
         );
-        assert!(self.child.wait().unwrap().success(), "an orderly end");
+        assert!(self.ended().success(), "an orderly end");
         let mut log = String::new();
         let mut err = self.child.stderr.take().unwrap();
         err.read_to_string(&mut log).unwrap();
         log
+    }
+
+    /// How it ended. One that goes on is killed in the end, so that no test waits for ever.
+    fn ended(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let (ended, end) = mpsc::channel::<()>();
+        let watch = std::thread::spawn(move || {
+            if end.recv_timeout(LONG) == Err(RecvTimeoutError::Timeout) {
+                Command::new("kill").args(["-KILL", &id]).status().unwrap();
+            }
+        });
+        let status = self.child.wait().unwrap();
+        drop(ended);
+        watch.join().unwrap();
+        status
     }
 
     pub(crate) fn audit(&self) -> Vec<Value> {
@@ -136,3 +153,5 @@ pub(crate) async fn key_id(service: &mut Service, key: &str) -> String {
     }
     panic!("the call is not in the audit log");
 }
+
+const LONG: Duration = Duration::from_secs(40);

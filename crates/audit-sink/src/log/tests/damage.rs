@@ -284,6 +284,27 @@ fn one_writer_owns_a_log() {
     assert!(place.open().is_ok());
 }
 
+/// A child that is just being started has a copy of the lock's file.
+#[cfg(unix)]
+#[test]
+fn a_log_that_was_closed_can_be_opened_while_a_child_is_started() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let place = Place::new();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = std::process::Command::new("true").status();
+                }
+            });
+        }
+        let refused = (0..1000).filter(|_| place.open().is_err()).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(refused, 0);
+    });
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn only_the_owner_may_read_it() {
