@@ -3,8 +3,10 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use countersign_core::{StoreError, StoreErrorKind};
+use tokio::time::sleep;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
@@ -23,6 +25,11 @@ use crate::options::PostgresOptions;
 /// written as it stands there, so that verifying the copy is verifying the log. Resolves to the
 /// number of lines.
 ///
+/// Every line that is there when it is called is in the copy. It waits up to five seconds for a
+/// checkpoint that signs them, and ends the copy at the newest one: nobody signs a copy any further,
+/// so that lines behind would be unsigned for too long when it is verified later. Where no such
+/// checkpoint comes, nobody signs the log either, and the copy has all of its lines.
+///
 /// `directory` is made, and must be empty if it is there. Its files are readable by their owner
 /// alone. Writing files blocks the thread, for the time of a page at a time.
 ///
@@ -38,16 +45,39 @@ pub async fn copy_log(
     let mut link = server.connect().await?;
     let version = require_log(&link.client, &server).await?;
     make(directory)?;
+    let is_signed = wait_for_signer(&link.client).await?;
     // All of it as it is at one moment: a checkpoint never signs lines that the copy lacks.
     let snapshot = snapshot(&mut link.client).await?;
     if let Some((_, vkey)) = identity(snapshot.client()).await? {
         write(&directory.join("vkey"), format!("{vkey}\n").as_bytes()).map_err(unavailable)?;
     }
-    copy_checkpoints(&snapshot, directory).await?;
+    let signed = copy_checkpoints(&snapshot, directory).await?;
     if version >= REMOVES {
         copy_hashes(&snapshot, directory).await?;
     }
-    copy_lines(&snapshot, directory).await
+    let end = signed.filter(|_| is_signed).unwrap_or(i64::MAX);
+    copy_lines(&snapshot, directory, end).await
+}
+
+/// Whether a checkpoint signs all lines that are there now, or comes to while it is waited for.
+async fn wait_for_signer(client: &Client) -> Result<bool, StoreError> {
+    let end = ask(client, "SELECT coalesce(max(seq) + 1, 0) FROM events").await?;
+    let signed = "SELECT coalesce(max(size), 0) FROM checkpoints";
+    for _ in 0..LOOKS {
+        if ask(client, signed).await? >= end {
+            return Ok(true);
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(ask(client, signed).await? >= end)
+}
+
+async fn ask(client: &Client, sql: &str) -> Result<i64, StoreError> {
+    let row = client
+        .query_typed_one(sql, &[])
+        .await
+        .map_err(store_error)?;
+    row.try_get(0).map_err(corrupt)
 }
 
 async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
@@ -79,7 +109,11 @@ fn make(directory: &Path) -> Result<(), StoreError> {
     builder.create(&segments).map_err(unavailable)
 }
 
-async fn copy_checkpoints(snapshot: &Transaction<'_>, directory: &Path) -> Result<(), StoreError> {
+/// Resolves to the size that the newest one signs.
+async fn copy_checkpoints(
+    snapshot: &Transaction<'_>,
+    directory: &Path,
+) -> Result<Option<i64>, StoreError> {
     let path = directory.join("checkpoints.jsonl");
     let mut list = BufWriter::new(create(&path).map_err(unavailable)?);
     let mut newest = None;
@@ -100,10 +134,9 @@ async fn copy_checkpoints(snapshot: &Transaction<'_>, directory: &Path) -> Resul
         }
     }
     finish(list).map_err(unavailable)?;
-    match newest {
-        Some(note) => write(&directory.join("checkpoint"), note.as_bytes()).map_err(unavailable),
-        None => Ok(()),
-    }
+    let Some(note) = newest else { return Ok(None) };
+    write(&directory.join("checkpoint"), note.as_bytes()).map_err(unavailable)?;
+    Ok(Some(after))
 }
 
 /// What is left of the lines before the first one that is there.
@@ -126,39 +159,71 @@ async fn copy_hashes(snapshot: &Transaction<'_>, directory: &Path) -> Result<(),
     }
 }
 
-async fn copy_lines(snapshot: &Transaction<'_>, directory: &Path) -> Result<u64, StoreError> {
+/// Those before number `end`.
+async fn copy_lines(
+    snapshot: &Transaction<'_>,
+    directory: &Path,
+    end: i64,
+) -> Result<u64, StoreError> {
     let sql = "SELECT seq, line FROM events WHERE seq > $1 ORDER BY seq LIMIT $2";
-    let (mut count, mut after, mut bytes) = (0, -1, 0);
-    let mut segment: Option<BufWriter<File>> = None;
+    let mut segments = Segments::new(directory);
+    let (mut count, mut after) = (0, -1);
     loop {
         let rows = page(snapshot, sql, after).await?;
         for row in &rows {
             after = row.try_get(0).map_err(corrupt)?;
-            if bytes >= SEGMENT
-                && let Some(full) = segment.take()
-            {
-                finish(full).map_err(unavailable)?;
+            if after >= end {
+                break;
             }
-            let file = match &mut segment {
-                Some(file) => file,
-                None => {
-                    bytes = 0;
-                    let path = directory.join(format!("segments/{after:020}.jsonl"));
-                    segment.insert(BufWriter::new(create(&path).map_err(unavailable)?))
-                }
-            };
-            let line: &[u8] = row.try_get(1).map_err(corrupt)?;
-            let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
-            written.map_err(unavailable)?;
-            bytes += line.len() as u64 + 1;
+            let line = row.try_get(1).map_err(corrupt)?;
+            segments.add(after, line).map_err(unavailable)?;
             count += 1;
         }
-        if (rows.len() as i64) < PAGE {
+        if (rows.len() as i64) < PAGE || after >= end {
             break;
         }
     }
-    segment.map_or(Ok(()), finish).map_err(unavailable)?;
+    segments.finish().map_err(unavailable)?;
     Ok(count)
+}
+
+/// The files of lines of a copy.
+struct Segments<'a> {
+    directory: &'a Path,
+    /// The one that is written, and how many bytes it has.
+    open: Option<(BufWriter<File>, u64)>,
+}
+
+impl<'a> Segments<'a> {
+    const fn new(directory: &'a Path) -> Self {
+        let open = None;
+        Self { directory, open }
+    }
+
+    fn add(&mut self, seq: i64, line: &[u8]) -> io::Result<()> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|(_, bytes)| *bytes >= SEGMENT)
+        {
+            self.finish()?;
+        }
+        let (file, bytes) = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let path = self.directory.join(format!("segments/{seq:020}.jsonl"));
+                self.open.insert((BufWriter::new(create(&path)?), 0))
+            }
+        };
+        file.write_all(line)?;
+        file.write_all(b"\n")?;
+        *bytes += line.len() as u64 + 1;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.open.take().map_or(Ok(()), |(file, _)| finish(file))
+    }
 }
 
 async fn page(snapshot: &Transaction<'_>, sql: &str, after: i64) -> Result<Vec<Row>, StoreError> {
@@ -188,5 +253,8 @@ fn finish(file: BufWriter<File>) -> io::Result<()> {
 
 /// The version of the schema that lets lines go.
 const REMOVES: usize = 2;
+/// How often, and with which pause, it is looked for a checkpoint.
+const LOOKS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 /// After how many bytes another file of lines begins.
 const SEGMENT: u64 = 64 * 1024 * 1024;

@@ -3,6 +3,7 @@
 
 mod lost;
 mod redelivered;
+mod copies;
 mod roles;
 #[path = "../support/mod.rs"]
 mod support;
