@@ -142,5 +142,5 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, ways: Arc<Ways>) {
     if fate == Fate::Forgotten {
         drop(client);
     }
-    pending().await
+    pending::<()>().await;
 }
