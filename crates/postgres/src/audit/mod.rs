@@ -137,7 +137,9 @@ impl PostgresLogOptions {
     }
 
     /// Makes this process one of those that may sign checkpoints. All of them sign with one key. A
-    /// process without it appends, and others sign; the first process of a new log must have it.
+    /// process without it appends, and others sign; the first process of a new log must have it. One
+    /// whose signer takes longer for an answer than two statements may leaves signing to others, until
+    /// it has answered.
     pub fn signer(mut self, signer: impl CheckpointSigner) -> Self {
         self.signer = Some(Arc::new(signer));
         self

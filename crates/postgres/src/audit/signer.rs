@@ -125,6 +125,8 @@ impl Candidate {
                 );
             }
             sleep(ELECTION).await;
+            // While its signer hangs, it is another's turn.
+            drop(self.turn.acquire().await);
         }
     }
 
@@ -199,7 +201,7 @@ impl Candidate {
         written.map(drop).map_err(store_error)
     }
 
-    /// Signs on a thread of its own. A signer that hangs is asked again when it has answered.
+    /// Signs on a thread of its own.
     async fn note(&self, tree: LogTree) -> Result<String, StoreError> {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let turn = turn.map_err(unavailable)?;

@@ -1,19 +1,37 @@
 //! Connections that are lost without a word: a machine, a network or a process that is gone.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use countersign_audit_sink::{AuditBackend, AuditSink, Finding};
-use countersign_core::{EventId, StoreErrorKind, Timestamp};
+use countersign_audit_sink::{AuditBackend, AuditSink, CheckpointSigner, FileSigner, Finding};
+use countersign_core::{EventId, StoreError, StoreErrorKind, Timestamp};
 use countersign_postgres::PostgresOptions;
 use countersign_postgres::audit::{PostgresLog, PostgresLogOptions};
 
 use crate::support::audit::{ORIGIN, Place, event};
 use crate::support::proxy::Proxy;
-use crate::support::soon;
+use crate::support::{soon, sql};
 
 const LONG: Duration = Duration::from_secs(20);
+
+/// Signs once nobody has the other end of `hangs`.
+#[derive(Debug)]
+struct Hanging {
+    signer: Arc<FileSigner>,
+    hangs: Mutex<mpsc::Receiver<()>>,
+}
+
+impl CheckpointSigner for Hanging {
+    fn public_key(&self) -> Result<[u8; 32], StoreError> {
+        self.signer.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], StoreError> {
+        self.hangs.lock().unwrap().recv().unwrap_err();
+        self.signer.sign(message)
+    }
+}
 
 fn through(place: &Place, proxy: &Proxy) -> PostgresLogOptions {
     let address = format!(
@@ -110,4 +128,34 @@ async fn a_log_is_not_opened_on_a_connection_that_falls_silent() {
     let asked = tokio::time::timeout(LONG, asking).await;
     let error = asked.expect("an answer").unwrap().unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn a_process_whose_signer_hangs_leaves_signing_to_another() {
+    let (place, proxy) = (Place::new().await, Proxy::start().await);
+    let (release, hangs) = mpsc::channel();
+    let hanging = Hanging {
+        signer: Arc::clone(&place.signer),
+        hangs: Mutex::new(hangs),
+    };
+    let log = through(&place, &proxy)
+        .signer(hanging)
+        .open()
+        .await
+        .unwrap();
+    let (first, first_writer) = AuditSink::builder(log).spawn().unwrap();
+    let lock = format!("countersign audit signer {}", place.schema());
+    let signs = format!(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory'
+         AND (classid::bigint << 32) | objid::bigint = hashtextextended('{lock}', 0)"
+    );
+    soon("the first to sign", async || !sql(&signs).await.is_empty()).await;
+    first.append_durable(event("first")).await.unwrap();
+    let (second, second_writer) = AuditSink::builder(place.open().await).spawn().unwrap();
+    second.append_durable(event("second")).await.unwrap();
+    all_are_signed(&place).await;
+    drop(release);
+    assert_eq!(first_writer.shutdown(LONG).await.lost, 0);
+    assert_eq!(second_writer.shutdown(LONG).await.lost, 0);
 }

@@ -150,5 +150,5 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, ways: Arc<Ways>) {
         Fate::ServerLost => drop(server),
         Fate::Carried | Fate::Silent => {}
     }
-    pending().await
+    pending::<()>().await;
 }
