@@ -1,6 +1,7 @@
 //! A log in PostgreSQL from the command line: verified, asked, proved, handed over and copied.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ fn run(arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whether a directory in which a copy is made stands there still.
+fn left_behind(directory: impl AsRef<Path>) -> bool {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.any(|name| name.starts_with("countersign-"))
 }
 
 async fn write(options: PostgresOptions, signer: FileSigner, events: usize) {
@@ -95,12 +103,20 @@ async fn a_log_on_a_server_is_read_like_one_in_a_directory() {
         Some(2),
         "no file can be written"
     );
-    let left = std::fs::read_dir(directory.path()).unwrap();
-    let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert!(left.all(|name| name != "copy" && !name.starts_with("countersign-")));
+    assert!(!directory.path().join("copy").exists());
+    assert!(!left_behind(directory.path()));
     assert!(run(&["pull", &address, &place("copy")]).status.success());
     let copied = run(&["verify", &place("copy")]);
     assert!(copied.status.success(), "{}", text(&copied.stdout));
+    let empty = place("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let within = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["audit", "pull", &address, ".", "--unrecorded"])
+        .current_dir(&empty)
+        .output();
+    assert!(within.unwrap().status.success());
+    assert!(run(&["verify", &empty]).status.success());
+    assert!(!left_behind(&empty));
     let vkey = place("copy/vkey");
     let event = place("3.jsonl");
     let proof = [

@@ -1,6 +1,7 @@
 //! A log in PostgreSQL: copied into a directory, which every command reads.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -63,7 +64,7 @@ pub(super) fn copy_of(log: &Path) -> Result<Option<(Scratch, PathBuf)>, CliError
     Ok(Some((place, copy)))
 }
 
-/// The copy has its name when it is whole: what is cut off would look like a log that was.
+/// The copy is in its place when it is whole: what is cut off would look like a log that was.
 pub(super) fn pull(log: &Path, to: &Path, output: &mut Output<'_>) -> Result<(), CliError> {
     let Some(server) = server(log)? else {
         let problem =
@@ -72,25 +73,63 @@ pub(super) fn pull(log: &Path, to: &Path, output: &mut Output<'_>) -> Result<(),
     };
     let shown = shown_path(to);
     let failed = |error: io::Error| CliError::Failed(format!("{shown}: {error}"));
-    if !is_free(to).map_err(failed)? {
-        return Err(CliError::Failed(format!("{shown} is not empty")));
-    }
-    let parent = to.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(failed)?;
-    let place = Scratch::new(Some(parent))?;
+    let target = Target::find(to).map_err(failed)?;
+    let place = Scratch::new(Some(target.workplace()))?;
     let events = copy_log(server, &place.log())?;
-    fs::rename(place.log(), to).map_err(failed)?;
+    target.take(&place.log()).map_err(failed)?;
     output.say(format_args!("{events} events are in {shown}"))
 }
 
-/// Whether nothing is there, or an empty directory.
-fn is_free(to: &Path) -> io::Result<bool> {
-    match fs::read_dir(to) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
+/// Where a copy is to be.
+enum Target<'a> {
+    /// There is nothing yet, and this directory is to have it.
+    New { to: &'a Path, parent: &'a Path },
+    /// An empty directory: it may be one that can't be replaced, a mount point for example.
+    Empty(&'a Path),
+}
+
+impl<'a> Target<'a> {
+    fn find(to: &'a Path) -> io::Result<Self> {
+        match fs::read_dir(to) {
+            Ok(mut entries) => match entries.next() {
+                None => Ok(Self::Empty(to)),
+                Some(_) => Err(io::Error::other("it is not empty")),
+            },
+            // A link that leads nowhere is something.
+            Err(error) if error.kind() == ErrorKind::NotFound && !to.is_symlink() => {
+                let parent = to.parent().filter(|dir| !dir.as_os_str().is_empty());
+                let parent = parent.unwrap_or(Path::new("."));
+                fs::create_dir_all(parent)?;
+                Ok(Self::New { to, parent })
+            }
+            Err(error) => Err(error),
+        }
     }
+
+    /// A directory on the same file system.
+    const fn workplace(&self) -> &'a Path {
+        match self {
+            Self::New { parent, .. } => parent,
+            Self::Empty(to) => to,
+        }
+    }
+
+    fn take(&self, copy: &Path) -> io::Result<()> {
+        match self {
+            Self::New { to, .. } => fs::rename(copy, to),
+            Self::Empty(to) => move_up(copy, to),
+        }
+    }
+}
+
+/// Moves the files of a copy. The key comes last: what has none is no log to anybody.
+fn move_up(copy: &Path, to: &Path) -> io::Result<()> {
+    let entries = fs::read_dir(copy)?;
+    let names = entries.map(|entry| Ok(entry?.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
+    names.sort_by_key(|name| name == "vkey");
+    let mut names = names.iter();
+    names.try_for_each(|name| fs::rename(copy.join(name), to.join(name)))
 }
 
 pub(super) fn remove(
@@ -142,4 +181,51 @@ fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
         .build()
         .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
     Ok(runtime.block_on(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_taken_by_what_is_not_there_or_empty_and_by_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::create_dir(at("empty")).unwrap();
+        fs::create_dir_all(at("full/x")).unwrap();
+        for name in ["empty", "new", "a/b"] {
+            let to = at(name);
+            let target = Target::find(&to).unwrap();
+            let copy = target.workplace().join("countersign-x/log");
+            fs::create_dir_all(copy.join("segments")).unwrap();
+            fs::write(copy.join("vkey"), "key").unwrap();
+            fs::write(copy.join("checkpoint"), "note").unwrap();
+            target.take(&copy).unwrap();
+            let there = ["segments", "vkey", "checkpoint"];
+            assert!(there.iter().all(|file| to.join(file).exists()), "{name}");
+        }
+        for name in ["full", "full/x/../../empty"] {
+            let to = at(name);
+            assert!(Target::find(&to).is_err(), "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_an_empty_directory_stays_one_and_a_link_to_nothing_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::create_dir(at("empty")).unwrap();
+        for (link, to) in [("link", "empty"), ("nowhere", "none")] {
+            std::os::unix::fs::symlink(to, at(link)).unwrap();
+        }
+        assert!(Target::find(&at("nowhere")).is_err());
+        let link = at("link");
+        let target = Target::find(&link).unwrap();
+        let copy = target.workplace().join("countersign-x/log");
+        fs::create_dir_all(&copy).unwrap();
+        fs::write(copy.join("vkey"), "key").unwrap();
+        target.take(&copy).unwrap();
+        assert!(link.is_symlink() && at("empty/vkey").exists());
+    }
 }
