@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use countersign::source::canonical_network;
 use countersign::{
-    AbuseKind, Decision, Environment, LimitOverride, ParseError, Quota, Reason, RevocationReason,
-    Timestamp,
+    AbuseKind, Contract, Decision, Endpoint, Environment, EventType, LimitOverride, ParseError,
+    Quota, Reason, RevocationReason, Timestamp,
 };
 use ipnet::IpNet;
 
@@ -120,6 +120,44 @@ pub(crate) fn decisions() -> PossibleValuesParser {
     PossibleValuesParser::new(all.map(Decision::as_str))
 }
 
+/// What events are about.
+#[derive(Debug, Clone)]
+pub(crate) struct EventTypes(Vec<EventType>);
+
+impl EventTypes {
+    pub(crate) fn contain(&self, text: &str) -> bool {
+        self.0.iter().any(|kind| kind.as_str() == text)
+    }
+}
+
+/// The types that a text names: one whole, or all that end with it from a dot on.
+pub(crate) fn event_types(text: &str) -> Result<EventTypes, String> {
+    let end = format!(".{text}");
+    let is_named = |kind: &EventType| kind.as_str() == text || kind.as_str().ends_with(&end);
+    let named: Vec<_> = EventType::all().filter(is_named).collect();
+    if !named.is_empty() {
+        return Ok(EventTypes(named));
+    }
+    let short = |kind: EventType| kind.as_str().trim_start_matches("external_api.");
+    let known: Vec<_> = EventType::all().map(short).collect();
+    let known = known.join(", ");
+    Err(format!("no event has this type; the types are {known}"))
+}
+
+/// A route as the contract writes it, and with it the audit log.
+pub(crate) fn route(text: &str) -> Result<String, String> {
+    let scope = "any:read".parse().expect("it is a scope");
+    let endpoint = Endpoint::get(text.to_owned()).scope(scope);
+    match Contract::builder().endpoint(endpoint).build() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(
+            "no contract has this route; it is a template such as /accounts/{id}, or for gRPC \
+             /package.Service/Method"
+                .to_owned(),
+        ),
+    }
+}
+
 /// Why, in the audit log: of a refusal, of a revocation, or what was noticed of a caller.
 pub(crate) fn logged_reason(text: &str) -> Result<String, ParseError> {
     let refusals = Reason::ALL.iter().map(|reason| reason.as_str());
@@ -167,6 +205,52 @@ mod tests {
             assert!(expiry(bad).is_err(), "{bad}");
         }
         assert!(duration("18446744073709551615d").is_err(), "no overflow");
+    }
+
+    #[test]
+    fn a_type_is_named_whole_or_by_its_end_from_a_dot_on() {
+        for kind in EventType::all() {
+            let whole = kind.as_str();
+            for (at, _) in whole.match_indices('.') {
+                assert!(event_types(&whole[at + 1..]).unwrap().contain(whole));
+            }
+            assert!(event_types(whole).unwrap().contain(whole));
+        }
+        let suspended = event_types("suspended").unwrap();
+        assert_eq!(suspended.0.len(), 2, "a key's and a company's");
+        for bad in [
+            "",
+            ".",
+            "oked",
+            "token",
+            "token.revoke",
+            "token.Revoked",
+            ".revoked",
+        ] {
+            let refused = event_types(bad).unwrap_err();
+            assert!(refused.contains("token.revoked"), "{bad}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_route_is_one_that_a_contract_can_have() {
+        for good in [
+            "/",
+            "/accounts/{id}",
+            "/files/{*path}",
+            "/bank.v1.Accounts/List",
+        ] {
+            assert_eq!(route(good).unwrap(), good);
+        }
+        for bad in [
+            "",
+            "accounts",
+            "GET /accounts",
+            "/accounts?x=1",
+            "bank.v1.Accounts/List",
+        ] {
+            assert!(route(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -207,6 +207,11 @@ fn a_word_that_no_event_has() {
     for (option, word, says) in [
         ("--decision", "deny", "rate_limited"),
         ("--reason", "leak", "suspected_leakage"),
+        ("--type", "token.revoke", "token.revoked"),
+        ("--type", "oked", "token.revoked"),
+        ("--type", "", "token.revoked"),
+        ("--route", "accounts", "/accounts/{id}"),
+        ("--route", "GET /accounts", "/accounts/{id}"),
         ("--key", "cs_live", "never the whole key"),
         ("--key", &whole, "never the whole key"),
     ] {
@@ -216,8 +221,16 @@ fn a_word_that_no_event_has() {
     }
     let said = run(&["query", &copy.log(), "--key", &whole]).stderr;
     assert!(!String::from_utf8(said).unwrap().contains(&whole));
-    let known = run(&["query", &copy.log(), "--unrecorded", "--decision", "denied"]);
-    assert!(known.status.success());
+    for (option, word) in [
+        ("--decision", "denied"),
+        ("--type", "token.revoked"),
+        ("--type", "revoked"),
+        ("--route", "/accounts/{id}"),
+        ("--route", "/bank.v1.Accounts/List"),
+    ] {
+        let known = run(&["query", &copy.log(), "--unrecorded", option, word]);
+        assert!(known.status.success(), "{option} {word}");
+    }
 }
 
 #[test]

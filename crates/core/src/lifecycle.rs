@@ -185,3 +185,22 @@ pub struct LifecycleEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_kind_is_missing() {
+        // What reads a kind names all that it knows.
+        let refused = serde_json::from_str::<LifecycleKind>("\"x\"").unwrap_err();
+        let known = refused.to_string();
+        assert_eq!(
+            known.matches('`').count(),
+            2 * (LifecycleKind::ALL.len() + 1)
+        );
+        for kind in LifecycleKind::ALL {
+            assert!(known.contains(&format!("`{kind}`")), "{kind}");
+        }
+    }
+}

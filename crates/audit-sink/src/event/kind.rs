@@ -5,84 +5,82 @@ use std::fmt;
 use countersign_core::{Denial, ErrorCode, LifecycleKind, Reason};
 use serde::{Serialize, Serializer};
 
-/// What an audit event is about. Its text is the event's `type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum EventType {
+macro_rules! types {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal),* $(,)?) => {
+        /// What an audit event is about. Its text is the event's `type`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum EventType {
+            $($(#[doc = $doc])+ $name,)*
+            /// A key's or a company's state changed.
+            Lifecycle(LifecycleKind),
+        }
+
+        impl EventType {
+            /// Every type.
+            pub fn all() -> impl Iterator<Item = Self> {
+                let changes = LifecycleKind::ALL.iter().copied().map(Self::Lifecycle);
+                [$(Self::$name),*].into_iter().chain(changes)
+            }
+
+            /// The text in the audit log.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::Lifecycle(kind) => kind.as_str(),
+                }
+            }
+        }
+    };
+}
+
+types! {
     /// The handler ran and answered.
-    Allowed,
+    Allowed = "external_api.request.allowed",
     /// Nobody who may call was identified.
-    DeniedAuthentication,
+    DeniedAuthentication = "external_api.request.denied_authentication",
     /// The caller lacks the endpoint's scope.
-    DeniedScope,
+    DeniedScope = "external_api.request.denied_scope",
     /// The request names another company's data.
-    DeniedCompanyBoundary,
+    DeniedCompanyBoundary = "external_api.request.denied_company_boundary",
     /// The endpoint is not open to outside callers, or the request is ambiguous.
-    DeniedContract,
+    DeniedContract = "external_api.request.denied_contract",
     /// A limit is spent.
-    RateLimited,
+    RateLimited = "external_api.request.rate_limited",
     /// An abuse rule refuses the caller.
-    AbuseDenied,
+    AbuseDenied = "external_api.request.abuse_denied",
     /// The request could not be served to its end.
-    Failed,
+    Failed = "external_api.request.failed",
     /// The handler of a sensitive endpoint is about to run.
-    Intent,
-    /// A key's or a company's state changed.
-    Lifecycle(LifecycleKind),
+    Intent = "external_api.request.intent",
     /// A caller was noticed to misuse the API: the signal's kind is the event's `reason`, and what
     /// is done about it stands in `metadata`.
-    AbuseSignal,
+    AbuseSignal = "external_api.abuse.signal",
     /// Events were lost; how many stands in `metadata.count`.
-    Gap,
+    Gap = "external_api.audit.gap",
     /// The log was repaired when it was opened; the bytes that were set aside stand in
     /// `metadata.bytes`.
-    Recovered,
+    Recovered = "external_api.audit.recovered",
     /// The log's writer has begun to write.
-    Started,
+    Started = "external_api.audit.started",
     /// The log's writer has ended as it should. A start without one before it followed a crash.
-    Stopped,
+    Stopped = "external_api.audit.stopped",
     /// The log is alive and had nothing else to tell.
-    Heartbeat,
+    Heartbeat = "external_api.audit.heartbeat",
     /// A segment was finished; the tree's size and root stand in `metadata.size` and
     /// `metadata.root`.
-    Checkpoint,
+    Checkpoint = "external_api.audit.checkpoint",
     /// The lines of a segment were deleted because their time was over; their hashes were kept.
     /// Which ones stands in `metadata.first` and `metadata.count`.
-    Removed,
+    Removed = "external_api.audit.removed",
     /// The log begins anew under another origin, because the old one was damaged.
-    Incarnation,
+    Incarnation = "external_api.audit.incarnation",
     /// Somebody read or exported the log: `metadata.actor` and `metadata.purpose`.
-    Read,
+    Read = "external_api.audit.read",
 }
 
 impl EventType {
-    /// The text in the audit log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allowed => "external_api.request.allowed",
-            Self::DeniedAuthentication => "external_api.request.denied_authentication",
-            Self::DeniedScope => "external_api.request.denied_scope",
-            Self::DeniedCompanyBoundary => "external_api.request.denied_company_boundary",
-            Self::DeniedContract => "external_api.request.denied_contract",
-            Self::RateLimited => "external_api.request.rate_limited",
-            Self::AbuseDenied => "external_api.request.abuse_denied",
-            Self::Failed => "external_api.request.failed",
-            Self::Intent => "external_api.request.intent",
-            Self::Lifecycle(kind) => kind.as_str(),
-            Self::AbuseSignal => "external_api.abuse.signal",
-            Self::Gap => "external_api.audit.gap",
-            Self::Recovered => "external_api.audit.recovered",
-            Self::Started => "external_api.audit.started",
-            Self::Stopped => "external_api.audit.stopped",
-            Self::Heartbeat => "external_api.audit.heartbeat",
-            Self::Checkpoint => "external_api.audit.checkpoint",
-            Self::Removed => "external_api.audit.removed",
-            Self::Incarnation => "external_api.audit.incarnation",
-            Self::Read => "external_api.audit.read",
-        }
-    }
-
     /// Whether the event is the outcome of a request: each request that enters has one.
     #[must_use]
     pub const fn is_outcome(self) -> bool {
@@ -187,6 +185,14 @@ const fn decision(reason: Reason, identified: bool) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_type_has_a_text_of_its_own() {
+        let all: std::collections::HashSet<&str> =
+            EventType::all().map(EventType::as_str).collect();
+        assert_eq!(all.len(), EventType::all().count());
+        assert!(all.iter().all(|text| text.starts_with("external_api.")));
+    }
 
     #[test]
     fn every_reason_has_its_type_and_decision() {

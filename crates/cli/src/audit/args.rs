@@ -7,7 +7,7 @@ use clap::{ArgGroup, Subcommand};
 use countersign::{CompanyId, KeyId, KeyPrefix, LoggedEvent, SourceForm, SourceKey, Timestamp};
 
 use crate::error::{CliError, chain};
-use crate::values::{decisions, logged_reason, moment};
+use crate::values::{EventTypes, decisions, event_types, logged_reason, moment, route};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -190,8 +190,8 @@ pub(crate) struct Filter {
     /// The company that owns the key, whose data it was, or that was claimed
     #[arg(long)]
     company: Option<CompanyId>,
-    /// The route template
-    #[arg(long)]
+    /// The route template, such as `/accounts/{id}`
+    #[arg(long, value_parser = route)]
     route: Option<String>,
     /// allowed, denied, `rate_limited` or `lifecycle_changed`
     #[arg(long, value_parser = decisions())]
@@ -199,9 +199,9 @@ pub(crate) struct Filter {
     /// The reason, for example `invalid_api_key`
     #[arg(long, value_parser = logged_reason)]
     reason: Option<String>,
-    /// The event's type, or its end: `request.allowed`
-    #[arg(long = "type", value_name = "TYPE")]
-    kind: Option<String>,
+    /// The event's type, or its end from a dot on: `request.allowed`
+    #[arg(long = "type", value_name = "TYPE", value_parser = event_types)]
+    kind: Option<EventTypes>,
     /// The request's id
     #[arg(long)]
     request_id: Option<String>,
@@ -285,11 +285,7 @@ impl Filter {
         let is = |wanted: Option<&str>, names: &[&str]| {
             wanted.is_none_or(|wanted| names.iter().any(|n| event.text(n) == Some(wanted)))
         };
-        let kind = |wanted: &String| {
-            event
-                .text("type")
-                .is_some_and(|kind| kind.ends_with(wanted))
-        };
+        let kind = |wanted: &EventTypes| event.text("type").is_some_and(|it| wanted.contain(it));
         is(self.key.as_deref(), &["key_prefix", "key_id"])
             && is(self.company.as_ref().map(CompanyId::as_str), COMPANIES)
             && is(self.route.as_deref(), &["route"])
