@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_core::PeerAddr;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TE};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Full;
@@ -16,6 +16,7 @@ use tower_service::Service;
 use crate::grpc::Codec;
 use crate::outcome::{Outcome, plain};
 use crate::read::Bounds;
+use crate::secrets::LONG;
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -205,7 +206,11 @@ impl Answer {
             .headers
             .iter()
             .filter(|(name, _)| !VOLATILE.contains(&name.as_str()))
-            .map(|(name, value)| format!("{name}: {}", blot(&plain(name, value))))
+            // A length may look like a short id.
+            .map(|(name, value)| match *name == CONTENT_LENGTH {
+                true => format!("{name}: {}", plain(name, value)),
+                false => format!("{name}: {}", blot(&plain(name, value))),
+            })
             .collect();
         fields.sort();
         format!("{}\n{}", self.told(), fields.join("\n"))
@@ -218,7 +223,7 @@ impl Answer {
             let text = text.replace(id, "…");
             sent.iter()
                 .filter(|sent| !sent.is_empty())
-                .fold(text, |text, sent| text.replace(sent.as_str(), "…"))
+                .fold(text, |text, sent| without(&text, sent))
         }
     }
 
@@ -231,6 +236,26 @@ impl Answer {
         let seconds = after.to_str().ok()?.parse().ok()?;
         Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
     }
+}
+
+/// The text with `sent` blotted out; a short one only where it stands alone: 2 is within 200 as well.
+fn without(text: &str, sent: &str) -> String {
+    let (mut out, mut rest, mut before) = (String::with_capacity(text.len()), text, None);
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    while let Some(at) = rest.find(sent) {
+        let (head, tail) = (&rest[..at], &rest[at + sent.len()..]);
+        let before_it = head.chars().next_back().or(before);
+        let is_alone = !is_word(before_it) && !is_word(tail.chars().next());
+        out.push_str(head);
+        out.push_str(if sent.len() >= LONG || is_alone {
+            "…"
+        } else {
+            sent
+        });
+        before = sent.chars().next_back();
+        rest = tail;
+    }
+    out + rest
 }
 
 const PATIENCE: usize = 5;

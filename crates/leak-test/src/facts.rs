@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::secrets::Secrets;
+
 /// The texts that a company was shown, and which of them name something.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
@@ -55,13 +57,16 @@ impl Facts {
     }
 
     /// What only `self` was shown, and what is its own whoever was shown it.
-    pub(crate) fn without(&self, other: &Self, public: &BTreeSet<String>) -> BTreeSet<String> {
+    pub(crate) fn without(&self, other: &Self, public: &BTreeSet<String>) -> Secrets {
         let shown = self.texts.difference(&other.texts);
         let owned = self.owned.difference(&other.owned);
-        let all = shown.chain(owned);
-        all.filter(|text| !public.contains(*text))
-            .cloned()
-            .collect()
+        let is_secret = |text: &&String| !public.contains(*text);
+        let texts = shown.chain(owned).filter(is_secret).cloned().collect();
+        let mut ids = self.ids.clone();
+        for ids in ids.values_mut() {
+            ids.retain(|id| !id.is_empty() && !public.contains(id) && !other.names(id));
+        }
+        Secrets { texts, ids }
     }
 
     /// Ids for the path parameter `name`: those of this very name first, then all others.
@@ -75,6 +80,11 @@ impl Facts {
             .take(MOST_IDS)
             .cloned()
             .collect()
+    }
+
+    /// The ids under each name.
+    pub(crate) const fn ids(&self) -> &BTreeMap<String, BTreeSet<String>> {
+        &self.ids
     }
 
     fn walk(&mut self, name: &str, value: &Value) {
@@ -111,28 +121,6 @@ pub(crate) fn scalars(value: &Value) -> Vec<String> {
     }
 }
 
-/// The first of `facts` in an answer: as a whole value, or within a text if it is long enough not
-/// to stand there by chance. What the caller sent itself tells it nothing.
-pub(crate) fn found<'f>(
-    facts: &'f BTreeSet<String>,
-    answer: &crate::answer::Answer,
-    sent: &[String],
-) -> Option<&'f str> {
-    let whole: BTreeSet<String> = answer
-        .json()
-        .map(|json| scalars(&json))
-        .into_iter()
-        .flatten()
-        .collect();
-    let texts = answer.texts();
-    let told = |fact: &str| {
-        let within = |text: &String| fact.len() >= LONG && text.contains(fact);
-        whole.contains(fact) || texts.iter().any(within)
-    };
-    let mut facts = facts.iter().map(String::as_str);
-    facts.find(|fact| !sent.iter().any(|sent| sent.contains(fact)) && told(fact))
-}
-
 /// What an id is called that stands under this name, alone or in a list: `payment_id` for
 /// `payment_ids`. `None` where no id stands.
 pub(crate) fn id_name(name: &str) -> Option<&str> {
@@ -146,7 +134,6 @@ fn is_id(name: &str) -> bool {
 
 /// Shorter texts stand everywhere.
 const SHORTEST: usize = 3;
-const LONG: usize = 6;
 /// So many ids are tried for one parameter.
 const MOST_IDS: usize = 24;
 
@@ -170,13 +157,10 @@ mod tests {
         other.learn(&json!({"amount": {"currency": "EUR"}, "note": "ab"}));
         let own = facts.without(&other, &BTreeSet::from(["acct_2".to_owned()]));
         assert_eq!(
-            own,
-            BTreeSet::from(["acct_1", "card_1", "none", "pay_1"].map(str::to_owned))
+            own.all(),
+            BTreeSet::from(["1201", "acct_1", "card_1", "none", "pay_1"])
         );
-        assert!(
-            other
-                .without(&Facts::default(), &BTreeSet::new())
-                .contains("EUR")
-        );
+        let all = other.without(&Facts::default(), &BTreeSet::new());
+        assert!(all.all().contains("EUR"));
     }
 }

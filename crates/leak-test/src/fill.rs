@@ -44,10 +44,25 @@ pub(crate) fn choices(lists: &[Vec<String>]) -> Vec<Vec<String>> {
     all
 }
 
-/// An id of the same shape that was never given out: its last digits, or letters where it has too
-/// few digits, are others.
-pub(crate) fn nobodys(id: &str) -> String {
+/// An id of the same shape that nobody was shown; a longer one where all of that shape are known.
+pub(crate) fn nobodys(id: &str, is_known: impl Fn(&str) -> bool) -> String {
+    let mut other = changed(id);
+    for _ in 0..MOST_CHANGES {
+        if !is_known(&other) {
+            return other;
+        }
+        other = changed(&other);
+    }
+    while is_known(&other) {
+        other.push('7');
+    }
+    other
+}
+
+/// The last digits, or letters where there are too few digits, are others.
+fn changed(id: &str) -> String {
     let digits = id.bytes().filter(u8::is_ascii_digit).count();
+    let is_number = digits == id.len();
     let hex = id
         .bytes()
         .all(|b| !b.is_ascii_alphabetic() || b.is_ascii_hexdigit());
@@ -64,6 +79,10 @@ pub(crate) fn nobodys(id: &str) -> String {
             *byte = changed;
             left -= 1;
         }
+    }
+    // A number begins with no zero.
+    if is_number && bytes.first() == Some(&b'0') && !id.starts_with('0') {
+        bytes[0] = b'7';
     }
     // Bytes of ASCII were replaced by bytes of ASCII.
     String::from_utf8(bytes).unwrap_or_default()
@@ -88,6 +107,8 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 const MOST_CHOICES: usize = 64;
+/// After so many a change comes back to where it began.
+const MOST_CHANGES: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +125,9 @@ mod tests {
 
     #[test]
     fn an_id_of_nobody_has_the_same_shape() {
+        let nobodys = |id| nobodys(id, |_| false);
         assert_eq!(nobodys("pay_1201"), "pay_8978");
+        assert_eq!(nobodys("3401"), "7178");
         let uuid = "6f1c0e2a-9b1d-4c55-8e21-0123456789ab";
         let other = nobodys(uuid);
         assert_eq!(other.len(), uuid.len());
@@ -112,6 +135,15 @@ mod tests {
         assert_eq!(nobodys("deadbeef").len(), 8);
         assert_ne!(nobodys("deadbeef"), "deadbeef");
         assert_ne!(nobodys("XYZ"), "XYZ");
+    }
+
+    #[test]
+    fn an_id_of_nobody_is_none_that_anybody_was_shown() {
+        assert_eq!(nobodys("2", |_| false), "9");
+        assert_eq!(nobodys("2", |id| id == "9"), "6");
+        let few = |id: &str| id.parse::<u32>().is_ok_and(|id| id < 10);
+        assert!(nobodys("2", few).len() > 1);
+        assert_ne!(nobodys("é", |id| id == "é"), "é");
     }
 
     #[test]

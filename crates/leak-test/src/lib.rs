@@ -25,10 +25,14 @@
 //! | `Touched` | afterwards the other company's own data were not what they were |
 //! | `Failed` | the service failed (5xx, no answer in time, or too many requests in the end), so nothing was shown |
 //! | `Unreached` | no call of the endpoint's own company succeeded, so nothing was tested |
+//! | `NothingKnown` | the readings of a company told nothing that is its alone, so nothing was looked for |
 //!
 //! Of each answer at most [`LeakTest::answer_bytes`] are read, for at most [`LeakTest::answer_time`]: an
 //! answer that never ends, a stream of events for example, is searched as far as it came, and nothing is
 //! learned from what of it is not whole. One that does not even begin in that time is a failure.
+//!
+//! Ids that are numbers, or short, are sent as foreign ids like all others. In answers they are looked
+//! for under the name that they were shown under, since they stand everywhere else by chance.
 //!
 //! It is a test for a throw-away instance with made-up data: it creates, changes and deletes what
 //! both companies have.
@@ -74,6 +78,7 @@ mod outcome;
 mod read;
 mod report;
 mod run;
+mod secrets;
 mod test;
 
 pub use company::TestCompany;

@@ -20,6 +20,8 @@ pub enum Kind {
     Failed,
     /// No call of the endpoint's own company succeeded, so nothing was tested.
     Unreached,
+    /// The company's readings told nothing that is its alone, so nothing of it could be looked for.
+    NothingKnown,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Self::Touched => "touched",
             Self::Failed => "failed",
             Self::Unreached => "unreached",
+            Self::NothingKnown => "nothing known",
         }
     }
 }
@@ -99,7 +102,7 @@ impl LeakReport {
         self.calls
     }
 
-    /// How many texts were looked for in foreign answers.
+    /// How many texts and ids were looked for in foreign answers.
     #[must_use]
     pub const fn facts(&self) -> usize {
         self.facts
@@ -132,7 +135,7 @@ impl fmt::Display for LeakReport {
         let count = self.findings.len();
         writeln!(
             f,
-            "{count} findings in {calls} calls that looked for {facts} texts"
+            "{count} findings in {calls} calls that looked for {facts} texts and ids"
         )?;
         let mut findings = self.findings.iter();
         findings.try_for_each(|finding| writeln!(f, "{finding}"))

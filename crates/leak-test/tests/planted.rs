@@ -3,10 +3,11 @@
 
 mod bank;
 
+use bank::cards::{self, CardLeak};
 use bank::{Bank, Leak};
 use countersign_leak_test::{Kind, LeakReport, LeakTest, TestCompany};
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn company(number: u32) -> TestCompany {
     let id = format!("company_{number}").parse().unwrap();
@@ -93,12 +94,63 @@ async fn each_planted_leak_is_found() {
     }
 }
 
+fn bare(number: u32) -> TestCompany {
+    let id = format!("company_{number}").parse().unwrap();
+    TestCompany::new(id, format!("key_of_company_{number}"))
+}
+
+#[tokio::test]
+async fn ids_of_every_shape_are_tried_and_looked_for() {
+    let shapes: [fn(u32) -> Value; 5] = [
+        |n| json!(format!("card_5120{n:02}")),
+        |n| json!(512_000 + n),
+        |n| json!(n),
+        |n| json!(n.to_string()),
+        |n| json!(format!("{}x", char::from(b'a' + n as u8))),
+    ];
+    for id in shapes {
+        for (leak, kind, endpoint) in [
+            (CardLeak::None, Kind::ForeignData, ""),
+            (CardLeak::List, Kind::ForeignData, "GET /cards"),
+            (CardLeak::Show, Kind::ForeignAccess, "GET /cards/{card_id}"),
+            (
+                CardLeak::Delete,
+                Kind::ForeignAccess,
+                "DELETE /cards/{card_id}",
+            ),
+        ] {
+            let router = cards::router(leak, id);
+            let test = LeakTest::new(cards::contract(), router);
+            let report = test
+                .company(bare(12))
+                .company(bare(34))
+                .run()
+                .await
+                .unwrap();
+            let is_right = match leak {
+                CardLeak::None => report.is_clean(),
+                _ => has(&report, kind, endpoint),
+            };
+            assert!(is_right, "{leak:?} with {}: {report}", id(1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_test_that_looked_for_nothing_is_not_clean() {
+    let router = cards::router(CardLeak::None, |_| json!("all the same"));
+    let test = LeakTest::new(cards::contract(), router);
+    let test = test.company(bare(12)).company(bare(34));
+    let test = test.skip(Method::GET, "/cards/{card_id}");
+    let test = test.skip(Method::DELETE, "/cards/{card_id}");
+    let report = test.run().await.unwrap();
+    assert_eq!(report.facts(), 0, "{report}");
+    assert_eq!(report.findings().len(), 2, "{report}");
+    assert!(has(&report, Kind::NothingKnown, "GET /cards"), "{report}");
+}
+
 #[tokio::test]
 async fn an_endpoint_that_nobody_reached_is_not_passed_over() {
-    let bare = |number| {
-        let id = format!("company_{number}").parse().unwrap();
-        TestCompany::new(id, format!("key_of_company_{number}"))
-    };
     let report = LeakTest::new(bank::contract(), Bank::new(Leak::None).router())
         .company(bare(12))
         .company(bare(34))

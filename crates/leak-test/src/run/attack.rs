@@ -19,6 +19,7 @@ use crate::facts::scalars;
 use crate::fill::nobodys;
 use crate::form::Form;
 use crate::report::Kind;
+use crate::secrets::Secrets;
 
 impl<S, R> Run<'_, S>
 where
@@ -30,7 +31,10 @@ where
     pub(super) async fn attack(&mut self, sides: Sides) {
         let (own, foreign) = (&self.facts[sides.caller], &self.facts[sides.owner]);
         let secrets = foreign.without(own, &self.plan.public);
-        self.report.facts += secrets.len();
+        self.report.facts += secrets.all().len();
+        if secrets.all().is_empty() {
+            self.nothing_known(sides.owner);
+        }
         for (at, endpoint) in self.endpoints() {
             let methods: &[Method] = if reads(endpoint) && !endpoint.is_grpc() {
                 &[Method::GET, Method::HEAD]
@@ -53,7 +57,7 @@ where
         sides: Sides,
         (at, endpoint): (usize, &'static Endpoint),
         method: &Method,
-        secrets: &BTreeSet<String>,
+        secrets: &Secrets,
     ) {
         let Some(form) = self.form(sides.caller, endpoint) else {
             return;
@@ -68,7 +72,7 @@ where
                 continue;
             }
             let other = |value: &String| match is_foreign(value) {
-                true => nobodys(value),
+                true => self.nobodys(value),
                 false => value.clone(),
             };
             let others: Vec<String> = values.iter().map(other).collect();
@@ -96,6 +100,11 @@ where
                 }
             }
         }
+    }
+
+    /// An id that neither company was shown.
+    fn nobodys(&self, id: &str) -> String {
+        nobodys(id, |id| self.facts.iter().any(|facts| facts.names(id)))
     }
 
     /// What the caller puts into the blanks of a call of its own, where its message leaves them open.
@@ -157,7 +166,7 @@ where
         sides: Sides,
         endpoint: &'static Endpoint,
         method: &Method,
-        secrets: &BTreeSet<String>,
+        secrets: &Secrets,
     ) {
         let template = endpoint.template();
         let body_of = |company: usize| self.company(company).body_for(endpoint.method(), template);
@@ -171,11 +180,8 @@ where
         let form = form.with_method(method);
         // A company may well use another one's words; the names of its things it may not.
         let facts = &self.facts[sides.owner];
-        let names: BTreeSet<String> = secrets
-            .iter()
-            .filter(|text| facts.names(text))
-            .cloned()
-            .collect();
+        let names = secrets.all().into_iter().filter(|text| facts.names(text));
+        let names: BTreeSet<String> = names.map(str::to_owned).collect();
         let mut bodies = vec![foreign.clone()];
         bodies.extend(mixtures(&own, &foreign, &names));
         let values = if form.is_grpc() {
@@ -195,9 +201,9 @@ where
             }
             let mut nobody = body.clone();
             replace(&mut nobody, &|text| {
-                names.contains(text).then(|| nobodys(text))
+                names.contains(text).then(|| self.nobodys(text))
             });
-            let others: Vec<String> = taken.iter().map(|text| nobodys(text)).collect();
+            let others: Vec<String> = taken.iter().map(|text| self.nobodys(text)).collect();
             let call = form.clone().with_body(&body).fill(&values);
             let twin = form.clone().with_body(&nobody).fill(&values);
             let (Some(call), Some(twin)) = (call, twin) else {
@@ -219,7 +225,7 @@ where
         sides: Sides,
         (at, endpoint): (usize, &'static Endpoint),
         method: &Method,
-        secrets: &BTreeSet<String>,
+        secrets: &Secrets,
     ) {
         let Some(call) = self.own_call(sides.caller, at, endpoint) else {
             return;

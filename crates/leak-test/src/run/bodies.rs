@@ -42,7 +42,13 @@ pub(super) fn replace(value: &mut Value, other: &impl Fn(&str) -> Option<String>
         Value::Object(members) => members
             .values_mut()
             .for_each(|member| replace(member, other)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Number(number) => {
+            let other = other(&number.to_string());
+            if let Some(other) = other.and_then(|other| other.parse().ok()) {
+                *number = other;
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
     }
 }
 
@@ -94,5 +100,8 @@ mod tests {
             secrets.contains(text).then(|| "?".to_owned())
         });
         assert_eq!(nobody, json!({"from": "?", "card": "?", "note": "m"}));
+        let mut number = json!({"ids": [12, 34]});
+        replace(&mut number, &|text| (text == "12").then(|| "89".to_owned()));
+        assert_eq!(number, json!({"ids": [89, 34]}));
     }
 }

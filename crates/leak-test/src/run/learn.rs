@@ -131,6 +131,21 @@ where
         }
     }
 
+    /// Reports that nothing is known of a company that is its alone.
+    pub(super) fn nothing_known(&mut self, company: usize) {
+        let readings = self.readings();
+        let of = if readings.is_empty() {
+            self.endpoints()
+        } else {
+            readings
+        };
+        for (_, endpoint) in of {
+            let detail = "it told nothing that is this company's alone, so nothing was looked for: name \
+                          something with TestCompany::owns or TestCompany::id";
+            self.find(Kind::NothingKnown, company, endpoint, detail.to_owned());
+        }
+    }
+
     fn readings(&self) -> Vec<(usize, &'static Endpoint)> {
         let all = self.endpoints().into_iter();
         all.filter(|(_, endpoint)| reads(endpoint)).collect()

@@ -1,6 +1,5 @@
 //! What comes back of a call with something foreign in it.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 
 use bytes::Bytes;
@@ -12,8 +11,8 @@ use tower_service::Service;
 
 use super::{Run, Sides, reads};
 use crate::answer::{Answer, Call};
-use crate::facts::found;
 use crate::report::Kind;
+use crate::secrets::Secrets;
 
 /// A call with something foreign, the same with something of nobody, and what was sent in both.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +37,7 @@ where
         sides: Sides,
         endpoint: &'static Endpoint,
         trial: Trial<'_>,
-        secrets: &BTreeSet<String>,
+        secrets: &Secrets,
     ) {
         let ((call, sent), (twin, others)) = (trial.call, trial.twin);
         let answer = self
@@ -66,7 +65,11 @@ where
             true => answer.head(sent),
             false => answer.outline(sent),
         };
-        let (one, two) = (outline(&answer, sent), outline(&other, others));
+        let (mut one, mut two) = (outline(&answer, sent), outline(&other, others));
+        let length = |sent: &[String]| sent.iter().map(String::len).sum::<usize>();
+        if length(sent) != length(others) {
+            (one, two) = (without_length(&one), without_length(&two));
+        }
         if one == two {
             return;
         }
@@ -88,10 +91,10 @@ where
         endpoint: &'static Endpoint,
         call: &Call,
         sent: &[String],
-        secrets: &BTreeSet<String>,
+        secrets: &Secrets,
     ) -> Option<Answer> {
         let answer = self.call(sides.caller, endpoint, call).await?;
-        if let Some(fact) = found(secrets, &answer, sent) {
+        if let Some(fact) = secrets.found(&answer, sent) {
             let owner = self.company(sides.owner).id;
             let (name, status) = (call.name(), answer.told());
             let detail = format!("{name} was answered {status} and {fact:?} of {owner}");
@@ -99,4 +102,11 @@ where
         }
         Some(answer)
     }
+}
+
+/// An outline without the length of its body: one that repeats a longer id is longer.
+fn without_length(outline: &str) -> String {
+    let lines = outline.lines();
+    let lines = lines.filter(|line| !line.starts_with("content-length: "));
+    lines.collect::<Vec<_>>().join("\n")
 }

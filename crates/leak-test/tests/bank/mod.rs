@@ -1,5 +1,7 @@
 //! A bank with a leak of one's choice.
 
+pub(crate) mod cards;
+
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, Query, Request, State};
