@@ -8,7 +8,9 @@ use super::error::{DocumentError, Faults};
 use super::node::Node;
 use super::read::{Operation, Parameter};
 use super::refs::follow;
+use super::same::Pairs;
 use super::schema::{Direction, Schemas};
+use super::style::Style;
 use super::{OpenApi, endpoints, schema};
 
 /// One difference between two documents.
@@ -52,8 +54,10 @@ impl OpenApi {
     ///
     /// Breaking are: an endpoint or a member that is gone or has another type, a scope, cost or
     /// limit that lets less through, an answer that is gone or says what it did not say before, a
-    /// parameter or member that has become required, a value that is not taken any more, a sunset
-    /// that comes earlier. Where it can't be told, a change counts as breaking.
+    /// parameter or member that has become required, a value that is not taken any more, a parameter
+    /// that is written in another way, a sunset that comes earlier or is the first one of what was
+    /// deprecated already. Where it can't be told, a change counts as breaking: of a schema's keywords
+    /// that are not understood here, every one.
     ///
     /// # Errors
     /// As [`OpenApi::contract`], of either document.
@@ -162,7 +166,7 @@ impl<'d> Comparison<'d, '_> {
                         let text = format!("the {name} has become required");
                         self.changes.breaking(text);
                     }
-                    self.schemas(was.node, is.node, Direction::Request, &name);
+                    self.parameter(was, is, &name);
                 }
             }
         }
@@ -185,11 +189,20 @@ impl<'d> Comparison<'d, '_> {
                 let mut all = all.parameters.iter();
                 all.find(|it| it.place == "path" && it.name == name)
             };
-            names.filter_map(find).map(|it| it.node).collect::<Vec<_>>()
+            names.filter_map(find).cloned().collect::<Vec<_>>()
         };
-        for (was, is) in in_path(old).into_iter().zip(in_path(new)) {
-            self.schemas(was, is, Direction::Request, "path parameter");
+        for (was, is) in in_path(old).iter().zip(&in_path(new)) {
+            self.parameter(was, is, "path parameter");
         }
+    }
+
+    fn parameter(&mut self, old: &Parameter<'d>, new: &Parameter<'d>, name: &str) {
+        if Style::of(old.place, old.node) != Style::of(new.place, new.node) {
+            let text = format!("{name}: it is written in another way");
+            self.changes.breaking(text);
+        }
+        self.contents(old.node, new.node, Direction::Request, name);
+        self.schemas(old.node, new.node, Direction::Request, name);
     }
 
     fn bodies(&mut self, old: Option<&'d Node>, new: Option<&'d Node>) {
@@ -245,13 +258,35 @@ impl<'d> Comparison<'d, '_> {
     }
 
     fn fields(&mut self, old: &'d Node, new: &'d Node, name: &str) {
-        let names = |node: &'d Node| node.get("headers").into_iter().flat_map(Node::members);
-        for (field, _) in names(old) {
-            if !names(new).any(|(other, _)| other.eq_ignore_ascii_case(field)) {
-                let text = format!("{name}: the header field {field} is gone");
-                self.changes.breaking(text);
+        let fields = |node: &'d Node| node.get("headers").into_iter().flat_map(Node::members);
+        for (field, was) in fields(old) {
+            let mut all = fields(new);
+            let is = all.find(|(other, _)| other.eq_ignore_ascii_case(field));
+            match is {
+                None => {
+                    let text = format!("{name}: the header field {field} is gone");
+                    self.changes.breaking(text);
+                }
+                Some((_, is)) => {
+                    let was = follow(self.old, was, "#").0;
+                    let is = follow(self.new, is, "#").0;
+                    self.field(was, is, &format!("{name}: the header field {field}"));
+                }
             }
         }
+    }
+
+    fn field(&mut self, old: &'d Node, new: &'d Node, name: &str) {
+        let is_required = |field: &Node| field.get("required") == Some(&Node::Bool(true));
+        if is_required(old) && !is_required(new) {
+            self.changes.breaking(format!("{name} may be absent"));
+        }
+        if Style::of("header", old) != Style::of("header", new) {
+            let text = format!("{name} is written in another way");
+            self.changes.breaking(text);
+        }
+        self.contents(old, new, Direction::Response, name);
+        self.schemas(old, new, Direction::Response, name);
     }
 
     fn contents(&mut self, old: &'d Node, new: &'d Node, direction: Direction, name: &str) {
@@ -262,7 +297,14 @@ impl<'d> Comparison<'d, '_> {
                     let text = format!("{name}: {media} is gone");
                     self.changes.breaking(text);
                 }
-                Some(is) => self.schemas(was, is, direction, name),
+                Some(is) => {
+                    self.schemas(was, is, direction, name);
+                    let [was, is] = [was, is].map(|it| it.get("encoding").unwrap_or(&Node::Null));
+                    if !Pairs::new(self.old, self.new).are_same(was, is) {
+                        let text = format!("{name}: the encoding of {media} is another one");
+                        self.changes.breaking(text);
+                    }
+                }
             }
         }
     }

@@ -53,6 +53,11 @@ fn compare_stages(old: &Endpoint, new: &Endpoint, changes: &mut Changes) {
         (Some(old), Some(new)) if new > old => {
             changes.harmless(format!("its sunset was {old} and is {new}"));
         }
+        // Who read of the deprecation alone took it to last.
+        (None, Some(new)) if old.deprecation().is_some() => {
+            changes.breaking(format!("it had no sunset and has one: {new}"));
+        }
+        (Some(old), None) => changes.harmless(format!("its sunset was {old} and is none")),
         _ => {}
     }
 }

@@ -49,6 +49,7 @@ mod describe;
 mod endpoints;
 mod error;
 mod extension;
+mod keywords;
 mod node;
 mod overlaps;
 mod parts;
@@ -56,8 +57,10 @@ mod publish;
 mod read;
 mod refs;
 mod refusals;
+mod same;
 mod schema;
 mod scopes;
+mod style;
 mod text;
 
 use std::fmt;

@@ -79,4 +79,22 @@ pub(super) fn properties<'d>(parts: &[&'d Node]) -> Vec<&'d str> {
     names
 }
 
+/// The names of the members that must be there.
+pub(super) fn required<'d>(parts: &[&'d Node]) -> Vec<&'d str> {
+    let all = parts
+        .iter()
+        .filter_map(|part| part.get("required")?.as_list());
+    let mut names = Vec::new();
+    for name in all.flatten().filter_map(Node::as_text) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+pub(super) fn is_required(parts: &[&Node], member: &str) -> bool {
+    required(parts).contains(&member)
+}
+
 const MAX_PARTS: usize = 200;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::changes::Changes;
 use super::node::Node;
-use super::parts::{Types, parts, properties, text, types, values};
+use super::parts::{Types, is_required, parts, properties, text, types, values};
 
 /// Who writes the value that a schema describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +19,10 @@ pub(super) enum Direction {
 pub(super) static ANYTHING: Node = Node::Bool(true);
 
 pub(super) struct Schemas<'d, 'c> {
-    old: &'d Node,
-    new: &'d Node,
-    direction: Direction,
-    changes: &'c mut Changes,
+    pub(super) old: &'d Node,
+    pub(super) new: &'d Node,
+    pub(super) direction: Direction,
+    pub(super) changes: &'c mut Changes,
     /// Pairs that are being compared or have been: a schema may contain itself.
     seen: HashSet<[Vec<*const Node>; 2]>,
 }
@@ -57,9 +57,11 @@ impl<'d, 'c> Schemas<'d, 'c> {
         if !self.seen.insert(pair) {
             return;
         }
+        self.nothing(&old_parts, &new_parts, name);
         self.types(&old_parts, &new_parts, name);
         self.values(&old_parts, &new_parts, name);
         self.bounds(&old_parts, &new_parts, name);
+        self.others(&old_parts, &new_parts, name);
         self.members(&old_parts, &new_parts, name);
         self.alternatives(&old_parts, &new_parts, name);
         let items = |parts: &[&'d Node]| {
@@ -67,6 +69,22 @@ impl<'d, 'c> Schemas<'d, 'c> {
             all.collect::<Vec<_>>()
         };
         self.compare_all(&items(&old_parts), &items(&new_parts), &format!("{name}[]"));
+    }
+
+    /// A schema that no value fits.
+    fn nothing(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
+        let [was, is] = [old, new].map(|parts| parts.contains(&&Node::Bool(false)));
+        match (self.direction, was, is) {
+            (Direction::Request, false, true) => {
+                let text = format!("{name}: nothing is taken there any more");
+                self.changes.breaking(text);
+            }
+            (Direction::Response, true, false) => {
+                let text = format!("{name} may be there, which it never was");
+                self.changes.breaking(text);
+            }
+            _ => {}
+        }
     }
 
     fn types(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
@@ -140,39 +158,28 @@ impl<'d, 'c> Schemas<'d, 'c> {
         }
     }
 
-    /// Lengths, sizes and patterns: of what callers send, none may take less than before.
+    /// Lengths and sizes: what callers send must be taken still, and what they get must be within what
+    /// was promised.
     fn bounds(&mut self, old: &[&'d Node], new: &[&'d Node], name: &str) {
-        if self.direction == Direction::Response {
-            return;
-        }
         for (bound, is_upper) in BOUNDS {
-            let number = |parts: &[&'d Node]| {
-                let mut given = parts.iter().filter_map(|part| part.get(bound));
-                given.find_map(|bound| match bound {
-                    Node::Number(number) => number.as_f64(),
-                    _ => None,
-                })
+            let (was, is) = (number(old, bound, is_upper), number(new, bound, is_upper));
+            let (whole, part) = match self.direction {
+                Direction::Request => (was, is),
+                Direction::Response => (is, was),
             };
-            let tighter = match (number(old), number(new)) {
+            let is_tighter = match (whole, part) {
                 (_, None) => false,
                 (None, Some(_)) => true,
-                (Some(was), Some(is)) => {
-                    if is_upper {
-                        is < was
-                    } else {
-                        is > was
-                    }
-                }
+                (Some(whole), Some(part)) if is_upper => part < whole,
+                (Some(whole), Some(part)) => part > whole,
             };
-            if tighter {
-                self.changes
-                    .breaking(format!("{name}: its {bound} takes less than before"));
+            if is_tighter {
+                let text = match self.direction {
+                    Direction::Request => format!("{name}: its {bound} takes less than before"),
+                    Direction::Response => format!("{name}: its {bound} promises less than before"),
+                };
+                self.changes.breaking(text);
             }
-        }
-        let pattern = text(new, "pattern");
-        if pattern.is_some() && pattern != text(old, "pattern") {
-            self.changes
-                .breaking(format!("{name}: its pattern is another one"));
         }
     }
 
@@ -181,12 +188,6 @@ impl<'d, 'c> Schemas<'d, 'c> {
             let all = parts.iter().filter_map(|part| part.get("properties"));
             let found = all.filter_map(|properties| properties.get(member));
             found.collect::<Vec<_>>()
-        };
-        let is_required = |parts: &[&'d Node], member: &str| {
-            let mut all = parts
-                .iter()
-                .filter_map(|part| part.get("required")?.as_list());
-            all.any(|names| names.iter().any(|it| it.as_text() == Some(member)))
         };
         for member in properties(old) {
             let inner = format!("{name}.{member}");
@@ -222,14 +223,7 @@ impl<'d, 'c> Schemas<'d, 'c> {
                 self.changes.harmless(format!("{name}.{member} is new"));
             }
         }
-        let is_closed = |parts: &[&'d Node]| {
-            let mut all = parts.iter();
-            all.any(|part| part.get("additionalProperties") == Some(&Node::Bool(false)))
-        };
-        if self.direction == Direction::Request && is_closed(new) && !is_closed(old) {
-            let text = format!("{name}: other members are not taken any more");
-            self.changes.breaking(text);
-        }
+        self.unlisted(old, new, name);
     }
 
     /// Alternatives are compared in their order.
@@ -256,6 +250,15 @@ impl<'d, 'c> Schemas<'d, 'c> {
             }
         }
     }
+}
+
+/// The tightest of the bounds that hold at once.
+fn number(parts: &[&Node], bound: &str, is_upper: bool) -> Option<f64> {
+    let given = parts.iter().filter_map(|part| match part.get(bound) {
+        Some(Node::Number(number)) => number.as_f64(),
+        _ => None,
+    });
+    given.reduce(if is_upper { f64::min } else { f64::max })
 }
 
 /// Keyword, and whether it is an upper bound.

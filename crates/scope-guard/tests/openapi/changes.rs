@@ -227,3 +227,172 @@ fn a_sunset_may_come_later_and_not_earlier() {
     assert_eq!(between(&late, &early).0.len(), 1);
     assert_eq!(between(&early, &late).0, Vec::<String>::new());
 }
+
+#[test]
+fn a_first_sunset_of_what_was_deprecated_already_breaks() {
+    let with = |rest: &str| {
+        let lines = format!(
+            "    put:\n      deprecated: true\n      x-countersign-deprecation: {{since: '2026-10-01T00:00:00Z'{rest}}}\n"
+        );
+        OLD.replace("    put:\n", &lines)
+    };
+    let (without, sunset) = (with(""), with(", sunset: '2027-01-01T00:00:00Z'"));
+    let (breaking, _) = between(&without, &sunset);
+    assert!(breaking[0].contains("it had no sunset"), "{breaking:?}");
+    assert_eq!(between(&sunset, &without).0, Vec::<String>::new());
+}
+
+const LISTS: &str = "  /lists:
+    post:
+      security: [{key: ['lists:write']}]
+      parameters:
+        - {name: filter, in: query, content: {application/json: {schema: {type: object}}}}
+        - {name: ids, in: query, schema: {type: array, items: {type: string}}}
+      requestBody:
+        content:
+          application/json:
+            schema: {type: object, properties: {amount: {type: integer}, list: {type: array}}}
+      responses:
+        '200':
+          description: Done
+          headers: {X-A: {required: true, schema: {type: string}}}
+          content:
+            application/json:
+              schema: {type: object, additionalProperties: {type: string}, properties: {code: {type: string, maxLength: 3, pattern: '^[A-Z]+$'}}}
+";
+
+#[test]
+fn what_is_not_understood_counts_as_breaking() {
+    let (body, amount) = (
+        "schema: {type: object, properties",
+        "amount: {type: integer",
+    );
+    for (from, to, told) in [
+        (
+            body,
+            "schema: {type: object, required: [other], properties",
+            ".other has become required",
+        ),
+        (
+            body,
+            "schema: {type: object, dependentRequired: {amount: [list]}, properties",
+            "its dependentRequired",
+        ),
+        (
+            body,
+            "schema: {type: object, propertyNames: {maxLength: 3}, properties",
+            "its propertyNames",
+        ),
+        (
+            body,
+            "schema: {type: object, if: {minProperties: 1}, properties",
+            "its if",
+        ),
+        (
+            body,
+            "schema: {type: object, additionalProperties: {type: integer}, properties",
+            "its other members",
+        ),
+        (
+            body,
+            "schema: {type: object, additionalProperties: false, properties",
+            "other members are not taken",
+        ),
+        (
+            amount,
+            "amount: {type: integer, multipleOf: 100",
+            "its multipleOf",
+        ),
+        (amount, "amount: {type: integer, not: {const: 5}", "its not"),
+        (
+            amount,
+            "amount: {type: integer, allOf: [{maximum: 5}]",
+            "its maximum",
+        ),
+        (
+            "list: {type: array",
+            "list: {type: array, uniqueItems: true",
+            "its uniqueItems",
+        ),
+        (
+            "amount: {type: integer}",
+            "amount: false",
+            "nothing is taken there",
+        ),
+        (
+            "{schema: {type: object}}",
+            "{schema: {type: integer}}",
+            "its type was object",
+        ),
+        (
+            "filter, in: query, content: {application/json: {schema: {type: object}}}",
+            "filter, in: query",
+            "application/json is gone",
+        ),
+        (
+            "ids, in: query",
+            "ids, in: query, explode: false",
+            "written in another way",
+        ),
+        (
+            "maxLength: 3",
+            "maxLength: 300",
+            "its maxLength promises less",
+        ),
+        ("maxLength: 3, ", "", "its maxLength promises less"),
+        ("'^[A-Z]+$'", "'.*'", "its pattern"),
+        (
+            "additionalProperties: {type: string}, ",
+            "",
+            "its other members",
+        ),
+        (
+            "schema: {type: string}}",
+            "schema: {type: integer}}",
+            "X-A: its type was string",
+        ),
+        ("required: true, ", "", "X-A may be absent"),
+    ] {
+        assert!(LISTS.contains(from), "{from}");
+        let (breaking, _) = between(LISTS, &LISTS.replacen(from, to, 1));
+        let is_told = breaking.iter().any(|it| it.contains(told));
+        assert!(is_told, "{from} -> {to}: {breaking:?}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_but_takes_more_or_says_the_same_does_not_break() {
+    let with = |members: &str| {
+        LISTS.replace(
+            "amount: {type: integer",
+            &format!("amount: {{type: integer{members}"),
+        )
+    };
+    for (old, new) in [
+        (with(", multipleOf: 100"), with("")),
+        (
+            with(", not: {const: 5}"),
+            with(", not: {const: 5}, description: Cents"),
+        ),
+        (with(", oneOf: [{title: a}]"), with(", oneOf: [{title: b}]")),
+        (with(""), with(", default: 5")),
+        (
+            with(""),
+            LISTS.replace(
+                "ids, in: query",
+                "ids, in: query, style: form, explode: true",
+            ),
+        ),
+        (LISTS.replace("maxLength: 3", "maxLength: 300"), with("")),
+        (LISTS.replace("pattern: '^[A-Z]+$'", "title: x"), with("")),
+        (
+            LISTS.replace(
+                "schema: {type: object, properties",
+                "schema: {type: object, additionalProperties: false, properties",
+            ),
+            with(""),
+        ),
+    ] {
+        assert_eq!(between(&old, &new).0, Vec::<String>::new(), "{new}");
+    }
+}
