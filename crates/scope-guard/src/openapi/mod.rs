@@ -45,6 +45,7 @@
 //! ```
 
 mod changes;
+mod closed;
 mod describe;
 mod endpoints;
 mod error;

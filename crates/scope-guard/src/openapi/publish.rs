@@ -9,25 +9,32 @@ use super::node::{Map, Node, map};
 use super::read::Operation;
 use super::refs::{self, follow};
 use super::refusals::{self, REFUSALS};
-use super::{OpenApi, Version, describe};
+use super::{OpenApi, Version, closed, describe};
 
 impl OpenApi {
     /// The document to publish: without endpoints that are drafts or retired and what only they
-    /// use, with the answers of the layers (refusals, their header fields and those of allowed
+    /// use, without scopes that no other endpoint asks for, with the answers of the layers (refusals, their header fields and those of allowed
     /// requests), with `deprecated` and `security` where only extensions said so. Its contract is
     /// the open part of this one's. Publishing twice changes nothing more.
     ///
     /// # Errors
-    /// As [`OpenApi::contract`], and when what is left refers to what was closed.
+    /// As [`OpenApi::contract`], when what is left refers to what was closed (a link too, by
+    /// `operationRef` or `operationId`), and when no endpoint is open.
     pub fn published(&self) -> Result<Self, DocumentError> {
         self.contract()?;
+        let mut faults = Faults::default();
+        let all = self.operations(&mut faults);
         let mut root = self.root.clone();
         let members = root.as_map_mut().expect("a document is a map");
-        members.insert("paths".to_owned(), Node::Map(self.open_paths()));
+        members.insert("paths".to_owned(), Node::Map(self.open_paths(&all)));
+        closed::leave_out(members, &all);
         add_components(members);
         prune(&mut root);
-        let mut faults = Faults::default();
-        refs::check(&root, &mut faults);
+        if !all.iter().any(|(_, endpoint)| endpoint.stage().is_open()) {
+            let advice = "no endpoint is open: there is nothing to publish";
+            faults.add::<()>("#/paths", advice);
+        }
+        refs::check_published(&root, &mut faults);
         faults.into_result(&self.name)?;
         Ok(Self {
             name: self.name.clone(),
@@ -36,10 +43,9 @@ impl OpenApi {
         })
     }
 
-    fn open_paths(&self) -> Map {
-        let operations = self.operations(&mut Faults::default());
+    fn open_paths(&self, all: &[(Operation<'_>, Endpoint)]) -> Map {
         let mut paths = Map::new();
-        for (operation, endpoint) in operations.iter().filter(|(_, e)| e.stage().is_open()) {
+        for (operation, endpoint) in all.iter().filter(|(_, e)| e.stage().is_open()) {
             let item = paths
                 .entry(operation.path.to_owned())
                 .or_insert_with(|| self.item_without_operations(operation.path));

@@ -1,7 +1,7 @@
 //! References: each must lead to a place of the same document, and to an end.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use percent_encoding::percent_decode_str;
 
@@ -14,8 +14,39 @@ pub(super) fn check(root: &Node, faults: &mut Faults) {
         root,
         faults,
         seen: HashMap::new(),
+        operations: None,
     };
     walk.object(root, "#");
+}
+
+/// As [`check`], and notes every link to an operation that the document does not have.
+pub(super) fn check_published(root: &Node, faults: &mut Faults) {
+    let mut operations = HashSet::new();
+    operation_ids(root, &mut operations);
+    let mut walk = Walk {
+        root,
+        faults,
+        seen: HashMap::new(),
+        operations: Some(operations),
+    };
+    walk.object(root, "#");
+}
+
+/// The ids of all operations; links name some as well, and data may look like anything.
+fn operation_ids<'d>(node: &'d Node, ids: &mut HashSet<&'d str>) {
+    for item in node.as_list().unwrap_or_default() {
+        operation_ids(item, ids);
+    }
+    for (name, value) in node.members() {
+        match (name, value.as_text()) {
+            ("operationId", Some(id)) => {
+                ids.insert(id);
+            }
+            ("links" | "example" | "examples" | "default" | "enum" | "const", _) => {}
+            _ if name.starts_with("x-") => {}
+            _ => operation_ids(value, ids),
+        }
+    }
 }
 
 /// What a reference stands for, followed to its end, and where that is. The document's references
@@ -53,6 +84,8 @@ struct Walk<'d, 'f> {
     faults: &'f mut Faults,
     /// Values that references pass through, by their address: whether all behind them is known.
     seen: HashMap<*const Node, bool>,
+    /// The ids of the operations that links may lead to, where links are looked at.
+    operations: Option<HashSet<&'d str>>,
 }
 
 impl<'d> Walk<'d, '_> {
@@ -86,11 +119,32 @@ impl<'d> Walk<'d, '_> {
                     }
                 }
                 _ if NAMED.contains(&name) && value.as_map().is_some() => {
-                    for (name, item) in value.members() {
-                        self.object(item, &child(&place(), name));
+                    for (inner, item) in value.members() {
+                        let place = child(&place(), inner);
+                        if name == "links" {
+                            self.link(item, &place);
+                        }
+                        self.object(item, &place);
                     }
                 }
                 _ => self.object(value, &place()),
+            }
+        }
+    }
+
+    /// A link may lead to another document; to this one only where there is an operation.
+    fn link(&mut self, node: &'d Node, at: &str) {
+        let Some(operations) = &self.operations else {
+            return;
+        };
+        let text = |member: &str| node.get(member).and_then(Node::as_text);
+        let lost_id = text("operationId").filter(|id| !operations.contains(id));
+        let target = text("operationRef").filter(|target| target.starts_with('#'));
+        let lost_target = target.filter(|target| target_of(self.root, target).is_none());
+        for (member, lost) in [("operationId", lost_id), ("operationRef", lost_target)] {
+            if let Some(lost) = lost {
+                let advice = format!("`{lost}` is no operation that is open: leave the link out");
+                self.faults.add::<()>(&child(at, member), advice);
             }
         }
     }

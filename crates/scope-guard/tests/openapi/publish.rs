@@ -5,7 +5,7 @@ use countersign_scope_guard::openapi::OpenApi;
 use countersign_scope_guard::{Contract, ScopeRegistry};
 use serde_json::Value;
 
-use super::{HEAD, parse};
+use super::{HEAD, only, parse};
 
 fn scope(name: &str) -> Scope {
     name.parse().unwrap()
@@ -159,4 +159,90 @@ paths:
     // Callers see by which fields a key is sent, and which scope it needs.
     assert_eq!(get["security"][0]["countersignKey"][0], "pets:read");
     assert_eq!(get["security"][1]["countersignBearer"][0], "pets:read");
+}
+
+const TWO: &str = "openapi: 3.1.0
+info: {title: Test, version: '1'}
+security: [{key: ['drafts:see']}]
+tags: [{name: drafts, description: a tag}, {name: all}, {name: nobodys}]
+x-countersign-scopes: {'pets:read': Read pets, 'drafts:see': Nobody should know}
+components:
+  securitySchemes:
+    key: {type: apiKey, in: header, name: X-Api-Key}
+    oauth:
+      type: oauth2
+      flows: {clientCredentials: {tokenUrl: /token, scopes: {'pets:read': Read, 'drafts:see': Nobody should know}}}
+paths:
+  /pets:
+    get:
+      tags: [all]
+      security: [{oauth: ['pets:read']}]
+      responses: {'200': {description: Pets, links: {}}}
+  /drafts:
+    get:
+      operationId: getDraft
+      tags: [all, drafts]
+      x-countersign-stage: draft
+      responses: {'200': {description: Drafts}}
+";
+
+#[test]
+fn what_the_document_tells_of_closed_endpoints_elsewhere_is_not_published() {
+    let published = parse(TWO).published().unwrap();
+    let yaml = published.to_yaml();
+    for gone in ["drafts", "Nobody should know", "getDraft"] {
+        assert!(!yaml.contains(gone), "{gone}\n{yaml}");
+    }
+    for kept in [
+        "\"pets:read\": Read pets",
+        "\"pets:read\": Read\n",
+        "nobodys",
+        "name: all",
+    ] {
+        assert!(yaml.contains(kept), "{kept}\n{yaml}");
+    }
+    assert_eq!(published.published().unwrap(), published);
+    assert_eq!(parse(&yaml), published);
+}
+
+#[test]
+fn the_documents_security_stays_where_an_open_endpoint_has_no_other() {
+    let text = TWO.replace("      security: [{oauth: ['pets:read']}]\n", "");
+    let text = text.replace(
+        "security: [{key: ['drafts:see']}]",
+        "security: [{key: ['pets:read']}]",
+    );
+    let published = parse(&text).published().unwrap();
+    let json: Value = serde_json::from_str(&published.to_json()).unwrap();
+    assert_eq!(json["security"][0]["key"][0], "pets:read");
+}
+
+#[test]
+fn a_link_to_a_closed_endpoint_is_an_error() {
+    for (link, place) in [
+        ("operationId: getDraft", "operationId"),
+        ("operationRef: '#/paths/~1drafts/get'", "operationRef"),
+    ] {
+        let text = TWO.replace("links: {}", &format!("links: {{next: {{{link}}}}}"));
+        let (at, advice) = only(&parse(&text).published().unwrap_err());
+        assert!(at.ends_with(&format!("/links/next/{place}")), "{at}");
+        assert!(advice.contains("no operation that is open"), "{advice}");
+        let open = text.replace("      x-countersign-stage: draft\n", "");
+        parse(&open).published().unwrap();
+    }
+    let elsewhere = "links: {next: {operationRef: 'https://example.com/api#/paths/~1x/get'}}";
+    parse(&TWO.replace("links: {}", elsewhere))
+        .published()
+        .unwrap();
+}
+
+#[test]
+fn a_document_without_an_open_endpoint_is_not_published() {
+    let text = TWO.replace(
+        "    get:\n      tags: [all]",
+        "    get:\n      x-countersign-stage: draft\n      tags: [all]",
+    );
+    let (at, advice) = only(&parse(&text).published().unwrap_err());
+    assert_eq!(at, "#/paths");
+    assert!(advice.contains("no endpoint is open"), "{advice}");
 }
