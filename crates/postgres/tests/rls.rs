@@ -184,6 +184,20 @@ async fn the_check_finds_nothing_where_all_is_well() {
 
 #[tokio::test]
 #[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
+async fn the_check_passes_over_defaults_that_the_services_sessions_never_begin_with() {
+    let bank = Bank::open().await;
+    let s = &bank.schema;
+    sql(&format!(
+        "CREATE ROLE {s}_other; GRANT {s}_other TO {s}_app;
+         ALTER ROLE {s}_other SET countersign.company = 'company_12';
+         ALTER ROLE {s}_app IN DATABASE template1 SET countersign.company = 'company_12'"
+    ))
+    .await;
+    assert_eq!(bank.problems(&mut bank.app().await).await, []);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
 async fn the_check_finds_a_table_that_nobody_guarded() {
     let bank = Bank::unguarded().await;
     let found = bank.problems(&mut bank.app().await).await;
@@ -275,6 +289,30 @@ async fn the_check_finds_each_way_around_the_policies() {
             format!("CREATE TABLE {s}.part () INHERITS ({s}.payments);
                      GRANT SELECT ON {s}.part TO {app}"),
             Problem::OpenPartition(format!("{s}.part")),
+        ),
+        (
+            format!("CREATE VIEW {s}.names AS SELECT * FROM {s}.payments;
+                     GRANT SELECT (id) ON {s}.names TO {app}"),
+            Problem::OpenView(format!("{s}.names")),
+        ),
+        (
+            format!("CREATE TABLE {s}.half () INHERITS ({s}.payments);
+                     GRANT SELECT (id, company) ON {s}.half TO {app}"),
+            Problem::OpenPartition(format!("{s}.half")),
+        ),
+        (
+            format!("CREATE TABLE {s}.half () INHERITS ({s}.payments);
+                     GRANT UPDATE (company) ON {s}.half TO {app}"),
+            Problem::OpenPartition(format!("{s}.half")),
+        ),
+        (
+            format!("ALTER TABLE {s}.payments DISABLE ROW LEVEL SECURITY;
+                     REVOKE ALL ON {s}.payments FROM {app}; GRANT SELECT (id) ON {s}.payments TO {app}"),
+            Problem::VisibleUnbound(payments.clone()),
+        ),
+        (
+            format!("ALTER ROLE {app} IN DATABASE postgres SET countersign.company = 'company_12'"),
+            Problem::BoundFromTheStart,
         ),
         (
             format!("CREATE COLLATION {s}.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);

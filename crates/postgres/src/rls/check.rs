@@ -19,7 +19,7 @@ pub enum Problem {
     Superuser(String),
     /// The role has `BYPASSRLS`, or can become this one that has it.
     BypassesRls(String),
-    /// Something binds sessions before anybody asked: a default of a role, of the database or of
+    /// Something binds sessions before anybody asked: a default of the role, of the database or of
     /// the server.
     BoundFromTheStart,
     /// There is no such table.
@@ -37,9 +37,9 @@ pub enum Problem {
     Owner(String),
     /// The role may truncate the table, which no policy hinders.
     MayTruncate(String),
-    /// The role may reach this partition of a table directly, past the policies.
+    /// The role may reach this partition of a table directly, or columns of it, past the policies.
     OpenPartition(String),
-    /// The role may read this view, which shows a table with the rights of somebody whom policies
+    /// The role may read this view, or columns of it, which shows a table with the rights of somebody whom policies
     /// don't hold, or this materialised view, which no policy guards.
     OpenView(String),
     /// A transaction that was not bound sees rows of the table.
@@ -198,10 +198,16 @@ const ROLES: &str = "
            OR (NOT own.rolsuper AND pg_catalog.pg_has_role(own.oid, r.oid, 'MEMBER')))
     ORDER BY r.rolname";
 
+/// Of the defaults those that a session of this role begins with in this database: `SET ROLE` brings
+/// along none of the other role's.
 const PRESET: &str = "
     SELECT coalesce(pg_catalog.current_setting($1, true), '') <> '' OR EXISTS (
         SELECT FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) setting
-        WHERE starts_with(lower(setting), $1 || '='))";
+        WHERE starts_with(lower(setting), $1 || '=')
+          AND (s.setrole = 0 OR s.setrole IN (
+              SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname IN (current_user, session_user)))
+          AND (s.setdatabase = 0 OR s.setdatabase = (
+              SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())))";
 
 /// One column for each problem, in the order in which they are read, and whether the table may be
 /// read. The policies are compared with what the server makes of the migration's text.
@@ -232,8 +238,10 @@ const TABLE: &str = r#"
                       (('countersign_company', true), ('countersign_company_only', false))
                   AND sees IN (SELECT condition FROM expected)
                   AND writes IN (SELECT condition FROM expected)),
-           has_table_privilege(oid, 'SELECT')
+           has_any_column_privilege(oid, 'SELECT')
     FROM guarded"#;
+
+// A privilege on a single column is no privilege on its table, and shows rows as well.
 
 const PARTITIONS: &str = "
     WITH RECURSIVE below AS (
@@ -241,7 +249,8 @@ const PARTITIONS: &str = "
         UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.inhrelid)
     SELECT c.oid::regclass::text FROM below JOIN pg_catalog.pg_class c ON c.oid = below.inhrelid
     WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity)
-      AND has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+      AND (has_table_privilege(c.oid, 'DELETE, TRUNCATE')
+           OR has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE'))
     ORDER BY 1";
 
 const VIEWS: &str = "
@@ -250,7 +259,8 @@ const VIEWS: &str = "
     JOIN pg_catalog.pg_class v ON v.oid = w.ev_class
     JOIN pg_catalog.pg_roles o ON o.oid = v.relowner
     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass($1)
-      AND has_table_privilege(v.oid, 'SELECT, INSERT, UPDATE, DELETE')
+      AND (has_table_privilege(v.oid, 'DELETE')
+           OR has_any_column_privilege(v.oid, 'SELECT, INSERT, UPDATE'))
       AND (v.relkind = 'm' OR (v.relkind = 'v' AND (o.rolsuper OR o.rolbypassrls) AND NOT coalesce(
           v.reloptions && '{security_invoker=true,security_invoker=on,security_invoker=1}', false)))
     ORDER BY 1";
