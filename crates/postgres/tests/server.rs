@@ -424,8 +424,8 @@ async fn lost_connections_come_back_whatever_falls_silent_meanwhile() {
 #[ignore = "needs a PostgreSQL server: cargo xtask test gives it one"]
 async fn a_connection_that_its_caller_left_is_given_to_nobody_while_it_is_silent() {
     let proxy = Proxy::start().await;
-    let options = through(&proxy, &unique()).statement_timeout(Duration::from_secs(60));
-    let store = connect(options).await;
+    let options = through(&proxy, &unique()).writers(1);
+    let store = connect(options.statement_timeout(Duration::from_secs(60))).await;
     issue(&store).await.unwrap();
     proxy.silence();
     support::soon("connections that answer", async || {
