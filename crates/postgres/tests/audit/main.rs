@@ -1,9 +1,9 @@
 //! The audit log in PostgreSQL: what every backend does, and what a shared one must besides.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod copies;
 mod lost;
 mod redelivered;
-mod copies;
 mod roles;
 #[path = "../support/mod.rs"]
 mod support;
