@@ -226,7 +226,8 @@ impl<C, K, L, A> Builder<C, K, L, A> {
 
     /// How much the messages that a gRPC caller sends within its calls may ask for, on top of what
     /// the calls themselves cost. See [`MessageLimitLayer`](crate::MessageLimitLayer). The policies
-    /// need other names than those of [`Builder::limits`].
+    /// need other names than those of [`Builder::limits`], and have neither limits on requests at once nor
+    /// functions that say what a request costs.
     pub fn limit_messages(mut self, policies: Policies) -> Self {
         self.rest.message_limits = Some(policies);
         self
@@ -292,12 +293,16 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
     ///
     /// # Errors
     /// When a setting is out of its bounds or contradicts another, the limits can't count an
-    /// endpoint as the contract says ([`Policies::check_all`]), or a claim can't be found in any
-    /// request that the contract has ([`CompanyScopeLayer::check_all`]).
+    /// endpoint as the contract says ([`Policies::check_all`]) or the messages of a gRPC method
+    /// ([`Policies::check_messages`]), or a claim can't be found in any request that the contract has
+    /// ([`CompanyScopeLayer::check_all`]).
     pub fn build(self) -> Result<Countersign, ConfigError> {
         self.limits.check_all(self.contract.endpoints())?;
         self.rest.claims.check_all(self.contract.endpoints())?;
-        check_names(&self.limits, self.rest.message_limits.as_ref())?;
+        if let Some(messages) = &self.rest.message_limits {
+            messages.check_messages(self.contract.endpoints())?;
+            check_names(&self.limits, messages)?;
+        }
         let mut rest = self.rest;
         let (abuse, throttle) = rest.watch(&self.audit)?;
         let edge = rest.edge;
@@ -334,7 +339,8 @@ impl Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink> {
         let failure = rest.on_limit_failure.unwrap_or_default();
         let messages = rest
             .message_limits
-            .map(|policies| MessageLimitLayer::new(policies, Arc::clone(&store), failure));
+            .map(|policies| MessageLimitLayer::new(policies, Arc::clone(&store), failure))
+            .transpose()?;
         let mut limits = RateLimitLayer::new(self.limits, store).on_store_failure(failure);
         if rest.classic_fields {
             limits = limits.with_classic_fields();
@@ -382,8 +388,8 @@ impl Rest {
 }
 
 /// Two policies of one name would draw on the same counters.
-fn check_names(calls: &Policies, messages: Option<&Policies>) -> Result<(), ConfigError> {
-    let mut names = messages.into_iter().flat_map(Policies::names);
+fn check_names(calls: &Policies, messages: &Policies) -> Result<(), ConfigError> {
+    let mut names = messages.names();
     match names.find(|name| calls.names().any(|other| other == *name)) {
         Some(name) => Err(ConfigError::new(
             format!("policy {name}"),

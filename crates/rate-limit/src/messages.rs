@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use countersign_core::body::{Flow, WatchBody, Watcher};
 use countersign_core::grpc::{Begun, Messages};
-use countersign_core::{AccessContext, Denial, Edge, Guard, Guarded, Reason, Verdict, Wait};
+use countersign_core::{
+    AccessContext, ConfigError, Denial, Edge, Guard, Guarded, Reason, Verdict, Wait,
+};
 use http::Request;
 use http_body::Frame;
 use tower_layer::Layer;
@@ -29,7 +31,8 @@ use crate::{LimitStore, Policies, StoreFailure};
 /// answer is the refusal unless the handler has begun to answer and does not end with its error.
 ///
 /// The policies need names of their own where their store also counts calls. A message costs what a
-/// policy says that a request costs; costs that a function says can't be told, and refuse.
+/// policy says that a request costs, as many times as its endpoint says: [`Policies::check_messages`] says
+/// whether a contract's can be counted.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct MessageLimitLayer {
@@ -43,7 +46,16 @@ pub type MessageLimit<S> = Guarded<S, MessageLimitLayer>;
 impl MessageLimitLayer {
     /// A layer that keeps `policies` with counters in `store`. While the store is down, `failure`
     /// says what happens.
-    pub fn new(policies: Policies, store: impl LimitStore, failure: StoreFailure) -> Self {
+    ///
+    /// # Errors
+    /// When there is a limit on requests at once among the policies, or a function that says what a
+    /// request costs: neither is for messages. The error's subject names the policy.
+    pub fn new(
+        policies: Policies,
+        store: impl LimitStore,
+        failure: StoreFailure,
+    ) -> Result<Self, ConfigError> {
+        policies.check_for_messages()?;
         let limiter = Limiter {
             policies,
             store: Arc::new(store),
@@ -55,10 +67,10 @@ impl MessageLimitLayer {
             fallback: OnceLock::new(),
             failures: Occasionally::default(),
         };
-        Self {
+        Ok(Self {
             limiter: Arc::new(limiter),
             edge: Edge::default(),
-        }
+        })
     }
 
     /// Enters requests by `edge`, where this is the first layer of the stack.

@@ -7,11 +7,12 @@ use countersign_core::{
 };
 use http::Request;
 
-use crate::cost::{Call, Costs, is_same};
+use crate::cost::{Call, Costs};
 use crate::policy::Window;
 use crate::request::LimitRequest;
 use crate::{Dimension, Policy};
 
+mod checks;
 mod overrides;
 mod places;
 mod plan;
@@ -152,63 +153,6 @@ impl Policies {
         }
         let (overrides, received) = (&self.0.overrides, context.received());
         Ok(LimitRequest::new(plan, overrides, subject, received, costs))
-    }
-
-    /// Whether calls of `endpoint` can be counted as its contract says.
-    ///
-    /// # Errors
-    /// When a call costs more than a quota holds, so that none would ever pass, or when the
-    /// endpoint has a quota of its own and no policy counts by endpoint, so that nobody would
-    /// apply it. The error's subject names the endpoint.
-    pub fn check(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
-        let problem = |problem: String| {
-            let subject = format!("{} {}", endpoint.method(), endpoint.template());
-            Err(ConfigError::new(subject, problem))
-        };
-        let planned = &self.0.by_operation[endpoint.operation() as usize].planned;
-        for policy in planned {
-            let cost = policy.cost.least(endpoint);
-            if cost > policy.quota_at(endpoint.quota()).burst() {
-                return problem(format!(
-                    "a call costs {cost} and policy {} holds fewer, so none would ever pass",
-                    policy.name
-                ));
-            }
-        }
-        let by_endpoint = |policy: &Planned| policy.dimension == Dimension::Endpoint;
-        if endpoint.quota().is_some() && !planned.iter().any(by_endpoint) {
-            let advice = "it has a quota of its own, and no policy counts by endpoint: add one";
-            return problem(advice.to_owned());
-        }
-        Ok(())
-    }
-
-    /// Whether calls of all these endpoints, a contract's, can be counted, and whether every endpoint
-    /// that a policy names is one of them.
-    ///
-    /// # Errors
-    /// As [`Policies::check`], and when a policy names the cost of an endpoint that is not there.
-    pub fn check_all<'a>(
-        &self,
-        endpoints: impl IntoIterator<Item = &'a Endpoint>,
-    ) -> Result<(), ConfigError> {
-        let endpoints: Vec<&Endpoint> = endpoints.into_iter().collect();
-        for planned in self.planned() {
-            for (named, _) in &planned.cost.endpoints {
-                if !endpoints.iter().any(|endpoint| is_same(endpoint, named)) {
-                    let problem = format!(
-                        "a cost for {} {}, which the contract doesn't have",
-                        named.method(),
-                        named.template()
-                    );
-                    return Err(ConfigError::new(
-                        format!("policy {}", planned.name),
-                        problem,
-                    ));
-                }
-            }
-        }
-        endpoints.iter().try_for_each(|it| self.check(it))
     }
 
     #[inline]

@@ -8,7 +8,7 @@ use http_body_util::Full;
 
 use super::*;
 use crate::samples::{Caller, after};
-use crate::{Dimension, LimitFuture, LimitRequest, LocalLimits, Policy};
+use crate::{Concurrency, Dimension, LimitFuture, LimitRequest, LocalLimits, Policy};
 
 /// Answers only when it is asked once more.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl LimitStore for Later {
 fn layer(store: impl LimitStore) -> MessageLimitLayer {
     let quota = Quota::per_second(3, 1).unwrap();
     let policies = Policies::new([Policy::new("messages", Dimension::Key, quota)]).unwrap();
-    MessageLimitLayer::new(policies, store, StoreFailure::default())
+    MessageLimitLayer::new(policies, store, StoreFailure::default()).unwrap()
 }
 
 fn gate(store: impl LimitStore, context: &AccessContext) -> MessageGate {
@@ -177,4 +177,20 @@ fn other_requests_pass_untouched() {
     type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
     let request = Request::new(Body::default());
     assert!(matches!(layer.check(&request, &context), Verdict::Pass));
+}
+
+#[test]
+fn what_is_not_for_messages_is_a_mistake() {
+    let quota = Quota::per_second(10, 10).unwrap();
+    let policy = || Policy::new("messages", Dimension::Key, quota);
+    let at_once = Concurrency::new("streams", Dimension::Key, 1);
+    let places = Policies::new([policy()])
+        .unwrap()
+        .with_concurrency([at_once])
+        .unwrap();
+    let function = Policies::new([policy().cost_by(|_| 1)]).unwrap();
+    for (policies, name) in [(places, "policy streams"), (function, "policy messages")] {
+        let layer = MessageLimitLayer::new(policies, LocalLimits::new(), StoreFailure::default());
+        assert_eq!(layer.unwrap_err().subject(), name);
+    }
 }

@@ -6,6 +6,7 @@ use countersign_core::{ConfigError, OperationType};
 
 use super::Policies;
 use crate::Concurrency;
+use crate::concurrency::Places;
 
 impl Policies {
     /// Limits how many requests are under way at once as well. A request needs a place of every such
@@ -42,8 +43,13 @@ impl Policies {
     }
 
     fn has_name(&self, name: &str) -> bool {
-        let places = self.0.by_operation.iter().flat_map(|plan| &plan.places);
         self.planned().any(|planned| *planned.name == *name)
-            || places.into_iter().any(|places| *places.name == *name)
+            || self.places().any(|places| *places.name == *name)
+    }
+
+    /// A limit stands here once for each kind of operation that it applies to.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Places> {
+        let plans = self.0.by_operation.iter();
+        plans.flat_map(|plan| &plan.places)
     }
 }

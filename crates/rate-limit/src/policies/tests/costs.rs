@@ -112,6 +112,27 @@ fn a_cost_for_an_endpoint_that_the_contract_lacks_is_a_mistake() {
 }
 
 #[test]
+fn messages_that_could_never_pass_are_a_mistake() {
+    let subject = |policies: &Policies, contract: &[Endpoint]| {
+        let checked = policies.check_messages(contract);
+        checked.map_err(|error| error.subject().to_owned())
+    };
+    let (method, http) = (Endpoint::grpc("/a.B/C"), Endpoint::post("/exports"));
+    let plain = Policies::new([policy("a")]).unwrap();
+    let dear = |endpoint: &Endpoint| endpoint.clone().cost(11.try_into().unwrap());
+    let refused = Err("POST /a.B/C".to_owned());
+    assert_eq!(subject(&plain, &[dear(&method)]), refused);
+    assert_eq!(subject(&plain, &[method.clone(), dear(&http)]), Ok(()));
+    // The calls' policies are those that must know it.
+    let limited = method.clone().limit(quota());
+    assert_eq!(subject(&plain, &[limited]), Ok(()));
+    let named = Policies::new([policy("a").cost_of(method.clone(), 5)]).unwrap();
+    assert_eq!(subject(&named, &[dear(&method)]), Ok(()));
+    let mistyped = [Endpoint::grpc("/a.B/Typo"), Endpoint::post("/a.B/C")];
+    assert_eq!(subject(&named, &mistyped), Err("policy a".to_owned()));
+}
+
+#[test]
 fn an_endpoints_own_cost_multiplies_what_a_policy_doesnt_name() {
     let export = || Endpoint::post("/exports").cost(3.try_into().unwrap());
     let policies = Policies::new([
