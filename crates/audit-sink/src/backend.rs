@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use countersign_core::StoreError;
 
-use crate::{EventHistory, Notice, Record};
+use crate::{EventHistory, Members, Notice, Record};
 
 /// Where an audit log is kept. One writer owns a backend and calls it from one task, so that a
 /// backend needs no lock of its own; it must only make sure that no second writer appends to the
@@ -46,6 +46,13 @@ pub trait AuditBackend: Debug + Send + 'static {
     /// Reads the log back beside the writer. `None`, which is the default, for a backend that can't
     /// be read: an event that a killed process was delivering is then written again, with its id.
     fn history(&self) -> Option<Arc<dyn EventHistory>> {
+        None
+    }
+
+    /// How the backends that this one is made of are doing, for [`AuditHealth`](crate::AuditHealth).
+    /// `None`, which is the default, for a backend of one piece; one that wraps another hands on what
+    /// that says.
+    fn members(&self) -> Option<Arc<Members>> {
         None
     }
 

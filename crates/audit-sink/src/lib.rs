@@ -154,7 +154,7 @@ pub use event::{
     AbuseLog, AgentHash, AuditEvent, AuditSource, Decision, EventType, Notice, SourceForm,
     SourceKey,
 };
-pub use fan_out::{FanOut, FanOutBuilder};
+pub use fan_out::{FanOut, FanOutBuilder, Members};
 pub use future::ResponseFuture;
 pub use history::EventHistory;
 pub use intent::{Intent, IntentLayer};

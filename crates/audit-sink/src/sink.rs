@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::gate::Common;
 use crate::queue::{Permit, Shard};
 use crate::writer::{self, Settings};
-use crate::{AuditBackend, AuditEvent, EventHistory, Notice};
+use crate::{AuditBackend, AuditEvent, EventHistory, Members, Notice};
 
 /// A handle to a running audit log; a clone is another handle to the same log.
 ///
@@ -36,6 +36,7 @@ struct Inner {
     common: Arc<Common>,
     shards: Box<[Arc<Shard>]>,
     history: Option<Arc<dyn EventHistory>>,
+    members: Option<Arc<Members>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -134,6 +135,7 @@ impl AuditSink {
     pub fn health(&self) -> AuditHealth {
         let common = &self.0.common;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let members = self.0.members.as_deref();
         AuditHealth {
             accepting: common.is_open(),
             backend_failing: common.is_failing(),
@@ -142,6 +144,8 @@ impl AuditSink {
             written: count(&common.counters.written),
             lost: count(&common.counters.lost),
             failures: count(&common.counters.failures),
+            backends_ended: members.map_or(0, Members::ended),
+            backends_missing: members.map_or(0, Members::missing),
         }
     }
 
@@ -256,6 +260,7 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
         let shards = Shard::split(self.capacity, count, &common);
         let writer = AuditWriter(Arc::clone(&common));
         let history = self.backend.history();
+        let members = self.backend.members();
         let clock = Arc::clone(&self.settings.clock);
         writer::spawn(self.backend, &common, shards.clone(), self.settings)
             .map_err(|error| ConfigError::new("audit log", error.to_string()))?;
@@ -263,6 +268,7 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
             common,
             shards,
             history,
+            members,
             clock,
         };
         Ok((AuditSink(Arc::new(inner)), writer))
@@ -339,6 +345,12 @@ pub struct AuditHealth {
     pub lost: u64,
     /// Writes that failed since the start.
     pub failures: u64,
+    /// Backends of a [`FanOut`](crate::FanOut) that panicked, and get no event until the process is
+    /// restarted.
+    pub backends_ended: u32,
+    /// Events that single logs of a [`FanOut`](crate::FanOut) are without and tell of by no gap, known once
+    /// the log is shut down.
+    pub backends_missing: u64,
 }
 
 /// Resolves once an event is on disk, or is known not to be; see [`AuditSink::append_durable`].

@@ -52,9 +52,9 @@ pub use countersign_audit_sink::{
     CannotVerify, ChannelBackend, CheckpointAnchor, CheckpointSigner, Decision, EventBroker,
     EventHistory, EventProof, EventReceiver, EventType, FanOut, FanOutBuilder, FileAnchor, FileLog,
     FileLogOptions, FileSigner, Finding, IntentLayer, LogDamage, LogEvents, LogReport, LogShipper,
-    LogTree, LogVerifier, LoggedEvent, MemoryBackend, MemoryLog, Notice, ProofFault, ProvenEvent,
-    Record, Recovery, ShippedEvent, ShutdownReport, SourceForm, SourceKey, Stamp, TracingBackend,
-    check_proof, prove_event, record_read,
+    LogTree, LogVerifier, LoggedEvent, Members, MemoryBackend, MemoryLog, Notice, ProofFault,
+    ProvenEvent, Record, Recovery, ShippedEvent, ShutdownReport, SourceForm, SourceKey, Stamp,
+    TracingBackend, check_proof, prove_event, record_read,
 };
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub use countersign_company_scope::VerifiedKey;

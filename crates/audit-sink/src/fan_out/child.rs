@@ -1,23 +1,28 @@
 //! One of several backends: its queue and its task.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use countersign_core::{Clock, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
+use super::Members;
 use crate::{AuditBackend, AuditEvent, Notice, Record, Stamp};
 
 /// The fan-out's side of one backend.
 #[derive(Debug)]
 pub(super) struct Child {
+    pub(super) name: &'static str,
     pub(super) required: bool,
     /// Up to which number of the fan-out records were sent to it, or missed.
     sent: u64,
     jobs: mpsc::Sender<Job>,
-    /// Up to which number of the fan-out it has acknowledged.
+    /// Up to which number of the fan-out it has acknowledged, or told what it missed.
     done: watch::Receiver<u64>,
     /// How many records it missed since the last that it was sent.
     missed: u64,
@@ -59,6 +64,7 @@ impl Child {
         let (jobs, queued) = mpsc::channel(queue);
         let (told, done) = watch::channel(0);
         Self {
+            name,
             required,
             sent: 0,
             jobs,
@@ -77,8 +83,12 @@ impl Child {
     }
 
     /// The task that serves the backend, once.
-    pub(super) fn start(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        self.task.take().map(Task::run)
+    pub(super) fn start(
+        &mut self,
+        members: &Arc<Members>,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let members = Arc::clone(members);
+        self.task.take().map(|task| task.run(members))
     }
 
     /// Queues those of `batch` that it was not sent before, if there is room.
@@ -113,6 +123,33 @@ impl Child {
         async move { sent && done.wait_for(|done| *done >= end).await.is_ok() }
     }
 
+    /// Whether it writes all that it was sent, tells what it missed and flushes, whenever that is.
+    pub(super) fn finish(&mut self) -> impl Future<Output = bool> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.jobs.clone();
+        let gap = (self.missed > 0).then(|| {
+            Job::Append(Append {
+                batch: Arc::default(),
+                from: self.sent,
+                missed: std::mem::take(&mut self.missed),
+            })
+        });
+        async move {
+            let due = gap.into_iter().chain([Job::Ask(Ask::Flush, reply)]);
+            for job in due {
+                if jobs.send(job).await.is_err() {
+                    return false;
+                }
+            }
+            answer.await.unwrap_or(false)
+        }
+    }
+
+    /// How many records it neither has nor tells of.
+    pub(super) fn missing(&self) -> u64 {
+        self.sent.saturating_sub(*self.done.borrow())
+    }
+
     /// Its answer; no when it has no room for the question.
     pub(super) fn ask(&self, ask: Ask) -> impl Future<Output = bool> + Send + use<> {
         let (reply, answer) = oneshot::channel();
@@ -134,7 +171,26 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self) {
+    /// Serves until there is nobody to serve. What a backend that panicked holds is anybody's guess, so
+    /// it gets nothing more.
+    async fn run(self, members: Arc<Members>) {
+        let name = self.name;
+        let mut serving = pin!(self.serve());
+        let served = poll_fn(|cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx)));
+            polled.map_or(Poll::Ready(Err(())), |poll| poll.map(Ok))
+        });
+        if served.await.is_err() {
+            members.end_one();
+            tracing::error!(
+                target: "countersign",
+                backend = name,
+                "audit backend panicked: it gets no event until the process is restarted"
+            );
+        }
+    }
+
+    async fn serve(mut self) {
         while let Some(job) = self.queued.recv().await {
             match job {
                 Job::Append(append) => self.append(&append).await,
@@ -183,9 +239,8 @@ impl Task {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        if let Some(last) = batch.last() {
-            self.told.send_replace(last.seq() + 1);
-        }
+        let end = batch.last().map_or(append.from, |last| last.seq() + 1);
+        self.told.send_replace(end);
     }
 
     fn own_notices(&mut self, missed: u64) -> Vec<Notice> {

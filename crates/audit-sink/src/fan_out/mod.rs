@@ -1,6 +1,8 @@
 //! Several backends as one.
 
+mod answers;
 mod child;
+mod members;
 
 use std::fmt;
 use std::future::Future;
@@ -10,9 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use countersign_core::{Clock, ConfigError, StoreError, StoreErrorKind, SystemClock};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use self::answers::{Answers, too_few};
 use self::child::{Ask, Child};
+pub use self::members::Members;
 use crate::history::InAll;
 use crate::{AuditBackend, EventHistory, Record, Recovery};
 
@@ -23,7 +27,14 @@ use crate::{AuditBackend, EventHistory, Record, Recovery};
 /// others. One that does not acknowledge within the deadline counts as failed for that batch; it
 /// still gets the batch once it goes on. With too few of the required ones, nothing is acknowledged
 /// and requests are refused. A backend whose queue is full while the others suffice misses events;
-/// how many is told by an `external_api.audit.gap` event inside its own log.
+/// how many is told by an `external_api.audit.gap` event inside its own log. One that panics gets
+/// nothing more until the process is restarted: an error line names it, and
+/// [`AuditHealth::backends_ended`](crate::AuditHealth::backends_ended) counts it.
+///
+/// When the log is shut down, all backends are waited for, those of best effort too, until they have
+/// what they were sent or the deadline of the shutdown is over. An error line then says of each that is
+/// behind how many events its log is without, and
+/// [`AuditHealth::backends_missing`](crate::AuditHealth::backends_missing) counts them.
 ///
 /// Each log numbers its lines by itself and bears its own origin, so that each can be verified
 /// alone.
@@ -52,6 +63,7 @@ pub struct FanOut {
     deadline: Duration,
     origin: Option<Arc<str>>,
     history: Option<Arc<dyn EventHistory>>,
+    members: Arc<Members>,
     tasks: JoinSet<()>,
     /// The number of the next record. It is that of no log: each has its own.
     next: u64,
@@ -90,7 +102,7 @@ impl FanOut {
     /// Starts the tasks, within the runtime of the writer.
     fn start(&mut self) {
         for child in &mut self.children {
-            if let Some(task) = child.start() {
+            if let Some(task) = child.start(&self.members) {
                 self.tasks.spawn(task);
             }
         }
@@ -107,27 +119,6 @@ impl FanOut {
             need: self.need,
             deadline: Instant::now() + self.deadline,
         }
-    }
-}
-
-/// Answers that are on their way.
-struct Answers {
-    answers: JoinSet<bool>,
-    need: usize,
-    deadline: Instant,
-}
-
-impl Answers {
-    /// Whether enough are well in time.
-    async fn enough(mut self) -> Result<(), StoreError> {
-        let mut well = 0;
-        while well < self.need {
-            match timeout_at(self.deadline, self.answers.join_next()).await {
-                Ok(Some(answer)) => well += usize::from(answer.unwrap_or(false)),
-                Ok(None) | Err(_) => return Err(too_few(well, self.need)),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -189,6 +180,7 @@ impl FanOutBuilder {
             deadline: self.deadline,
             origin,
             history,
+            members: Arc::default(),
             tasks: JoinSet::new(),
             next: 0,
         })
@@ -214,6 +206,10 @@ impl AuditBackend for FanOut {
     /// What all required logs hold; none where one of them can't be read.
     fn history(&self) -> Option<Arc<dyn EventHistory>> {
         self.history.clone()
+    }
+
+    fn members(&self) -> Option<Arc<Members>> {
+        Some(Arc::clone(&self.members))
     }
 
     async fn append(&mut self, batch: &[Record]) -> Result<(), StoreError> {
@@ -249,17 +245,42 @@ impl AuditBackend for FanOut {
 
     async fn flush(&mut self) -> Result<(), StoreError> {
         self.start();
-        for child in self.children.iter().filter(|child| !child.required) {
-            drop(child.ask(Ask::Flush));
+        let mut answers = JoinSet::new();
+        for child in &mut self.children {
+            let (required, finished) = (child.required, child.finish());
+            answers.spawn(async move { finished.await && required });
         }
-        let asked = self.required(|child| child.ask(Ask::Flush));
-        asked.enough().await
+        // Nothing comes after this, so each is waited for, as long as the writer has time.
+        let answers = answers.join_all().await;
+        let well = answers.into_iter().filter(|well| *well).count();
+        if well < self.need {
+            return Err(too_few(well, self.need));
+        }
+        Ok(())
     }
 
     async fn health(&mut self) -> Result<(), StoreError> {
         self.start();
         let asked = self.required(|child| child.ask(Ask::Health));
         asked.enough().await
+    }
+}
+
+impl Drop for FanOut {
+    /// Whatever kept a backend from being finished, its log is without what it has not written.
+    fn drop(&mut self) {
+        for child in &self.children {
+            let missing = child.missing();
+            if missing > 0 {
+                self.members.miss(missing);
+                tracing::error!(
+                    target: "countersign",
+                    backend = child.name,
+                    missing,
+                    "audit backend is closed before it has all events"
+                );
+            }
+        }
     }
 }
 
@@ -271,9 +292,4 @@ impl fmt::Debug for FanOutBuilder {
             .field("need", &self.need)
             .finish_non_exhaustive()
     }
-}
-
-fn too_few(well: usize, need: usize) -> StoreError {
-    let cause = format!("{well} of the {need} backends that must acknowledge did");
-    StoreError::with_source(StoreErrorKind::Unavailable, cause)
 }

@@ -370,8 +370,9 @@ fn bad_settings_are_found_at_the_start() {
     assert!(builder().heartbeat(Some(Duration::ZERO)).spawn().is_err());
 }
 
+/// Panics at its first event.
 #[derive(Debug)]
-struct Panics;
+pub(crate) struct Panics;
 
 #[async_trait]
 impl AuditBackend for Panics {

@@ -5,8 +5,10 @@ use std::time::Duration;
 use countersign_audit_sink::*;
 
 use crate::common::*;
+use crate::engine::Panics;
 
 const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(50);
 
 fn quick(builder: FanOutBuilder) -> (AuditSink, AuditWriter) {
     let builder = builder.deadline(Duration::from_millis(40)).queue(2);
@@ -99,8 +101,83 @@ async fn nobody_waits_for_best_effort() {
     assert!(sink.append_durable(lifecycle("x")).await.is_err());
     first.fail(false);
     until("the gate to open", || sink.health().accepting).await;
-    let report = writer.shutdown(LONG).await;
+    let report = writer.shutdown(SHORT).await;
     assert_eq!((report.written, report.lost), (6, 0));
+}
+
+#[tokio::test]
+async fn one_that_panics_shows_in_health_and_the_others_go_on() {
+    let required = |builder: FanOutBuilder| builder.required("panics", Panics);
+    let best_effort = |builder: FanOutBuilder| builder.best_effort("panics", Panics);
+    for builder in [required(FanOut::any_of(1)), best_effort(FanOut::all_of())] {
+        let (backend, log) = MemoryBackend::new();
+        let (sink, writer) = quick(builder.required("a", backend));
+        assert_eq!(sink.health().backends_ended, 0);
+        for n in 0..9 {
+            let appended = sink.append_durable(lifecycle(&n.to_string()));
+            appended.await.unwrap();
+        }
+        until("it to panic", || sink.health().backends_ended == 1).await;
+        let report = writer.shutdown(LONG).await;
+        assert_eq!((report.written, report.lost), (9, 0));
+        assert_eq!(sink.health().backends_missing, 9);
+        assert_eq!(actors(&log).len(), 9);
+    }
+}
+
+#[tokio::test]
+async fn where_all_must_one_that_panics_lets_nothing_in() {
+    let (backend, _log) = MemoryBackend::new();
+    let all = FanOut::all_of().required("a", backend);
+    let (sink, writer) = quick(all.required("panics", Panics));
+    assert!(sink.append_durable(lifecycle("one")).await.is_err());
+    assert!(!sink.health().accepting);
+    assert_eq!(sink.health().backends_ended, 1);
+    assert_eq!(writer.shutdown(SHORT).await.written, 0);
+}
+
+/// A log that is behind when the log is told to end: what its queue held, and a gap for the rest.
+async fn ends_behind(slow: impl FnOnce(FanOutBuilder, MemoryBackend) -> FanOutBuilder) {
+    let [(a, quick_log), (b, slow_log)] = [MemoryBackend::new(), MemoryBackend::new()];
+    let (sink, writer) = quick(slow(FanOut::any_of(1).required("a", a), b));
+    slow_log.hang(true);
+    for n in 0..10 {
+        sink.append_durable(lifecycle(&n.to_string()))
+            .await
+            .unwrap();
+    }
+    let closing = tokio::spawn(writer.shutdown(LONG));
+    until("the log to end", || sink.health().ended).await;
+    slow_log.hang(false);
+    let report = closing.await.unwrap();
+    assert_eq!((report.written, report.lost), (10, 0));
+    assert_eq!(sink.health().backends_missing, 0);
+    assert_eq!(actors(&quick_log).len(), 10);
+    let told = actors(&slow_log);
+    let (gap, held) = told.split_last().unwrap();
+    assert_eq!(*gap, format!("gap of {}", 10 - held.len()));
+    assert_contiguous(&parse(&slow_log.lines()));
+}
+
+#[tokio::test]
+async fn an_end_waits_for_those_that_are_behind() {
+    ends_behind(|builder, slow| builder.required("slow", slow)).await;
+    ends_behind(|builder, slow| builder.best_effort("slow", slow)).await;
+}
+
+#[tokio::test]
+async fn an_end_counts_what_a_log_that_hangs_is_without() {
+    let [(a, _), (b, hanging)] = [MemoryBackend::new(), MemoryBackend::new()];
+    let (sink, writer) = quick(FanOut::all_of().required("a", a).best_effort("b", b));
+    sink.append_durable(lifecycle("one")).await.unwrap();
+    until("both to write", || !actors(&hanging).is_empty()).await;
+    hanging.hang(true);
+    for _ in 0..7 {
+        sink.append_durable(lifecycle("more")).await.unwrap();
+    }
+    let report = writer.shutdown(SHORT).await;
+    assert_eq!((report.written, report.lost), (8, 0));
+    assert_eq!(sink.health().backends_missing, 7);
 }
 
 #[tokio::test]
