@@ -75,7 +75,8 @@ impl CompanyScopeLayer {
         self.with(|settings| settings.claims.json.insert(pointer))
     }
 
-    /// Reads at most `bytes` of a body for its claims, in at most 1024 frames.
+    /// Reads at most `bytes` of a body for its claims, in at most 1024 frames; 0 with claims in bodies is a
+    /// mistake ([`check_all`](Self::check_all)).
     pub fn body_limit(self, bytes: usize) -> Self {
         self.with(|settings| settings.body_limit = bytes)
     }
@@ -100,17 +101,23 @@ impl CompanyScopeLayer {
     }
 
     /// Whether each claim that is looked for can be found in requests for `endpoints`, a contract's. A
-    /// path claim under a name that no template has, a mistyped one, is looked for nowhere.
+    /// path claim under a name that no template has, a mistyped one, is looked for nowhere, and neither is
+    /// a claim in a body of which nothing is read.
     ///
     /// # Errors
-    /// When no template has the parameter of a path claim, or the name of a path or query claim is
-    /// empty.
+    /// When no template has the parameter of a path claim, the name of a path or query claim is empty, or
+    /// there is a claim in JSON bodies and the bound of what is read of them is 0.
     pub fn check_all<'a>(
         &self,
         endpoints: impl IntoIterator<Item = &'a Endpoint>,
     ) -> Result<(), ConfigError> {
-        let endpoints: Vec<&Endpoint> = endpoints.into_iter().collect();
-        self.settings.claims.check_names(&endpoints)
+        let (endpoints, settings) = (endpoints.into_iter().collect::<Vec<_>>(), &self.settings);
+        settings.claims.check_names(&endpoints)?;
+        if settings.body_limit == 0 && !settings.claims.json.is_empty() {
+            let problem = "its body limit is 0, so that no body would ever be read";
+            return Err(ConfigError::new("JSON claim", problem));
+        }
+        Ok(())
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -266,7 +266,8 @@ impl<C, K, L, A> Builder<C, K, L, A> {
         self
     }
 
-    /// How much of a body is read to check claims in it, and what happens to a longer one.
+    /// How much of a body is read to check claims in it, and what happens to a longer one. 0 beside
+    /// [`Builder::claim_json`] is a mistake, which `build` tells.
     pub fn body_limit(mut self, bytes: usize, over: OverLimit) -> Self {
         self.rest.claims = self.rest.claims.body_limit(bytes).over_limit(over);
         self

@@ -3,7 +3,7 @@
 
 use countersign::{
     AuditSink, AuditWriter, Builder, ConfigError, Contract, Countersign, Dimension, Endpoint,
-    KeyStore, MemoryBackend, MemoryKeyStore, Policies, Policy, Quota,
+    KeyStore, MemoryBackend, MemoryKeyStore, OverLimit, Policies, Policy, Quota,
 };
 use std::sync::Arc;
 
@@ -57,4 +57,15 @@ async fn a_claim_without_a_name_is_refused() {
     let query = refused(|stack| stack.claim_query("")).unwrap();
     assert_eq!(query.to_string(), "query claim: its name is empty");
     assert_eq!(refused(|stack| stack.claim_query("company_id")), None);
+}
+
+#[tokio::test]
+async fn a_claim_in_bodies_that_nobody_reads_is_refused() {
+    let claim = |stack: Ready| stack.claim_json("/company_id".parse().unwrap());
+    for over in [OverLimit::Pass, OverLimit::Refuse] {
+        let error = refused(|stack| claim(stack).body_limit(0, over)).unwrap();
+        assert_eq!(error.subject(), "JSON claim");
+        assert_eq!(refused(|stack| claim(stack).body_limit(1, over)), None);
+        assert_eq!(refused(|stack| stack.body_limit(0, over)), None);
+    }
 }
