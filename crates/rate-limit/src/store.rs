@@ -200,7 +200,7 @@ impl LimitOutcome {
             remaining,
             allowed: false,
             reset_after: nanos(reset_after),
-            retry_after: retry_after.map_or(u64::MAX, nanos),
+            retry_after: retry_after.map_or(NEVER, |wait| nanos(wait).min(NEVER - 1)),
         }
     }
 
@@ -230,7 +230,7 @@ impl LimitOutcome {
     /// How long until the same draw fits: zero when it was allowed, `None` when it never will.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        (self.retry_after != u64::MAX).then(|| Duration::from_nanos(self.retry_after))
+        (self.retry_after != NEVER).then(|| Duration::from_nanos(self.retry_after))
     }
 }
 
@@ -249,6 +249,9 @@ impl From<Verdict> for LimitOutcome {
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// The wait for what never fits, as [`gcra`](crate::gcra) says it; no wait that ends is as long.
+const NEVER: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -269,6 +272,10 @@ mod tests {
         assert_eq!(refused(&[fine, wait(1), wait(3), wait(3)]), Some(2));
         assert_eq!(refused(&[wait(9), never, wait(10)]), Some(1));
         assert_eq!(never.retry_after(), None);
+        let longest = LimitOutcome::refused(0, second, Some(Duration::MAX));
+        let wait_of = |outcome: LimitOutcome| outcome.retry_after().map(|wait| wait.as_secs());
+        assert_eq!(wait_of(longest), Some(u64::MAX / 1_000_000_000));
+        assert_eq!(refused(&[wait(9), longest, never]), Some(2));
         assert!(LimitDecision::new([fine; MAX_LIMITS + 1]).is_err());
     }
 }
