@@ -14,6 +14,7 @@ use http::{Request, StatusCode};
 use support::World;
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -82,4 +83,39 @@ async fn answers_and_refusals_are_compressed() {
     assert_eq!(answer.unwrap().headers()["content-encoding"], "gzip");
 }
 
+/// How a compressed claim of another company is answered, whether the stack is around or within what
+/// unpacks it.
+async fn answered(content_type: Option<&str>, unpacked: bool) -> u16 {
+    let claim = "/company_id".parse().unwrap();
+    let world = World::with(|stack| stack.claim_json(claim)).await;
+    let mut request = world.request("/accounts");
+    *request.body_mut() = GZIPPED.into();
+    let headers = request.headers_mut();
+    headers.insert("content-encoding", "gzip".parse().unwrap());
+    if let Some(content_type) = content_type {
+        headers.insert("content-type", content_type.parse().unwrap());
+    }
+    let routes = Router::new().route("/accounts", get(async || "accounts"));
+    let (unpack, stack) = (RequestDecompressionLayer::new(), world.stack.clone());
+    let service = if unpacked {
+        routes.layer(stack).layer(unpack)
+    } else {
+        routes.layer(unpack).layer(stack)
+    };
+    service.oneshot(request).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn claims_in_compressed_bodies_are_seen_where_they_are_unpacked_before() {
+    assert_eq!(answered(Some("application/json"), true).await, 403);
+    assert_eq!(answered(None, true).await, 403);
+    assert_eq!(answered(Some("application/json"), false).await, 400);
+    assert_eq!(answered(None, false).await, 200, "unchecked");
+}
+
+/// `{"company_id":"company_34"}`
+const GZIPPED: &[u8] = &[
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 206, 207, 45, 72, 204, 171, 140, 207, 76, 81,
+    178, 130, 115, 140, 77, 148, 106, 1, 118, 197, 213, 233, 27, 0, 0, 0,
+];
 const LONGEST: Duration = Duration::from_millis(20);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use countersign::{
-    AuditSink, AuditWriter, Contract, Countersign, Dimension, Endpoint, MemoryBackend,
-    MemoryKeyStore, MemoryLog, PeerAddr, Policies, Policy, Quota,
+    AuditSink, AuditWriter, Builder, Contract, Countersign, Dimension, Endpoint, KeyStore,
+    MemoryBackend, MemoryKeyStore, MemoryLog, PeerAddr, Policies, Policy, Quota,
 };
 use http::Request;
 use serde_json::Value;
@@ -24,8 +24,14 @@ pub(crate) struct World {
     _writer: AuditWriter,
 }
 
+type Ready = Builder<Contract, Arc<dyn KeyStore>, Policies, AuditSink>;
+
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(|stack| stack).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(Ready) -> Ready) -> Self {
         let store = Arc::new(MemoryKeyStore::default());
         let key = key(&store).await;
         let (backend, log) = MemoryBackend::new();
@@ -35,9 +41,8 @@ impl World {
             .contract(contract())
             .key_store(store)
             .limits(Policies::new([Policy::new("key", Dimension::Key, quota)]).unwrap())
-            .audit(sink.clone())
-            .build()
-            .unwrap();
+            .audit(sink.clone());
+        let stack = change(stack).build().unwrap();
         Self {
             stack,
             key,
