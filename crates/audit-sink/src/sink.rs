@@ -223,9 +223,11 @@ impl<B: AuditBackend> AuditSinkBuilder<B> {
 
     /// How many refusals of unauthenticated requests are told one by one, for each source and
     /// second; 100 unless set otherwise, `None` for all. Those beyond are told together at the end
-    /// of the second: one event for each source and reason, the first of them, with
-    /// `metadata.coalesced`, how many it stands for. Nothing else is ever told together. A source
-    /// is an address, or a /64 of IPv6.
+    /// of the second: of each source one event for each reason, key prefix, method and route, 16 at
+    /// most, and one for each reason of all further ones. `metadata.coalesced` says how many it
+    /// stands for; it holds what is true of each of them, no request id, trace id and latency, and
+    /// the time of the first. Nothing else is ever told together. A source is an address, or a /64
+    /// of IPv6.
     pub const fn flood_limit(mut self, refusals: Option<NonZeroU32>) -> Self {
         self.settings.flood = refusals;
         self

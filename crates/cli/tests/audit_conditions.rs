@@ -3,6 +3,7 @@
 
 mod support;
 
+use serde_json::Value;
 use support::Log;
 
 /// It finds nothing, and would be taken for an answer.
@@ -59,4 +60,36 @@ fn the_help_of_verify_names_every_exit_code() {
     ] {
         assert!(help.contains(code), "{code}: {help}");
     }
+}
+
+/// The requests that `stats` counts as limited, of all events or of those from an address.
+fn limited(log: &Log, conditions: &[&str]) -> Option<u64> {
+    let stats = log.audit("stats", &[&["--json", "--unrecorded"], conditions].concat());
+    assert!(stats.status.success());
+    let stats: Value = serde_json::from_slice(&stats.stdout).unwrap();
+    stats["decisions"]["rate_limited"].as_u64()
+}
+
+#[test]
+fn refusals_that_are_told_together_count_each() {
+    let log = Log::new();
+    let before = limited(&log, &[]).unwrap_or(0);
+    let mut seq = 7..;
+    let mut append = |actor: &str, count: &str| {
+        let event = format!(
+            "\"time\":\"2026-05-02T12:00:00.000000Z\",\"actor\":\"{actor}\",\
+             \"type\":\"external_api.request.rate_limited\",\"decision\":\"rate_limited\",\
+             \"source\":\"2001:db8::/64\",\"metadata\":{{\"coalesced\":{count}}}"
+        );
+        log.append(seq.next().unwrap(), &event);
+    };
+    append("anonymous", "512");
+    assert_eq!(limited(&log, &[]), Some(before + 512));
+    // No number, and a handler's own word.
+    append("anonymous", "\"many\"");
+    append("api_key", "5");
+    assert_eq!(limited(&log, &["--source", "2001:db8::7"]), Some(514));
+    assert_eq!(limited(&log, &["--source", "2001:db8:0:1::7"]), None);
+    append("anonymous", "18446744073709551615");
+    assert_eq!(limited(&log, &[]), Some(u64::MAX));
 }

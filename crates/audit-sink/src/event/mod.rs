@@ -2,6 +2,7 @@
 
 mod abuse;
 mod build;
+mod coalesced;
 mod json;
 mod kind;
 mod lifecycle;
@@ -277,17 +278,6 @@ impl AuditEvent {
     #[cfg(feature = "metrics")]
     pub(crate) fn denial_reason(&self) -> &'static str {
         self.reason.map_or("", Reason::as_str)
-    }
-
-    /// Why a request was refused.
-    pub(crate) const fn refusal(&self) -> Option<Reason> {
-        self.reason
-    }
-
-    /// The event, told once for `count` of its kind.
-    pub(crate) fn standing_for(mut self, count: u64) -> Self {
-        self.rare().ours.push(("coalesced", notice::number(count)));
-        self
     }
 
     /// Gives the event an id if it has none.

@@ -131,6 +131,8 @@ pub struct AuditSource(Form);
 enum Form {
     Address(IpAddr),
     Network(IpAddr),
+    /// A /64 of IPv6.
+    Site(Ipv6Addr),
     Hash([u8; 16]),
 }
 
@@ -151,6 +153,18 @@ impl AuditSource {
     }
 }
 
+impl AuditSource {
+    /// What the log says of several addresses that count as one: of a whole IPv6 address its /64;
+    /// any other source counts by itself and is what it was.
+    #[must_use]
+    pub const fn network(self) -> Self {
+        match self.0 {
+            Form::Address(IpAddr::V6(v6)) => Self(Form::Site(site(v6))),
+            _ => self,
+        }
+    }
+}
+
 /// Sources that count as one: an IPv6 network of /64 is one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SourceGroup(u128, bool);
@@ -162,8 +176,9 @@ impl AuditSource {
                 SourceGroup(v4.to_bits().into(), false)
             }
             Form::Address(IpAddr::V6(v6)) | Form::Network(IpAddr::V6(v6)) => {
-                SourceGroup(v6.to_bits() >> 64 << 64, true)
+                SourceGroup(site(v6).to_bits(), true)
             }
+            Form::Site(v6) => SourceGroup(v6.to_bits(), true),
             Form::Hash(hash) => SourceGroup(u128::from_be_bytes(hash), true),
         }
     }
@@ -175,6 +190,7 @@ impl fmt::Display for AuditSource {
             Form::Address(address) => address.fmt(f),
             Form::Network(address @ IpAddr::V4(_)) => write!(f, "{address}/24"),
             Form::Network(address @ IpAddr::V6(_)) => write!(f, "{address}/48"),
+            Form::Site(address) => write!(f, "{address}/64"),
             Form::Hash(hash) => write!(f, "h:{:032x}", u128::from_be_bytes(hash)),
         }
     }
@@ -263,6 +279,10 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+const fn site(address: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)
+}
+
 const LONGEST_REMEMBERED: usize = 1024;
 
 thread_local! {
@@ -301,6 +321,19 @@ mod tests {
         assert_eq!(hash, "h:6c12fd2b48792833d1b66bab19e823a5");
         assert_eq!(form("::ffff:203.0.113.9", &keyed), hash);
         assert!(SourceKey::new(b"short").is_err());
+    }
+
+    #[test]
+    fn the_network_of_several_addresses() {
+        let whole = SourceForm::Plain;
+        let network = |address: &str, form: &SourceForm| {
+            let source = form.of(address.parse().unwrap());
+            source.network().to_string()
+        };
+        assert_eq!(network("2001:db8:1:2:3::4", &whole), "2001:db8:1:2::/64");
+        assert_eq!(network("203.0.113.9", &whole), "203.0.113.9");
+        let cut = SourceForm::Truncated;
+        assert_eq!(network("2001:db8:1:2:3::4", &cut), "2001:db8:1::/48");
     }
 
     #[test]

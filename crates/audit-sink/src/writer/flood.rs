@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use countersign_core::{ActorType, Monotonic, Reason};
+use countersign_core::{ActorType, Monotonic};
 
 use crate::event::SourceGroup;
 use crate::{AuditEvent, Decision, EventType};
 
 /// Lets so many refusals of unauthenticated requests through for each source and second; those
-/// beyond are held, and told at the end of the second by one event for each source and reason.
+/// beyond are held, and told together at the end of the second.
 /// Nothing else is ever held. What it remembers is bounded: of sources that it has no room for
 /// every refusal goes through.
 #[derive(Debug)]
@@ -18,14 +18,25 @@ pub(super) struct Flood {
     limit: Option<NonZeroU32>,
     began: Monotonic,
     seen: HashMap<Option<SourceGroup>, u32>,
-    held: HashMap<(Option<SourceGroup>, Option<Reason>), Held>,
+    held: HashMap<Option<SourceGroup>, Held>,
     /// How many events are held.
     count: u64,
 }
 
-#[derive(Debug)]
+/// The refusals of one source that are held.
+#[derive(Debug, Default)]
 struct Held {
-    /// The first of those that are held.
+    /// By reason, key and endpoint, as many as there is room for: whoever makes keys up makes no
+    /// lines.
+    apart: Vec<Told>,
+    /// All the others, by reason alone.
+    rest: Vec<Told>,
+}
+
+/// What is told together.
+#[derive(Debug)]
+struct Told {
+    /// What is true of all of them.
     event: AuditEvent,
     count: u64,
 }
@@ -60,12 +71,7 @@ impl Flood {
             return true;
         }
         self.count += 1;
-        let key = (source, event.refusal());
-        let first = || Held {
-            event: event.clone(),
-            count: 0,
-        };
-        self.held.entry(key).or_insert_with(first).count += 1;
+        self.held.entry(source).or_default().add(event);
         false
     }
 
@@ -89,11 +95,50 @@ impl Flood {
             self.began = now;
         }
         self.count = 0;
-        let told = |held: Held| match held.count {
-            1 => held.event,
-            count => held.event.standing_for(count),
-        };
-        self.held.drain().map(|(_, held)| told(held)).collect()
+        let held = self.held.drain().flat_map(|(_, held)| held.into_all());
+        held.map(Told::into_event).collect()
+    }
+}
+
+impl Held {
+    fn add(&mut self, event: &AuditEvent) {
+        let mut apart = self.apart.iter_mut();
+        if let Some(told) = apart.find(|told| told.event.is_repeated_by(event)) {
+            return told.add(event);
+        }
+        if self.apart.len() < MOST_APART {
+            return self.apart.push(Told::first(event));
+        }
+        let mut rest = self.rest.iter_mut();
+        match rest.find(|told| told.event.is_refused_as(event)) {
+            Some(told) => told.add(event),
+            None => self.rest.push(Told::first(event)),
+        }
+    }
+
+    fn into_all(self) -> impl Iterator<Item = Told> {
+        self.apart.into_iter().chain(self.rest)
+    }
+}
+
+impl Told {
+    fn first(event: &AuditEvent) -> Self {
+        Self {
+            event: event.clone(),
+            count: 1,
+        }
+    }
+
+    fn add(&mut self, event: &AuditEvent) {
+        self.event.keep_common(event);
+        self.count += 1;
+    }
+
+    fn into_event(self) -> AuditEvent {
+        match self.count {
+            1 => self.event,
+            count => self.event.standing_for(count),
+        }
     }
 }
 
@@ -115,3 +160,5 @@ fn is_refusal_of_nobody(event: &AuditEvent) -> bool {
 
 const WINDOW: Duration = Duration::from_secs(1);
 const MOST_SOURCES: usize = 4096;
+/// Of a source and second: so many lines, and one for each reason, are all that it can make.
+const MOST_APART: usize = 16;

@@ -37,9 +37,19 @@ impl Flooded {
     }
 
     async fn refuse(&self, peer: &str, reason: Reason) {
+        self.refuse_key(peer, reason, None).await;
+    }
+
+    /// Refuses a request that names this key.
+    async fn refuse_key(&self, peer: &str, reason: Reason, key: Option<&str>) {
+        let key = key.map(|key| key.parse().unwrap());
         let handler = service_fn(
             move |request: Request<http_body_util::Full<bytes::Bytes>>| {
-                let refused = AccessContext::of(&request).unwrap().refuse(reason.into());
+                let context = AccessContext::of(&request).unwrap();
+                if let Some(key) = key {
+                    context.present_key(key, None);
+                }
+                let refused = context.refuse(reason.into());
                 std::future::ready(Ok::<Answer, std::convert::Infallible>(refused))
             },
         );
@@ -123,6 +133,61 @@ async fn sources_and_reasons_stand_apart() {
         (true, missing, 2),
     ];
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn no_key_is_named_for_another() {
+    let flood = Flooded::new().await;
+    let (made_up, real) = ("acme_live_AAAAAAAAAAAA", "acme_live_BBBBBBBBBBBB");
+    for (key, times) in [(made_up, 5), (real, 4)] {
+        for _ in 0..times {
+            let throttled = Reason::SourceThrottled;
+            flood
+                .refuse_key("203.0.113.9:1", throttled, Some(key))
+                .await;
+        }
+    }
+    let lines = lines(&flood.sink, &flood.log).await;
+    assert_eq!(Flooded::told(&lines), [1, 1, 1, 2, 4]);
+    let keys: Vec<_> = lines[3..].iter().map(|line| &line["key_prefix"]).collect();
+    assert_eq!(keys, [made_up, real]);
+    for line in &lines[3..] {
+        for of_one in ["request_id", "trace_id", "latency_us"] {
+            assert!(line.get(of_one).is_none(), "{of_one}");
+        }
+        assert_eq!(line["environment"], "live");
+    }
+}
+
+#[tokio::test]
+async fn made_up_keys_make_no_lines_and_name_nobody_else() {
+    let flood = Flooded::new().await;
+    for number in 0..100 {
+        let key = format!("acme_live_{number:012}");
+        let unknown = Reason::UnknownApiKey;
+        flood.refuse_key("203.0.113.9:1", unknown, Some(&key)).await;
+    }
+    let lines = lines(&flood.sink, &flood.log).await;
+    assert_eq!(Flooded::told(&lines).iter().sum::<u64>(), 100);
+    assert_eq!(lines.len(), 3 + 16 + 1);
+    let rest = &lines[19];
+    assert_eq!(rest["metadata"]["coalesced"], 81);
+    assert!(rest.get("key_prefix").is_none());
+    assert_eq!(rest["reason"], "unknown_api_key");
+    assert_eq!(rest["source"], "203.0.113.9");
+}
+
+#[tokio::test]
+async fn of_several_addresses_the_network_is_told() {
+    let flood = Flooded::new().await;
+    for number in 1..=6 {
+        let peer = format!("[2001:db8::{number}]:1");
+        flood.refuse(&peer, Reason::MissingApiKey).await;
+    }
+    let lines = lines(&flood.sink, &flood.log).await;
+    assert_eq!(Flooded::told(&lines), [1, 1, 1, 3]);
+    assert_eq!(lines[2]["source"], "2001:db8::3");
+    assert_eq!(lines[3]["source"], "2001:db8::/64");
 }
 
 #[tokio::test]

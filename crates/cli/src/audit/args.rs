@@ -258,9 +258,10 @@ impl Filter {
             let key = SourceKey::open(file).map_err(|error| failed(chain(&error)))?;
             forms.push(SourceForm::KeyedHash(key));
         }
-        self.sources = forms
-            .iter()
-            .map(|form| form.of(address).to_string())
+        let sources = forms.iter().map(|form| form.of(address));
+        // Refusals that are told together have the network of several addresses.
+        self.sources = sources
+            .flat_map(|source| [source.to_string(), source.network().to_string()])
             .collect();
         Ok(())
     }

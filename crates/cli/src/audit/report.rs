@@ -71,7 +71,7 @@ fn hours(stats: &Stats) -> String {
     let largest = stats
         .hours
         .values()
-        .map(|h| h[0] + h[1])
+        .map(|h| h[0].saturating_add(h[1]))
         .max()
         .unwrap_or(0)
         .max(1);

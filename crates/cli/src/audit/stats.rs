@@ -40,39 +40,33 @@ impl Stats {
 
     fn count(&mut self, event: &LoggedEvent) {
         self.events += 1;
-        let add = |counts: &mut BTreeMap<String, u64>, name: Option<&str>| {
-            if let Some(name) = name {
-                *counts.entry(name.to_owned()).or_default() += 1;
-            }
-        };
         // An intent is not an outcome: the same request has one of those too.
-        let is_intent = event
-            .text("type")
-            .is_some_and(|kind| kind.ends_with(".intent"));
+        let kind = event.text("type").unwrap_or_default();
+        let is_intent = kind.ends_with(".intent");
         let Some(decision) = event.text("decision").filter(|_| !is_intent) else {
             return;
         };
-        add(&mut self.decisions, Some(decision));
-        add(&mut self.reasons, event.text("reason"));
-        add(&mut self.keys, event.text("key_prefix"));
+        let requests = requests(event);
+        add(&mut self.decisions, Some(decision), requests);
+        add(&mut self.reasons, event.text("reason"), requests);
+        add(&mut self.keys, event.text("key_prefix"), requests);
         let route = event.text("route").zip(event.text("method"));
         let route = route.map(|(route, method)| format!("{method} {route}"));
-        add(&mut self.routes, route.as_deref());
-        let latency = event
-            .fields
-            .get("latency_us")
-            .and_then(serde_json::Value::as_u64);
-        self.latencies.extend(latency);
-        if !event
-            .text("type")
-            .is_some_and(|kind| kind.contains(".request."))
-        {
-            return;
+        add(&mut self.routes, route.as_deref(), requests);
+        let latency = event.fields.get("latency_us");
+        self.latencies
+            .extend(latency.and_then(serde_json::Value::as_u64));
+        if kind.contains(".request.") {
+            self.count_hour(event, decision != "allowed", requests);
         }
+    }
+
+    fn count_hour(&mut self, event: &LoggedEvent, is_refused: bool, requests: u64) {
         let time = event.text("time").and_then(|time| time.parse().ok());
         if let Some(time) = time.map(Timestamp::as_micros) {
             let hour = self.hours.entry(time - time.rem_euclid(HOUR)).or_default();
-            hour[usize::from(decision != "allowed")] += 1;
+            let count = &mut hour[usize::from(is_refused)];
+            *count = count.saturating_add(requests);
         }
     }
 
@@ -82,6 +76,27 @@ impl Stats {
         let index = (last as f64 * share).round() as usize;
         self.latencies.get(index).copied()
     }
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, name: Option<&str>, requests: u64) {
+    if let Some(name) = name {
+        let count = counts.entry(name.to_owned()).or_default();
+        *count = count.saturating_add(requests);
+    }
+}
+
+/// How many requests an event stands for: more than one where refusals of nobody were told
+/// together. A handler may use the same word for something else.
+fn requests(event: &LoggedEvent) -> u64 {
+    let is_refusal_of_nobody =
+        event.text("actor") == Some("anonymous") && event.text("decision") != Some("allowed");
+    let metadata = event
+        .fields
+        .get("metadata")
+        .filter(|_| is_refusal_of_nobody);
+    metadata
+        .and_then(|metadata| metadata.get("coalesced")?.as_u64())
+        .map_or(1, |count| count.max(1))
 }
 
 pub(crate) fn run(
@@ -111,7 +126,7 @@ pub(crate) fn run(
     let hours = stats.hours.iter().map(|(hour, counts)| {
         let time = Timestamp::from_micros(*hour).to_string();
         let name = time.get(..13).unwrap_or(&time).replace('T', " ");
-        (name + "h", counts.iter().sum())
+        (name + "h", counts[0].saturating_add(counts[1]))
     });
     text += &bars("requests by hour (UTC)", &hours.collect::<Vec<_>>());
     output.raw(text.as_bytes())
