@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use countersign_core::Reason;
+use countersign_core::{KeyPrefix, Reason};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
 use percent_encoding::{percent_decode, percent_decode_str};
@@ -87,24 +87,35 @@ fn names_key(query: &str) -> bool {
     })
 }
 
-/// Whether there is anything of a key's shape, as it stands or with escapes undone: also those in a
-/// target or a whole request that is a value itself.
+/// Whether there is anything of a key's shape.
 fn shows_key(query: &[u8]) -> bool {
+    look_for(query, |text| key::is_within(text).then_some(())).is_some()
+}
+
+/// The prefix of the first whole key in a query string: of a text that only looks like one, nothing
+/// is told, for what part of it would be secret is not known.
+pub(crate) fn key_in(query: &str) -> Option<KeyPrefix> {
+    look_for(query.as_bytes(), key::prefix_within)
+}
+
+/// What is found in a query string as it stands, or with escapes undone: also those in a target or a
+/// whole request that is a value itself.
+fn look_for<T>(query: &[u8], find: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
     // Nearly every query is shorter than a key.
     if query.len() < key::MIN {
-        return false;
+        return None;
     }
     let mut text = Cow::Borrowed(query);
     for _ in 0..MAX_DECODINGS {
-        if key::is_within(&text) {
-            return true;
+        if let Some(found) = find(&text) {
+            return Some(found);
         }
         let Cow::Owned(decoded) = Cow::from(percent_decode(&text)) else {
-            return false;
+            return None;
         };
         text = Cow::Owned(decoded);
     }
-    key::is_within(&text)
+    find(&text)
 }
 
 fn decoded(text: &str) -> Cow<'_, [u8]> {
@@ -220,6 +231,30 @@ mod tests {
             format!("q={}%", "%25".repeat(200)),
         ] {
             assert!(find(&good, Some(&query), true).is_ok(), "{query}");
+        }
+    }
+
+    #[test]
+    fn of_a_key_in_the_query_the_prefix_is_known() {
+        let key = "acme_live_pBakQVyk6bW4_dyAUnGlWpgXAf27a1TXTHmxUUGcFQfjFK8uPd5kCyZY1swXXr";
+        let prefix = key[..22].parse().unwrap();
+        for query in [
+            format!("q={key}"),
+            format!("q={}", key.replace('_', "%5F")),
+            format!("a=b&token=x{key}x&c=d"),
+            format!("next=%2Fx%3Fq%3D{}", key.replace('_', "%255F")),
+            format!("a=b_live_{}&q={key}", "0".repeat(70)),
+            format!("a={}&q={key}", key.replace("XXr", "XXs")),
+        ] {
+            assert_eq!(key_in(&query), Some(prefix), "{query}");
+        }
+        for query in [
+            "api_key=x".to_owned(),
+            format!("q={}", key.replace("XXr", "XXs")),
+            format!("q={}", &key[1..]),
+            format!("q={}", key.replace("pBak", "pBbk")),
+        ] {
+            assert_eq!(key_in(&query), None, "{query}");
         }
     }
 }

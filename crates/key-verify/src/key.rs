@@ -218,9 +218,24 @@ fn has_shape(text: &[u8]) -> bool {
 
 /// Whether anything in a text has the shape of a key, whatever stands around it.
 pub(crate) fn is_within(text: &[u8]) -> bool {
+    shapes(text).next().is_some()
+}
+
+/// The prefix of the first key in a text. Only its check tells where its brand begins.
+pub(crate) fn prefix_within(text: &[u8]) -> Option<KeyPrefix> {
+    shapes(text).find_map(|start| {
+        let mut begins = start.saturating_sub(MAX - MIN)..=start;
+        let key = begins.find_map(|begin| RawKey::parse(&text[begin..start + MIN]).ok())?;
+        Some(*key.prefix())
+    })
+}
+
+/// Where the shortest text begins that has the shape of a key.
+fn shapes(text: &[u8]) -> impl Iterator<Item = usize> {
     // The end of a longer brand is one of two characters, and its separator follows it.
-    let mut starts = text.windows(MIN).filter(|start| start[2] == b'_');
-    starts.any(has_shape)
+    let windows = text.windows(MIN).enumerate();
+    let shapes = windows.filter(|(_, window)| window[2] == b'_' && has_shape(window));
+    shapes.map(|(start, _)| start)
 }
 
 /// Writes the number that 43 base-62 digits spell, most significant first, into `bytes`; `None`

@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | no credential | `missing_api_key` | 401 `authentication_failed` |
 //! | not a key | `malformed_api_key` | 401 `authentication_failed` |
-//! | a key in the query string, wherever it stands and encoded up to three times | `key_in_query` | 401 `authentication_failed` |
+//! | a key in the query string, wherever it stands and encoded up to three times; of a whole one the record names the prefix | `key_in_query` | 401 `authentication_failed` |
 //! | two different credentials | `ambiguous_credentials` | 401 `authentication_failed` |
 //! | unknown prefix | `unknown_api_key` | 401 `authentication_failed` |
 //! | wrong secret | `invalid_api_key` | 401 `authentication_failed` |

@@ -11,7 +11,7 @@ use std::time::Duration;
 use countersign_core::source::Source;
 use countersign_core::{
     AccessContext, Attempt, CallerStanding, ConfigError, Denial, Environment, FailureMeter,
-    ParseError, Reason, Throttled,
+    KeyPrefix, ParseError, Reason, Throttled,
 };
 use http::HeaderMap;
 
@@ -90,7 +90,12 @@ impl KeyVerifier {
         let refuse = |reason| Step::Refused(self.failed(context, None, reason));
         let text = match presented {
             Ok(text) => text,
-            Err(reason) => return refuse(reason),
+            Err(reason) => {
+                if let Some(prefix) = shown(query, reason) {
+                    context.present_key(prefix, None);
+                }
+                return refuse(reason);
+            }
         };
         let read = self.read(text);
         // Looked at where it stands: a key is too large to be handed from place to place.
@@ -203,6 +208,14 @@ impl KeyVerifier {
             Denial::new(throttled.reason()).with_retry_after(throttled.retry_after)
         })
     }
+}
+
+/// The prefix of the key that a refused query shows to everybody on its way, so that whoever reads the
+/// log knows which one to revoke.
+fn shown(query: Option<&str>, reason: Reason) -> Option<KeyPrefix> {
+    query
+        .filter(|_| reason == Reason::KeyInQuery)
+        .and_then(credentials::key_in)
 }
 
 /// Where the request came from; nowhere, if a trusted proxy said so in a way that can't be read.
