@@ -200,3 +200,34 @@ impl KeyStore for NeverFinds {
         std::future::pending().await
     }
 }
+
+#[tokio::test]
+async fn what_follows_a_raw_hash_is_seen_by_nobody() {
+    let server = Server::start().await;
+    let key = server.keys.full.clone();
+    let key = [("x-api-key", key.as_str())];
+    for rest in ["#b", "#/../x", "#?company_id=company_34"] {
+        let answer = server.get(&format!("{ACCOUNTS}{rest}"), &key).await;
+        assert_eq!(answer.status, 200, "{rest}: {}", answer.text());
+        let events = server.events(&answer).await;
+        assert_eq!(events[0]["route"], ACCOUNTS, "{rest}");
+    }
+    assert_eq!(server.handled(), 3);
+}
+
+#[tokio::test]
+async fn of_a_key_in_a_query_the_event_has_the_prefix_alone() {
+    let server = Server::start().await;
+    let key = server.keys.full.clone();
+    let (prefix, secret) = key.rsplit_once('_').unwrap();
+    let answer = server.get(&format!("{ACCOUNTS}?q={key}"), &[]).await;
+    assert_eq!(answer.status, 401);
+    assert!(!answer.text().contains(prefix), "its caller is not told");
+    let event = server.events(&answer).await.remove(0);
+    assert_eq!(event["reason"], "key_in_query");
+    assert_eq!(event["key_prefix"], prefix);
+    for unverified in ["key_id", "owner_company"] {
+        assert!(event.get(unverified).is_none(), "{unverified}");
+    }
+    assert!(!event.to_string().contains(secret));
+}
