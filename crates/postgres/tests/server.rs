@@ -385,7 +385,7 @@ async fn events_are_claimed_by_another_when_their_holder_says_nothing_more() {
         here.claim_events().await.unwrap().is_some()
     })
     .await;
-    support::soon("the first to know", async || !claim.is_held()).await;
+    support::soon("the first to know", async || !claim.is_held().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
