@@ -137,6 +137,11 @@ impl EventClaim {
         Self(Some(Box::new(lock)))
     }
 
+    #[cfg(feature = "conformance")]
+    pub(crate) const fn is_sole(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether it is still this process that may bring events over, as the store says now. One that
     /// is not held is not held again: drop it, and ask for another.
     pub async fn is_held(&self) -> bool {

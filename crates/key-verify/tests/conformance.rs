@@ -7,7 +7,8 @@ use countersign_core::{
     CompanyId, KeyId, KeyPrefix, LifecycleEvent, StoreError, StoreErrorKind, Timestamp,
 };
 use countersign_key_verify::{
-    Change, CompanyRecord, FoundKey, KeyRecord, KeyStore, MemoryKeyStore, Write, conformance,
+    Change, CompanyRecord, EventClaim, FoundKey, HeldClaim, KeyRecord, KeyStore, MemoryKeyStore,
+    Write, conformance,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -55,6 +56,24 @@ async fn the_suite_finds_a_store_that_takes_letters_for_the_same() {
     run(Flaw::IgnoresCase).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[should_panic(expected = "nobody else may bring events over")]
+async fn the_suite_finds_a_store_that_lets_nobody_bring_events_over() {
+    run(Flaw::NoClaim).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[should_panic(expected = "two have it")]
+async fn the_suite_finds_a_store_without_a_feed_whose_claim_two_have() {
+    run(Flaw::ClaimOfMany).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[should_panic(expected = "keys of another company")]
+async fn the_suite_finds_a_store_that_lists_by_how_an_id_begins() {
+    run(Flaw::ListsByBeginning).await;
+}
+
 /// A store that is right but for one thing.
 #[derive(Debug)]
 struct Flawed(MemoryKeyStore, Flaw);
@@ -73,6 +92,21 @@ enum Flaw {
     NoCompanyEvents,
     /// A key is found by its prefix in other letters too.
     IgnoresCase,
+    /// Nobody ever has the right to bring events over.
+    NoClaim,
+    /// Whoever asks has it.
+    ClaimOfMany,
+    /// A company's keys are those of all whose ids begin with its own.
+    ListsByBeginning,
+}
+
+struct NoLock;
+
+#[async_trait]
+impl HeldClaim for NoLock {
+    async fn is_held(&self) -> bool {
+        true
+    }
 }
 
 impl Flawed {
@@ -150,7 +184,26 @@ impl KeyStore for Flawed {
         after: Option<KeyId>,
         limit: u32,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.0.list(company, after, limit).await
+        if self.1 != Flaw::ListsByBeginning {
+            return self.0.list(company, after, limit).await;
+        }
+        let mut all = Vec::new();
+        for other in self.0.companies(None, 1000).await? {
+            if other.id.as_str().starts_with(company.as_str()) {
+                all.extend(self.0.list(&other.id, after, limit).await?);
+            }
+        }
+        all.sort_by_key(|key| key.id);
+        all.truncate(limit as usize);
+        Ok(all)
+    }
+
+    async fn claim_events(&self) -> Result<Option<EventClaim>, StoreError> {
+        match self.1 {
+            Flaw::NoClaim => Ok(None),
+            Flaw::ClaimOfMany => Ok(Some(EventClaim::held_by(NoLock))),
+            _ => self.0.claim_events().await,
+        }
     }
 
     async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<KeyRecord>, StoreError> {
@@ -175,7 +228,7 @@ impl KeyStore for Flawed {
             Flaw::HalfOfAChange => self.or_half_of_it(change).await,
             Flaw::EventsOfRefused => self.or_its_events(change).await,
             Flaw::NoCompanyEvents => self.without_company_events(change).await,
-            Flaw::HalfOfAnEvent | Flaw::IgnoresCase => self.0.commit(change).await,
+            _ => self.0.commit(change).await,
         }
     }
 

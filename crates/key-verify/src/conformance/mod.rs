@@ -45,8 +45,8 @@ pub use self::races::{
     two_rotations_leave_one_successor,
 };
 pub use self::records::{
-    names_are_compared_to_the_letter, pages_ten_thousand_keys, reads_what_was_written,
-    refuses_what_exists_and_what_does_not,
+    a_company_is_not_one_whose_id_begins_alike, names_are_compared_to_the_letter,
+    pages_ten_thousand_keys, reads_what_was_written, refuses_what_exists_and_what_does_not,
 };
 pub use self::uses::{uses_add_up, uses_are_no_change_of_a_key, uses_of_many_writers_add_up};
 use crate::store::KeyStore;
@@ -61,6 +61,7 @@ pub async fn run<S: KeyStore>(make: impl AsyncFn() -> S) {
     refuses_what_exists_and_what_does_not(&make().await).await;
     a_change_is_made_whole_or_not_at_all(&make().await).await;
     events_come_back_as_they_were_given(&make().await).await;
+    a_company_is_not_one_whose_id_begins_alike(&make().await).await;
     names_are_compared_to_the_letter(&make().await).await;
     a_company_s_standing_is_seen_at_once(&make().await).await;
     refuses_a_company_s_other_versions(&make().await).await;

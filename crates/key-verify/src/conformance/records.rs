@@ -101,6 +101,20 @@ pub async fn refuses_what_exists_and_what_does_not(store: &impl KeyStore) {
     );
 }
 
+/// A company whose id another's begins with has keys of its own, and sees none of the other's.
+pub async fn a_company_is_not_one_whose_id_begins_alike(store: &impl KeyStore) {
+    let keys = ["company_1", "company_12"].map(|company| record(company, company.len() as u128));
+    for key in &keys {
+        add_company(store, key.company.as_str()).await;
+        let insert = Write::InsertKey(key.clone());
+        write(store, insert).await.expect("a new key");
+    }
+    for key in keys {
+        let listed = store.list(&key.company, None, 10).await.expect("list");
+        assert_eq!(listed, [key], "keys of another company");
+    }
+}
+
 /// A prefix or a company's id in other letters of the alphabet's two cases is another one: it finds
 /// nothing, and can be stored beside.
 pub async fn names_are_compared_to_the_letter(store: &impl KeyStore) {
