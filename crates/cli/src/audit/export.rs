@@ -140,7 +140,7 @@ fn readme(events: u64, example: u64) -> String {
          proofs/N.tlog-proof   the proof that it stands in the log (c2sp.org/tlog-proof@v1)\n\
          checkpoint            the newest signed state of the whole log (c2sp.org/tlog-checkpoint)\n\
          vkey                  the log's public key (c2sp.org/signed-note)\n\
-         verify.py             checks an event; needs Python 3 and nothing else\n\
+         verify.py             checks an event; needs Python 3.6 and nothing else\n\
          verify.sh             does the same; needs a shell, base64 and OpenSSL 3\n\n\
          To check one event, with either:\n\n\
          \u{20}   python3 verify.py proof vkey events/{example:020}.jsonl proofs/{example:020}.tlog-proof\n\

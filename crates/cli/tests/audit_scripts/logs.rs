@@ -208,6 +208,10 @@ pub(crate) const DAMAGES: &[Row<Log>] = &[
         log.remove_lines(4);
     }),
     ("a hash in the place of lines", 1, |log| log.remove_lines(4)),
+    ("half a hash", 1, |log| {
+        log.remove_lines(0);
+        log.cut("segments/00000000000000000000.hashes", 5);
+    }),
     ("invented hashes", 1, |log| {
         log.write("segments/00000000000000000012.hashes", [0; 64]);
     }),
@@ -250,6 +254,16 @@ pub(crate) const DAMAGES: &[Row<Log>] = &[
     }),
     ("a line with what is no number", 3, |log| {
         log.append(LAST, line(12, ",\"x\":NaN"));
+    }),
+    ("a line with half a character", 3, |log| {
+        log.append(LAST, line(12, ",\"x\":\"\\ud800\""));
+    }),
+    ("a line with a number beyond all", 3, |log| {
+        log.append(LAST, line(12, ",\"x\":1e999"));
+    }),
+    ("a line that is too deep", 3, |log| {
+        let deep = ["[".repeat(200), "]".repeat(200)].concat();
+        log.append(LAST, line(12, &format!(",\"x\":{deep}")));
     }),
     ("a line with a NUL", 3, |log| {
         log.append(LAST, line(12, ",\"x\":\"\0\""));
