@@ -6,7 +6,8 @@ mod parts;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use http::{Request, Response};
+use http::header::ALLOW;
+use http::{HeaderValue, Request, Response};
 
 use self::answer::ForAnswer;
 pub use self::parts::{AlreadySet, CompanyBinding, LimitNote, MatchedEndpoint, RateLimitFields};
@@ -259,7 +260,13 @@ impl AccessContext {
     #[must_use]
     pub fn refuse<B: DenialBody>(&self, denial: Denial) -> Response<B> {
         let style = self.edge().style();
-        let response = respond::render(&denial, &self.0.request_id, self.0.format, style);
+        let mut response = respond::render(&denial, &self.0.request_id, self.0.format, style);
+        if denial.reason().is_of_the_contract() && !self.0.format.is_grpc() {
+            // A router adds the methods of a route that it has to an answer that names none, and would
+            // tell which internal routes there are. None is open here (RFC 9110, section 10.2.1).
+            let none = HeaderValue::from_static("");
+            response.headers_mut().insert(ALLOW, none);
+        }
         self.deny(denial);
         response
     }

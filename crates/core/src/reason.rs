@@ -260,6 +260,16 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Reason {
+    /// Whether the contract refuses: it opens nothing to outside callers at this target.
+    pub(crate) const fn is_of_the_contract(self) -> bool {
+        matches!(
+            self,
+            Self::EndpointUnknown | Self::EndpointWithoutScope | Self::AmbiguousTarget
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

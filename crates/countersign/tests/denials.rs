@@ -65,3 +65,23 @@ async fn behind_the_stack_it_is_the_requests_own_whatever_stands_in_between() {
     let events = world.events().await;
     assert_eq!((events.len(), &events[0]["request_id"]), (1, &id.into()));
 }
+
+/// axum adds the methods of a route to an answer to another method, unless it says them itself.
+#[tokio::test]
+async fn a_refusal_does_not_say_which_internal_routes_there_are() {
+    let world = World::new().await;
+    let router = Router::new()
+        .route("/accounts", get(async || "ok"))
+        .route("/internal/v1/payouts", get(async || "ok"))
+        .layer(world.stack.clone());
+    for path in ["/internal/v1/nothing", "/internal/v1/payouts"] {
+        for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+            let mut request = world.request(path);
+            *request.method_mut() = method.parse().unwrap();
+            request.headers_mut().remove("x-api-key");
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), 403, "{method} {path}");
+            assert_eq!(field(&answer, "allow"), "", "{method} {path}");
+        }
+    }
+}
