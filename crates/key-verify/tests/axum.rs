@@ -1,39 +1,19 @@
 //! The layer alone on an axum router.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use countersign_core::{AccessContext, Clock, Environment, ScopeSet, SystemClock};
-use countersign_key_verify::{
-    Actor, IssueRequest, KeyManager, KeyVerifier, KeyVerifyLayer, MemoryKeyStore,
-};
+use countersign_core::AccessContext;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use support::World;
 use tower::ServiceExt;
-
-async fn key(store: &Arc<MemoryKeyStore>) -> String {
-    let manager = KeyManager::builder(Arc::clone(store)).build().unwrap();
-    let ada = Actor::operator("ada").unwrap();
-    let company = "company_12".parse().unwrap();
-    manager.create_company(&ada, company).await.unwrap();
-    let scopes = ScopeSet::from_names(["accounts:read"]).unwrap();
-    let expiry = SystemClock
-        .now()
-        .wall
-        .saturating_add(Duration::from_secs(3600));
-    let request = IssueRequest::new(company, Environment::Live, scopes, expiry);
-    let issued = manager
-        .issue(&ada, request.activate_now(true))
-        .await
-        .unwrap();
-    issued.key.expose().to_string()
-}
 
 async fn text(response: Response<Body>) -> (u16, String) {
     let status = response.status().as_u16();
@@ -43,16 +23,15 @@ async fn text(response: Response<Body>) -> (u16, String) {
 
 #[tokio::test]
 async fn it_stands_alone_on_a_router() {
-    let store = Arc::new(MemoryKeyStore::default());
-    let key = key(&store).await;
-    let verifier = KeyVerifier::builder(store).build().unwrap();
+    let world = World::new().await;
+    let key = world.key().await.key.expose();
     let who = async |request: Request<Body>| {
         let context = AccessContext::of(&request).unwrap();
         context.identity().unwrap().company().to_string()
     };
     let router = Router::<()>::new()
         .route("/", get(who))
-        .layer(KeyVerifyLayer::new(verifier));
+        .layer(world.layer(|builder| builder));
     let peer: SocketAddr = "192.0.2.7:4711".parse().unwrap();
     let ask = |key: &str| {
         let request = Request::get("/")

@@ -165,6 +165,13 @@ async fn a_caller_that_leaves_in_the_middle_of_a_stream_is_told_once() {
     assert_eq!(line["metadata"]["messages_sent"], 1);
 }
 
+fn web_text_call(body: Stream) -> Request<Stream> {
+    Request::post("/pay.v1.Payments/Create")
+        .header("content-type", "application/grpc-web-text")
+        .body(body)
+        .unwrap()
+}
+
 #[tokio::test]
 async fn a_call_that_is_not_the_base64_it_says_breaks_off() {
     let (sink, _writer, log) = memory_log().await;
@@ -177,10 +184,7 @@ async fn a_call_that_is_not_the_base64_it_says_breaks_off() {
     let service = ServiceBuilder::new()
         .layer(AuditLayer::new(sink.clone()))
         .service(handler);
-    let call = Request::post("/pay.v1.Payments/Create")
-        .header("content-type", "application/grpc-web-text")
-        .body(stream(vec![message("raw"), message("raw")], false))
-        .unwrap();
+    let call = web_text_call(stream(vec![message("raw"), message("raw")], false));
     let response = service.oneshot(call).await.unwrap();
     let _ = response.into_body().collect().await;
     let line = lines(&sink, &log).await.pop().unwrap();
@@ -208,11 +212,7 @@ async fn a_call_whose_base64_is_cut_off_is_malformed() {
         let service = ServiceBuilder::new()
             .layer(AuditLayer::new(sink.clone()))
             .service(handler);
-        let call = Request::post("/pay.v1.Payments/Create")
-            .header("content-type", "application/grpc-web-text")
-            .body(body)
-            .unwrap();
-        let response = service.oneshot(call).await.unwrap();
+        let response = service.oneshot(web_text_call(body)).await.unwrap();
         let _ = response.into_body().collect().await;
         let line = lines(&sink, &log).await.pop().unwrap();
         assert_eq!(line["reason"], "malformed_request");
