@@ -41,6 +41,7 @@ struct Fault {
     /// Whether another process has the claim, and how often it was asked for in vain.
     taken: AtomicBool,
     in_vain: AtomicU32,
+    granted: AtomicU32,
 }
 
 impl Flawed {
@@ -51,6 +52,7 @@ impl Flawed {
             times: AtomicU32::new(times),
             taken: AtomicBool::new(false),
             in_vain: AtomicU32::new(0),
+            granted: AtomicU32::new(0),
         };
         Arc::new(Self {
             inner: MemoryKeyStore::default(),
@@ -69,6 +71,11 @@ impl Flawed {
     /// Gives the claim to another process, or takes it back.
     pub(crate) fn give_away(&self, taken: bool) {
         self.fault.taken.store(taken, Ordering::SeqCst);
+    }
+
+    /// How often the claim was given.
+    pub(crate) fn granted(&self) -> u32 {
+        self.fault.granted.load(Ordering::SeqCst)
     }
 
     pub(crate) fn asked_in_vain(&self) -> u32 {
@@ -157,6 +164,7 @@ impl KeyStore for Flawed {
             self.fault.in_vain.fetch_add(1, Ordering::SeqCst);
             return Ok(None);
         }
+        self.fault.granted.fetch_add(1, Ordering::SeqCst);
         Ok(Some(EventClaim::held_by(Lock(Arc::clone(&self.fault)))))
     }
 }

@@ -71,6 +71,13 @@ async fn a_suspension_is_told(question: Question, way: Way) {
     drain.shutdown().await;
     writer.shutdown(Duration::from_secs(5)).await;
     assert_eq!(times_told(&log), 1, "{question:?}, {way:?}");
+    // Nothing is certain of a claim after that: it is given back and asked for anew.
+    if matches!(
+        question,
+        Question::Held | Question::Pending | Question::Acknowledge
+    ) {
+        assert_eq!(store.granted(), 2, "{question:?}, {way:?}");
+    }
 }
 
 #[tokio::test]
